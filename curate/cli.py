@@ -1,0 +1,150 @@
+"""`assay audit`, `assay curate`, `assay explain`, `assay rules`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from schemas.errors import ExitCode, UserError
+
+FORMATS = ("text", "json", "sarif", "junit", "github", "markdown")
+config_option = click.option(
+    "--config", "-c", type=click.Path(path_type=Path), help="Config file; by default assay.yaml."
+)
+set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value.")
+out_option = click.option("--out", type=click.Path(path_type=Path), help="Folder for results; by default `runs`.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress.")
+DEFAULT_CONFIG = Path("assay.yaml")
+
+
+@click.command(short_help="Find faults in rows, read-only, without a config.")
+@click.argument("paths", nargs=-1)
+@config_option
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--select", multiple=True, metavar="RULES", help="Only these rules: codes, names or families.")
+@click.option("--ignore", multiple=True, metavar="RULES", help="Not these rules.")
+@click.option("--set", "overrides", multiple=True, metavar="RULE.OPTION=VALUE", help="Set an option of a rule.")
+@click.option("--against", multiple=True, metavar="FILE", help="Eval items that must not occur in the rows.")
+@click.option(
+    "--fail-on", type=click.Choice(["error", "warning", "info", "never"]), default="error", show_default=True,
+    help="Least severity that gives exit code 1.",
+)  # fmt: skip
+@click.option("--max-findings", type=click.IntRange(min=0), help="Findings shown of each rule; 0 shows all.")
+@click.option("--statistics", is_flag=True, help="Show sizes, roles and shapes as well.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the result to a file.")
+@quiet_option
+def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
+    """Check every row of PATHS (files, globs, folders, or - for standard input); nothing is changed.
+
+    Without PATHS the sources of the config are checked. Exit code 0: nothing at or above --fail-on; 1: findings; 2: a
+    file cannot be opened; 4: there are no rows.
+    """
+    from curate.outputs import render
+    from curate.request import AuditRequest, run_audit
+
+    request = AuditRequest(
+        paths=paths,
+        config=flags["config"],
+        against=flags["against"],
+        select=_words(flags["select"]),
+        ignore=_words(flags["ignore"]),
+        overrides=flags["overrides"],
+    )
+    with progress_on_stderr(flags["quiet"]) as progress:
+        found = run_audit(request, progress)
+    _emit(render(found, flags["form"], flags["max_findings"], flags["statistics"]), flags["out"])
+    return found.exit_code(flags["fail_on"])
+
+
+@click.command(short_help="Make the dataset: kept rows, dropped rows, splits, proof.")
+@click.argument("config_path", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
+@config_option
+@set_option
+@out_option
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@quiet_option
+def curate(config_path: Path | None, config: Path | None, overrides: tuple[str, ...], **flags: Any) -> ExitCode:
+    """Run the steps of the config over its sources and publish the dataset.
+
+    Prints the path of its manifest. Every row that came in is kept, or dropped with a reason.
+    """
+    from curate.configfile import load_project
+    from curate.pipeline import curate as run
+    from curate.pipeline import run_pipeline
+    from curate.summary import account, account_of
+
+    project = load_project(config_path or config or DEFAULT_CONFIG, overrides, flags["out"])
+    with progress_on_stderr(flags["quiet"]) as progress:
+        if flags["dry_run"]:
+            made = run_pipeline(project, progress)
+            result = made.ledger.as_json(made.rows_by_split)
+            click.echo(json.dumps(result) if flags["form"] == "json" else account(result))
+            return ExitCode.PASS
+        finished = run(project, progress)
+    click.echo(account_of(finished), err=True)
+    summary = {"manifest": str(finished.path), "reused": finished.reused, "counts": finished.manifest.counts}
+    click.echo(json.dumps(summary) if flags["form"] == "json" else str(finished.path))
+    return ExitCode.PASS
+
+
+@click.command(short_help="Print a rule's page.")
+@click.argument("word", metavar="CODE")
+def explain(word: str) -> ExitCode:
+    """Print the page of a rule, by code or name; of a family, all its pages."""
+    from curate.rules.catalogue import resolve
+
+    click.echo("\n".join(rule.page() for rule in resolve(word)).rstrip())
+    return ExitCode.PASS
+
+
+@click.command(short_help="List all rules.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def rules(form: str) -> ExitCode:
+    """List all rules with severity, action, and what they find."""
+    from curate.rules.catalogue import all_rules, describe
+
+    found = describe(all_rules())
+    if form == "json":
+        click.echo(json.dumps(found, indent=1, default=str))
+        return ExitCode.PASS
+    width = max(len(rule["name"]) for rule in found)
+    for rule in found:
+        click.echo(
+            f"{rule['code']}  {rule['name']:<{width}}  {rule['severity']:<7}  {rule['action']:<6}  {rule['summary']}"
+        )
+    return ExitCode.PASS
+
+
+def _words(given: Sequence[str]) -> tuple[str, ...]:
+    """Each flag may hold several rules with commas between them."""
+    return tuple(word.strip() for text in given for word in text.split(",") if word.strip())
+
+
+def _emit(text: str, out: Path | None) -> None:
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    from schemas.atomic import write_atomic
+
+    if not out.parent.is_dir():
+        raise UserError("the folder for the result does not exist", where=str(out.parent), help="create it first")
+    write_atomic(out, text.encode("utf-8", "backslashreplace"))
+
+
+@contextmanager
+def progress_on_stderr(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """What is being done: a line that is replaced where stderr is a terminal, nothing elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status("starting") as status:
+        yield status.update

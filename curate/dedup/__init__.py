@@ -1,0 +1,14 @@
+"""Duplicates that are really duplicates: hashing, MinHash candidates, exact verification, clusters."""
+
+from curate.dedup.exact import exact_hashes, normalise, normalised_hashes
+from curate.dedup.search import KINDS, DuplicateResult, find_duplicates, similarity_components
+
+__all__ = [
+    "KINDS",
+    "DuplicateResult",
+    "exact_hashes",
+    "find_duplicates",
+    "normalise",
+    "normalised_hashes",
+    "similarity_components",
+]

@@ -1,0 +1,148 @@
+"""What every character is to the tokeniser: tables built once from the Unicode database.
+
+Spaced scripts are cut into words; in scripts that are written without spaces (Han, kana, Thai, Lao,
+Khmer, Myanmar, Tibetan) every character is a token of its own and shingles are made of characters.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# What a byte before a word says of the word: it opens a line or a value, it begins with a capital, or it is one
+# character of an unspaced script.
+OPEN, CAPITAL, UNSPACED = 0x01, 0x02, 0x04
+
+# Markers written into transcoded text; both are control characters that count as separators in input.
+CAPITAL_BYTE, UNSPACED_BYTE = 0x1E, 0x1F
+
+# Classes of a code point beyond ASCII, in bits 24 and up of the fold table.
+CODE_MASK = 0x1FFFFF
+IS_WORD, IS_UNSPACED, IS_CAPITAL, IS_DROPPED = 1 << 24, 1 << 25, 1 << 26, 1 << 27
+TABLE_SIZE = 0x20000
+
+_UNSPACED = (
+    (0x0E00, 0x0EFF), (0x0F00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x2E80, 0x2FDF),
+    (0x3005, 0x3007), (0x3040, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x1B000, 0x1B16F),
+)  # fmt: skip
+
+# Words that carry grammar rather than content. They never propose a candidate, and an edit that touches
+# only such words does not make a short row a different row. Negations are content and are not listed.
+_FUNCTION_WORDS = """
+a about above after again all also although am an and any are aren as at be because been before being
+below between both but by can could d did do does doing don down during each else etc ever every few for from
+further get had has have having he her here hers herself him himself his how however i if in into is it
+its itself just kindly ll let like m may me might more most much must my myself nor now of off on once only or other
+our ours ourselves out over own please quite rather re really s same she should so some such t than that
+the their theirs them themselves then there therefore these they this those though through thus to too under until
+up upon us use very was we were what when where whether which while who whom whose why will with within would
+you your yours yourself yourselves
+de la le les des du un une et est que qui dans pour sur par avec plus pas ne se ce cette sont
+el los las una y en es por con para como del al lo su sus esta este son
+der die das und ist nicht ein eine einer eines den dem im zu mit auf auch sich von wie aus bei wird sind
+il di che non per della dei gli nel o e da em os uma para com mais
+""".split()
+
+# Numbers spelled out: replacing one by another is "another number", not an edit.
+_NUMBER_WORDS = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million
+billion first second third fourth fifth sixth seventh eighth ninth tenth
+""".split()
+
+
+def function_words() -> list[str]:
+    """The words that never count as content."""
+    return _FUNCTION_WORDS
+
+
+def number_words() -> list[str]:
+    """English number words, which count as numbers."""
+    return _NUMBER_WORDS
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """Lookup tables of the tokeniser.
+
+    Attributes:
+        gaps: uint8 [256], what a byte of (transcoded) text before a word says of it.
+        fold: uint32 [0x20000], folded code point and class bits of a code point from 128 on.
+        pairs, composed: sorted uint32 keys ``base << 8 | mark - 0x300`` and the code points they compose to.
+    """
+
+    gaps: NDArray[np.uint8]
+    fold: NDArray[np.uint32]
+    pairs: NDArray[np.uint32]
+    composed: NDArray[np.uint32]
+
+
+@cache
+def alphabet() -> Alphabet:
+    """The tables for the running interpreter's Unicode version (about 0.1 s, once a process)."""
+    fold = np.zeros(TABLE_SIZE, dtype=np.uint32)
+    fold[128:] = [_fold_entry(code) for code in range(128, TABLE_SIZE)]
+    pairs, composed = _compositions(fold)
+    return Alphabet(_gap_bytes(), fold, pairs, composed)
+
+
+def _gap_bytes() -> NDArray[np.uint8]:
+    gaps = np.zeros(256, dtype=np.uint8)
+    gaps[[ord("\n"), ord("\r"), ord(":")]] = OPEN
+    gaps[CAPITAL_BYTE], gaps[UNSPACED_BYTE] = CAPITAL, UNSPACED
+    return gaps
+
+
+def _fold_entry(code: int) -> int:
+    """Folded code point and class of one code point: NFKC, then case folding, where that is one character."""
+    char = chr(code)
+    category = unicodedata.category(char)
+    if category[0] not in "LNM":
+        if category in ("Cf", "Cs", "Cn", "Co"):
+            return IS_DROPPED
+        return _separator(char, category)
+    if 0x300 <= code < 0x370 or 0xFE00 <= code < 0xFE10:
+        return IS_DROPPED
+    digit = unicodedata.decimal(char, None)
+    if digit is not None:
+        return IS_WORD | ord("0") + digit
+    folded = unicodedata.normalize("NFKC", char).casefold()
+    target = ord(folded) if len(folded) == 1 else ord(char.lower()[0])
+    if any(low <= target <= high for low, high in _UNSPACED):
+        return IS_WORD | IS_UNSPACED | target
+    return IS_WORD | (IS_CAPITAL if category in ("Lu", "Lt") else 0) | target
+
+
+def _separator(char: str, category: str) -> int:
+    """The ASCII separator that stands for a separator beyond ASCII."""
+    if category in ("Zl", "Zp") or char == "\u0085":
+        return ord("\n")
+    plain = unicodedata.normalize("NFKC", char)
+    if plain and ord(plain[0]) < 128 and not plain[0].isalnum():
+        return ord(plain[0])
+    if category in ("Pi", "Pf") or char in "「」『』„":
+        return ord('"')
+    if char in "。।؟۔":
+        return ord(".")
+    return ord("(") if category == "Ps" else ord(")") if category == "Pe" else ord(" ")
+
+
+def _compositions(fold: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Pairs of a lower-case base and a combining mark that compose to one character, sorted."""
+    found: dict[int, int] = {}
+    for code in range(0xC0, 0x2000):
+        parts = unicodedata.decomposition(chr(code)).split()
+        if len(parts) != 2 or not 0x300 <= (mark := int(parts[1], 16)) < 0x370:
+            continue
+        base = ord(chr(int(parts[0], 16)).lower()[0])
+        found[base << 8 | mark - 0x300] = int(fold[code]) & CODE_MASK
+    keys = sorted(found)
+    return np.array(keys, dtype=np.uint32), np.array([found[key] for key in keys], dtype=np.uint32)

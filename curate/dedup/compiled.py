@@ -1,0 +1,50 @@
+"""The decorator of the compiled kernels. Importing this module imports numba.
+
+numba keeps machine code on disk beside each source file and looks only at that file to see whether it is still
+valid, although code of other files is compiled into it. Here the folder is named after the sources of the whole
+package instead, so that a change to any of them compiles anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@cache
+def cache_folder() -> Path | None:
+    """Where machine code is kept: $NUMBA_CACHE_DIR, or a folder under the user's cache; null where none is writable."""
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(os.environ["NUMBA_CACHE_DIR"])
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = root / "assay" / f"compiled-{digest.hexdigest()[:12]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return None
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile a function to machine code that runs without the interpreter lock and is kept between processes."""
+    folder = cache_folder()
+    before = numba.config.CACHE_DIR
+    try:
+        numba.config.CACHE_DIR = str(folder or "")
+        made: _Function = numba.njit(cache=folder is not None, nogil=True, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = before
+    return made

@@ -1,0 +1,47 @@
+"""Arrays the kernels read: permutations and tokeniser tables. Importing this module imports numba."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from curate.dedup.alphabet import alphabet, function_words, number_words
+from curate.dedup.kernel import FUNCTION, NUMBER_WORD, WORD_SET_BITS, row_tokens
+from curate.dedup.spans import string_spans
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Tables = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def permutations(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """The multipliers and offsets datasketch 2 draws for its ``affine32`` scheme, bit for bit."""
+    draw = np.random.RandomState(seed)
+    a = draw.randint(0, 1 << 31, num_perm, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+    return a, draw.randint(0, 1 << 32, num_perm, dtype=np.uint32)
+
+
+@cache
+def tokeniser_tables() -> Tables:
+    """(gaps, words, fold, pairs, composed): byte classes, listed words, folding and composition."""
+    known = alphabet()
+    tables = (known.gaps, np.zeros(1 << WORD_SET_BITS, np.uint16), known.fold, known.pairs, known.composed)
+    for listed, code in ((number_words(), NUMBER_WORD), (function_words(), FUNCTION)):
+        for token in token_hashes(" ".join(listed), tables):
+            tables[1][int(token) >> (64 - WORD_SET_BITS)] = code << 8 | int(token) & 0xFF
+    return tables
+
+
+def token_hashes(text: str, tables: Tables | None = None) -> NDArray[np.uint64]:
+    """The 64-bit token hashes of one text, in order."""
+    spans = string_spans(pl.Series([text]))
+    size = int(spans.lengths[0]) + 2
+    hashes, marks = np.empty(size, np.uint64), np.empty(size, np.uint16)
+    scratch, edges = np.empty(2 * size + 8, np.uint8), np.empty(2 * size + 8, np.int32)
+    known = tables or tokeniser_tables()
+    count = row_tokens(spans.addresses[0], spans.lengths[0], known, scratch, edges, hashes, marks)
+    return hashes[:count]

@@ -1,0 +1,87 @@
+"""What of a row may be shown, and how: short, masked, and harmless wherever it is printed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+
+import polars as pl
+
+from curate.audit import Audit
+from curate.rules.base import Rule
+from schemas.finding import Finding
+from schemas.terminal import printable
+
+EXCERPT_CHARS = 110
+MARKDOWN_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&$-])")
+
+
+def by_rule(audit: Audit) -> Iterator[tuple[type[Rule], list[Finding]]]:
+    """Each rule with its findings, heaviest rules first, then by code."""
+    rules = {rule.code: type(rule) for rule in audit.rules}
+    ordered = sorted(audit.findings, key=lambda finding: finding.code)
+    groups = [(rules[code], list(found)) for code, found in groupby(ordered, key=lambda finding: finding.code)]
+    yield from sorted(groups, key=lambda group: (min(f.severity.rank for f in group[1]), group[0].code))
+
+
+def place(finding: Finding) -> str:
+    """`file:line`, or `file, row N` where the format has no lines."""
+    return address(finding.path, finding.line, finding.row)
+
+
+def address(path: str, line: int | None, row: int | None) -> str:
+    """The place of a row as people and editors write it."""
+    if line is not None:
+        return printable(f"{path}:{line}")
+    return printable(path if row is None else f"{path}, row {row}")
+
+
+def twin_place(finding: Finding) -> str:
+    """The place of the other row of a pair; empty where there is none."""
+    twin = finding.evidence.get("twin")
+    return address(twin["path"], twin["line"], twin["row"]) if isinstance(twin, dict) else ""
+
+
+class Excerpts:
+    """One line of each row that a finding points at."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+        corpus = audit.corpus
+        numbers = {source.path: number for number, source in enumerate(corpus.sources)}
+        self._index = {
+            (source, row): index for index, source, row in corpus.rows.select("index", "source", "row").iter_rows()
+        }
+        self._numbers = numbers
+
+    def of(self, finding: Finding) -> str:
+        """The turn that the finding names, or the row's last question; masked, escaped, cut."""
+        if finding.row is None:
+            return ""
+        index = self._index[self._numbers[finding.path], finding.row]
+        turns = self._audit.corpus.turns
+        start = turns["index"].search_sorted(index, side="left")
+        stop = turns["index"].search_sorted(index, side="right")
+        rows = turns[start:stop].filter(pl.col("content").is_not_null()).select("turn", "role", "content").rows()
+        named = [row for row in rows if row[0] == finding.turn]
+        asked = [row for row in rows if row[1] not in ("system", "developer", "assistant")]
+        for found in (named, asked, rows):
+            if found:
+                _, role, content = found[0]
+                return self._shown(f"{role}: {content[: 4 * EXCERPT_CHARS]}")
+        raw = self._audit.corpus.raw(index)[: 4 * EXCERPT_CHARS]
+        return self._shown(raw.decode("utf-8", "backslashreplace"))
+
+    def _shown(self, text: str) -> str:
+        return shorten(printable(self._audit.mask(text)))
+
+
+def shorten(text: str, chars: int = EXCERPT_CHARS) -> str:
+    """At most this many characters, with an ellipsis where something was cut."""
+    return text if len(text) <= chars else text[: chars - 1] + "…"
+
+
+def markdown(text: str) -> str:
+    """Text that Markdown shows as it is: no links, no HTML, no mentions, no table cells."""
+    return MARKDOWN_ACTIVE.sub(r"\\\1", printable(text).replace("<", "&lt;").replace(">", "&gt;"))

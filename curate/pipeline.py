@@ -1,0 +1,272 @@
+"""The data pipeline: sources -> kept rows in splits, dropped rows with their reasons, ledger, proof, report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.audit import statistics
+from curate.configfile import Project
+from curate.export import ExportRow, export_rows, write_parquet, write_split
+from curate.findings import masker, one_per_row, to_finding
+from curate.ledger import Ledger, Step
+from curate.readers import read_corpus
+from curate.readers.builder import ROWS_PER_CHUNK
+from curate.readers.shapes import shape_records
+from curate.rewriting import rewritten
+from curate.rows import Corpus
+from curate.rules.base import Action, Rule
+from curate.rules.catalogue import select_rules
+from curate.splitting import SPLITS, Splits, distinct_keys, split_rows
+from schemas.errors import ExitCode, UserError
+from schemas.finding import Finding
+from schemas.manifest import InputRef, input_file
+from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
+
+STAGE = "curate"
+REPORT_SCHEMA = "assay/curate-report/1"
+KEPT_FINDINGS_NAMED = 1000
+Progress = Callable[[str], None]
+
+
+class NoRows(UserError):
+    """There is nothing to curate, or nothing was left: no verdict can rest on it."""
+
+    exit_code = ExitCode.INCONCLUSIVE
+
+
+@dataclass(frozen=True)
+class Curated:
+    """What the pipeline made, before anything is written."""
+
+    whole: Corpus
+    kept: Corpus
+    ledger: Ledger
+    splits: Splits
+    remaining: dict[str, list[Finding]]
+    """Rule code -> findings of rows that stayed as they are."""
+
+    @property
+    def rows_by_split(self) -> dict[str, int]:
+        """Number of rows of each split."""
+        return {name: int((self.splits.rows["split"] == name).sum()) for name in SPLITS}
+
+
+def curate_stage(project: Project) -> Stage:
+    """The stage that `assay curate` runs for a config; nothing is read but the files' digests.
+
+    Raises:
+        UserError: a source is missing, or a step names no rule.
+        ConfigError: options that a rule does not accept.
+    """
+    configured_rules(project)
+    folder = inputs_from(project.runs, STAGE)
+    refs = [_input("source", path, folder) for path in project.source_files()]
+    refs += [_input("evals", path, folder) for path in project.eval_files()]
+    given: dict[str, Any] = {key: project.given[key] for key in ("data", "curate") if key in project.given}
+    return Stage(
+        stage=STAGE,
+        name=project.config.name,
+        config={
+            "data": project.config.data.model_dump(mode="json"),
+            "curate": project.config.curate.model_dump(mode="json"),
+            # Findings name files; equal content under other names makes other rows of dropped.parquet.
+            "files": [_name(project, path) for path in (*project.source_files(), *project.eval_files())],
+        },
+        config_given=given,
+        inputs=tuple(refs),
+        code=code_digest(["schemas", "curate"]),
+        root=project.runs,
+        packages=("polars", "orjson", "numba"),
+        seeds={"split": project.config.curate.split.seed},
+    )
+
+
+def _input(role: str, path: Path, folder: Path) -> InputRef:
+    try:
+        return input_file(role, path, folder)
+    except OSError as error:
+        raise UserError(
+            "the data file cannot be opened", where=str(path), found=os.strerror(error.errno or 0)
+        ) from error
+
+
+def _name(project: Project, path: Path) -> str:
+    return Path(os.path.relpath(path, project.root)).as_posix()
+
+
+def configured_rules(project: Project) -> tuple[Rule, ...]:
+    """The rules of `curate.steps` in order, with the options of `curate.rules`."""
+    config = project.config.curate
+    return select_rules(config.steps, config.rules, where=f"{project.path}: curate")
+
+
+def curate(project: Project, progress: Progress = lambda text: None) -> Finished:
+    """Run the pipeline and publish its folder, or return the verified result of an equal run.
+
+    Raises:
+        NoRows: the sources hold no row, or every row was dropped.
+        UserError: a file cannot be read, changed during the run, or the folder cannot be written.
+        ConservationError: rows were lost: our bug; nothing is published.
+    """
+    stage = curate_stage(project)
+
+    def fill(folder: Path) -> dict[str, int]:
+        made = run_pipeline(project, progress)
+        _check_unchanged(stage, made.whole)
+        return publish(made, project, folder, progress)
+
+    return run_stage(stage, fill)
+
+
+def run_pipeline(
+    project: Project, progress: Progress = lambda text: None, rows_per_chunk: int = ROWS_PER_CHUNK
+) -> Curated:
+    """Read, run the steps in order, split; writes nothing.
+
+    Raises:
+        NoRows, UserError, ConservationError: as `curate`.
+    """
+    data = project.config.data
+    progress("reading")
+    whole = read_corpus(
+        project.source_files(),
+        kind=data.format,
+        columns=data.columns,
+        evals=project.eval_files(),
+        rows_per_chunk=rows_per_chunk,
+        name=lambda path: _name(project, path),
+    )
+    if not whole.height:
+        raise NoRows("the sources hold no row", where=", ".join(source.path for source in whole.sources)[:500])
+    rules = configured_rules(project)
+    kept, ledger, remaining = run_steps(whole, rules, progress)
+    kept = _drop_unreadable(kept, ledger)
+    ledger.close(kept.height)
+    if not kept.height:
+        raise NoRows(
+            "every row was dropped",
+            where=str(project.path),
+            found=", ".join(f"{step.name}: {step.rows_dropped:,}" for step in ledger.steps if step.rows_dropped),
+            help="run `assay audit` on the sources to see why",
+        )
+    progress("splitting")
+    changing = [rule for rule in rules if rule.effective_action in (Action.REDACT, Action.FIX)]
+    readable = whole.without(whole.rows.filter(pl.col("kind").is_null())["index"])
+    # Rows are compared as they will be published, those that were dropped too: they tie together rows that stay.
+    for rule in changing:
+        readable = rewritten(readable, rule, readable.rows["index"])
+    splits = split_rows(readable, kept, project.config.curate.split, data.group_by)
+    return Curated(whole, kept, ledger, splits, remaining)
+
+
+def run_steps(
+    whole: Corpus, rules: tuple[Rule, ...], progress: Progress
+) -> tuple[Corpus, Ledger, dict[str, list[Finding]]]:
+    """Run each rule on what the ones before it left.
+
+    Returns:
+        (kept rows, ledger, findings of rows that stayed as they are by rule code).
+    """
+    mask = masker(select_rules([]))
+    ledger = Ledger(whole.height)
+    remaining: dict[str, list[Finding]] = {}
+    corpus = whole
+    for rule in rules:
+        progress(rule.name)
+        rows_in, action = corpus.height, rule.effective_action
+        missing = "no eval items are configured (data.evals)" if rule.needs_evals and corpus.evals is None else ""
+        hits = [] if missing else one_per_row(rule.find(corpus))
+        changed = 0
+        if action is Action.DROP:
+            ledger.drops |= {hit.index: to_finding(rule, hit, corpus, mask) for hit in hits}
+            corpus = corpus.without(hit.index for hit in hits) if hits else corpus
+        elif action in (Action.REDACT, Action.FIX) and hits:
+            corpus = rewritten(corpus, rule, pl.Series([hit.index for hit in hits], dtype=pl.UInt32))
+            changed = len(hits)
+        elif hits:
+            remaining[rule.code] = [to_finding(rule, hit, corpus, mask) for hit in hits]
+        dropped = rows_in - corpus.height
+        ledger.steps.append(Step(rule.code, rule.name, str(action), rows_in, dropped, changed, len(hits), missing))
+    return corpus, ledger, remaining
+
+
+def _drop_unreadable(corpus: Corpus, ledger: Ledger) -> Corpus:
+    """Rows that cannot be written are dropped even if no step of the config asked for it."""
+    unreadable = corpus.rows.filter(pl.col("kind").is_null())["index"].to_list()
+    if not unreadable:
+        return corpus
+    rows_in = corpus.height
+    mask = masker(select_rules([]))
+    for rule in select_rules(["broken-line", "not-an-object", "unknown-shape", "duplicate-key"]):
+        for hit in one_per_row(rule.find(corpus)):
+            if hit.index in unreadable:
+                ledger.drops.setdefault(hit.index, to_finding(rule, hit, corpus, mask))
+    corpus = corpus.without(unreadable)
+    count = len(unreadable)
+    ledger.steps.append(Step("SCH1", "unreadable", "drop", rows_in, count, 0, count))
+    return corpus
+
+
+def _check_unchanged(stage: Stage, corpus: Corpus) -> None:
+    """The bytes that were read are those that the stage is named after."""
+    promised = sorted(ref.sha256 for ref in stage.inputs if ref.role == "source")
+    if promised != sorted(source.sha256 for source in corpus.sources):
+        raise UserError(
+            "a source changed while it was being curated",
+            where=", ".join(source.path for source in corpus.sources)[:500],
+            help="wait until nothing writes to it, and run the command again",
+        )
+
+
+def publish(made: Curated, project: Project, folder: Path, progress: Progress = lambda text: None) -> dict[str, int]:
+    """Write the files of the stage; gives its counts."""
+    progress("writing")
+    data = folder / "data"
+    data.mkdir()
+    shape = shape_records(project.config.data.columns, project.config.data.format)
+    by_split: dict[str, list[ExportRow]] = {name: [] for name in SPLITS}
+    row_ids = distinct_keys(made.kept.rows["row_id"])
+    for split, row in export_rows(made.kept, made.splits.rows, shape, row_ids):
+        by_split[split].append(row)
+    for name, rows in by_split.items():
+        write_split(rows, data, name)
+    write_parquet(made.ledger.dropped_frame(made.whole), folder / "dropped.parquet")
+    ledger = made.ledger.as_json(made.rows_by_split)
+    write_json(folder / "ledger.json", ledger)
+    write_json(folder / "split_proof.json", made.splits.proof)
+    write_json(folder / "report.json", report(made))
+    counts = {key: ledger[key] for key in ("rows_in", "rows_kept", "rows_dropped", "rows_changed")}
+    return counts | made.rows_by_split
+
+
+def report(made: Curated) -> dict[str, Any]:
+    """What `report.json` holds: numbers for people, and the findings of rows that stayed."""
+    labels = made.splits.rows.group_by("split", "label").len().sort("split", "label")
+    table: dict[str, dict[str, int]] = {}
+    for split, label, count in labels.iter_rows():
+        table.setdefault(split, {})[label or ""] = count
+    return {
+        "schema": REPORT_SCHEMA,
+        "rows_by_split": made.rows_by_split,
+        "labels_by_split": table if max(map(len, table.values())) <= 50 else {},
+        "before": statistics(made.whole),
+        "after": statistics(made.kept),
+        "findings_kept": {code: len(found) for code, found in sorted(made.remaining.items())},
+        "findings": [
+            finding.model_dump(mode="json")
+            for found in made.remaining.values()
+            for finding in found[:KEPT_FINDINGS_NAMED]
+        ],
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON for people: indented, keys in the order given."""
+    path.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")

@@ -1,0 +1,147 @@
+"""Collecting rows into columns while a file is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.readers.shapes import Fault, Shaped, type_name
+from curate.rows import FAULTS_SCHEMA, ROWS_SCHEMA, TURNS_SCHEMA
+
+ROWS_PER_CHUNK = 1 << 15
+BYTES_PER_CHUNK = 1 << 25
+ROW_ID_HEX = 32
+"""128 bits: two different rows of a billion share an id with probability below 1e-20."""
+
+
+def row_identity(canonical: Any) -> str:
+    """Digest of a row's canonical content: equal for equal content in any wire shape and any order of keys."""
+    return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()[:ROW_ID_HEX]
+
+
+class Builder:
+    """Takes one row after the other; gives frames with the columns of `curate.rows`.
+
+    Rows go to the frames in chunks, so that the lists of Python objects stay small.
+    """
+
+    def __init__(
+        self, shape: Callable[[Any], Shaped | None], kind: str | None, rows_per_chunk: int = ROWS_PER_CHUNK
+    ) -> None:
+        self.shape = shape
+        self.kind = kind
+        self.rows_per_chunk = rows_per_chunk
+        self.next_index = 0
+        self.source = -1
+        self._in_source = 0
+        self._bytes = 0
+        self._rows: list[tuple[Any, ...]] = []
+        self._turns: dict[str, list[Any]] = {name: [] for name in TURNS_SCHEMA}
+        self._faults: list[tuple[Any, ...]] = []
+        self._row_frames: list[pl.DataFrame] = []
+        self._turn_frames: list[pl.DataFrame] = []
+
+    def start_source(self) -> None:
+        """The rows that follow are of the next file."""
+        self.source += 1
+        self._in_source = 0
+
+    @property
+    def rows_in_source(self) -> int:
+        """Rows of the present file so far."""
+        return self._in_source
+
+    def fault(self, kind: str, line: int | None, found: str, expected: str = "", *, turn: int | None = None) -> None:
+        """Note a fault of the file that belongs to no row."""
+        self._faults.append((kind, None, self.source, line, turn, found, expected))
+
+    def broken(self, line: int | None, start: int, stop: int, fault: Fault) -> None:
+        """Add a row that could not be read."""
+        self._row(line, start, stop, None, None, [fault])
+
+    def add(self, record: Any, line: int | None, start: int, stop: int, faults: list[Fault] | None = None) -> None:
+        """Add a row that is JSON, of whatever shape."""
+        faults = faults or []
+        if record.__class__ is not dict:
+            found = f"the record is {type_name(record)}"
+            self._row(line, start, stop, None, None, [*faults, ("not-an-object", None, found, "an object")])
+            return
+        shaped = self.shape(record)
+        if shaped is None or (self.kind and shaped.kind != self.kind):
+            keys = ", ".join(f"`{key}`" for key in list(record)[:12]) or "no keys"
+            expected = self.kind or "chat, prompt-completion, preference, feedback, reward or text"
+            self._row(line, start, stop, None, record, [*faults, ("unknown-shape", None, keys, expected)])
+            return
+        self._row(line, start, stop, shaped, record, faults + shaped.faults)
+
+    def _row(
+        self, line: int | None, start: int, stop: int, shaped: Shaped | None, record: Any, faults: list[Fault]
+    ) -> None:
+        index = self.next_index
+        row_id = kind = shape = metadata = None
+        if shaped is not None:
+            row_id, kind, shape = row_identity(shaped.canonical), shaped.kind, shaped.shape
+            metadata = _metadata(record, shaped.content_keys)
+            self._add_turns(index, shaped)
+        elif record is not None:
+            row_id = row_identity(record)
+        self._rows.append((index, self.source, line, self._in_source, start, stop, row_id, kind, shape, metadata))
+        for fault_kind, turn, found, expected in faults:
+            self._faults.append((fault_kind, index, self.source, line, turn, found, expected))
+        self.next_index += 1
+        self._in_source += 1
+        self._bytes += stop - start
+        if len(self._rows) >= self.rows_per_chunk or self._bytes >= BYTES_PER_CHUNK:
+            self._flush()
+
+    def _add_turns(self, index: int, shaped: Shaped) -> None:
+        columns = self._turns
+        parts, roles, contents, calls = zip(*shaped.turns, strict=True) if shaped.turns else ((), (), (), ())
+        columns["index"].extend([index] * len(parts))
+        columns["turn"].extend(_turn_numbers(shaped, parts))
+        columns["part"].extend(parts)
+        columns["role"].extend(roles)
+        columns["content"].extend(contents)
+        columns["calls"].extend(calls)
+
+    def _flush(self) -> None:
+        self._row_frames.append(pl.DataFrame(self._rows, schema=ROWS_SCHEMA, orient="row"))
+        self._turn_frames.append(pl.DataFrame(self._turns, schema=TURNS_SCHEMA))
+        self._rows = []
+        self._bytes = 0
+        self._turns = {name: [] for name in TURNS_SCHEMA}
+
+    def frames(self) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """Rows, turns and faults of all files."""
+        self._flush()
+        faults = pl.DataFrame(self._faults, schema=FAULTS_SCHEMA, orient="row")
+        return pl.concat(self._row_frames, rechunk=True), pl.concat(self._turn_frames, rechunk=True), faults
+
+
+def _turn_numbers(shaped: Shaped, parts: tuple[str, ...]) -> range | list[int]:
+    if shaped.rejected is None:
+        return range(len(parts))
+    # The rejected answer takes the place of the chosen one: both follow the prompt.
+    numbers, main = [], 0
+    rejected = parts.index("rejected") if "rejected" in parts else 0
+    for part in parts:
+        if part == "rejected":
+            numbers.append(rejected)
+            rejected += 1
+        else:
+            numbers.append(main)
+            main += 1
+    return numbers
+
+
+def _metadata(record: dict[str, Any], content_keys: tuple[str, ...]) -> str | None:
+    other = {key: value for key, value in record.items() if key not in content_keys}
+    nested = other.get("metadata")
+    if isinstance(nested, dict):
+        del other["metadata"]
+        other = nested | other if other else nested
+    return orjson.dumps(other).decode() if other else None

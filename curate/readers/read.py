@@ -1,0 +1,84 @@
+"""Reading a list of files into one corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from curate.readers.builder import ROWS_PER_CHUNK, Builder
+from curate.readers.files import Opened, open_file
+from curate.readers.jsonarray import read_array
+from curate.readers.jsonlines import read_lines
+from curate.readers.shapes import shape_records
+from curate.rows import Corpus, Source
+from schemas.base import digest
+
+
+def read_corpus(
+    paths: Iterable[Path],
+    *,
+    kind: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    evals: Iterable[Path] = (),
+    rows_per_chunk: int = ROWS_PER_CHUNK,
+    progress: Callable[[int], None] = lambda size: None,
+    name: Callable[[Path], str] = str,
+) -> Corpus:
+    """Read files in the order given.
+
+    Args:
+        paths: data files; `-` is standard input.
+        kind: record kind that every row must have; null detects it row by row.
+        columns: our field name -> the files' column.
+        evals: files of eval items, read in the same way.
+        rows_per_chunk: how many rows are held as Python objects at a time; the result does not depend on it.
+        progress: called with the bytes of each file once it is read.
+        name: how a file is called in findings.
+
+    Raises:
+        UserError: a file cannot be opened, unpacked, or is not what its suffix says.
+    """
+    builder = Builder(shape_records(columns, kind), kind, rows_per_chunk)
+    sources = []
+    for path in paths:
+        opened = open_file(path)
+        sources.append(replace(_read(opened, builder), path=name(path)))
+        progress(opened.size)
+    rows, turns, faults = builder.frames()
+    items = tuple(evals)
+    return Corpus(tuple(sources), rows, turns, faults, evals=read_corpus(items, name=name) if items else None)
+
+
+def source_from_bytes(data: bytes, format: str = "jsonl", path: str = "memory") -> Corpus:
+    """A corpus of one file that exists only in memory."""
+    builder = Builder(shape_records(), None)
+    source = _read(Opened(path, format, digest(data), len(data), data), builder)
+    return Corpus((source,), *builder.frames())
+
+
+def _read(opened: Opened, builder: Builder) -> Source:
+    builder.start_source()
+    buffer = opened.data
+    match opened.format:
+        case "parquet":
+            from curate.readers.tables import read_parquet
+
+            buffer = read_parquet(opened.data, builder, Path(opened.path))
+        case "csv" | "tsv":
+            from curate.readers.tables import read_delimited
+
+            buffer = read_delimited(opened.data, builder, "\t" if opened.format == "tsv" else ",")
+        case "json":
+            read_array(opened.data, builder)
+        case _:
+            read_lines(opened.data, builder)
+    return Source(
+        path=opened.path,
+        format=opened.format,
+        sha256=opened.sha256,
+        size=opened.size,
+        rows=builder.rows_in_source,
+        buffer=buffer,
+        lines=opened.format != "parquet",
+    )

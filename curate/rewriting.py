@@ -1,0 +1,53 @@
+"""Changing what rows say: redaction and repair, applied to the record itself so that no copy of the old text stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.rows import Corpus
+from curate.rules.base import Rule
+
+
+def rewritten(corpus: Corpus, rule: Rule, indexes: pl.Series) -> Corpus:
+    """The corpus with a rule's rewriting applied to every text of the rows named: turns, calls, metadata, record.
+
+    Row ids stay those of the rows as they came in, so that they can be traced.
+
+    Args:
+        corpus: readable rows.
+        rule: a rule that overrides `rewrite`.
+        indexes: which rows; rows in which nothing changes are left as they are.
+    """
+    chosen = pl.col("index").is_in(indexes.implode())
+    records = dict(corpus.rewritten)
+    for index in indexes:
+        record = corpus.record(index)
+        changed = rewrite_value(record, rule)
+        if changed != record:
+            records[index] = orjson.dumps(changed)
+
+    def change(text: pl.Expr) -> pl.Expr:
+        return pl.when(chosen).then(text.map_elements(rule.rewrite, return_dtype=pl.String)).otherwise(text)
+
+    return replace(
+        corpus,
+        turns=corpus.turns.with_columns(change(pl.col("content")), change(pl.col("calls"))),
+        rows=corpus.rows.with_columns(change(pl.col("metadata"))),
+        rewritten=records,
+        memo={},
+    )
+
+
+def rewrite_value(value: Any, rule: Rule) -> Any:
+    """A JSON value with every text in it rewritten; keys stay."""
+    if isinstance(value, str):
+        return rule.rewrite(value)
+    if isinstance(value, dict):
+        return {key: rewrite_value(item, rule) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rewrite_value(item, rule) for item in value]
+    return value

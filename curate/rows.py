@@ -1,0 +1,203 @@
+"""The rows of all sources as columns: what the rules look at.
+
+A row is one record of a file, or one piece of a file that should have been a record and could not be read. Nothing that
+a file holds is left out: each row keeps the span of its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import orjson
+import polars as pl
+
+from curate.dedup import normalised_hashes
+
+ROWS_SCHEMA: dict[str, Any] = {
+    "index": pl.UInt32,  # position over all sources; stays the same when rows are dropped
+    "source": pl.UInt16,  # position in Corpus.sources
+    "line": pl.Int64,  # 1-based physical line; null where the format has none
+    "row": pl.Int64,  # 0-based record in its file
+    "start": pl.Int64,  # span of the row's bytes in its source's buffer
+    "stop": pl.Int64,
+    "row_id": pl.String,  # digest of the canonical content; null where nothing could be parsed
+    "kind": pl.String,  # schemas.records.Kind; null where the record has no known shape
+    "shape": pl.String,  # wire shape as found: chat, sharegpt, alpaca, ...
+    "metadata": pl.String,  # JSON of everything that is not content; null where there is none
+}
+TURNS_SCHEMA: dict[str, Any] = {
+    "index": pl.UInt32,
+    "turn": pl.Int32,  # 0-based message index
+    "part": pl.String,  # messages, rejected, reference or text
+    "role": pl.String,  # null where the role is missing or not a string
+    "content": pl.String,  # null where there is none
+    "calls": pl.String,  # JSON of tool calls; null where there are none
+}
+FAULTS_SCHEMA: dict[str, Any] = {
+    "kind": pl.String,  # name of the rule that reports it
+    "index": pl.UInt32,  # null for a fault of the file that belongs to no row
+    "source": pl.UInt16,
+    "line": pl.Int64,
+    "turn": pl.Int32,
+    "found": pl.String,
+    "expected": pl.String,
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file as it was read."""
+
+    path: str
+    """As the user named it."""
+    format: str
+    """jsonl, json, csv, tsv or parquet."""
+    sha256: str
+    """Digest of the file's bytes as they were read."""
+    size: int
+    """Bytes of the file."""
+    rows: int
+    buffer: bytes = field(repr=False)
+    """Holds the bytes of each row at its span: the file itself, unpacked, or JSON made from a table's records."""
+    lines: bool = True
+    """Whether `line` means something in this format."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Rows, their turns and the faults met while reading. Rules read it and never change it.
+
+    Raises nothing by itself; frames have the columns of ROWS_SCHEMA, TURNS_SCHEMA and FAULTS_SCHEMA, in reading order.
+    """
+
+    sources: tuple[Source, ...]
+    rows: pl.DataFrame
+    turns: pl.DataFrame
+    faults: pl.DataFrame
+    evals: Corpus | None = None
+    """Eval items to keep out of training."""
+    rewritten: dict[int, bytes] = field(default_factory=dict)
+    """Row index -> JSON of its record after redaction."""
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    """Results that several rules share, such as the pairs of similar rows."""
+
+    @property
+    def height(self) -> int:
+        """Rows, broken ones included."""
+        return self.rows.height
+
+    def remembered(self, key: Any, compute: Callable[[], T]) -> T:
+        """The value of `compute()`, computed once for this corpus."""
+        if key not in self.memo:
+            self.memo[key] = compute()
+        value: T = self.memo[key]
+        return value
+
+    def without(self, dropped: Iterable[int]) -> Corpus:
+        """The same corpus less the rows with these indexes."""
+        gone = pl.Series("index", sorted(set(dropped)), dtype=pl.UInt32).implode()
+        return replace(
+            self,
+            rows=self.rows.filter(~pl.col("index").is_in(gone)),
+            turns=self.turns.filter(~pl.col("index").is_in(gone)),
+            # A fault of the file that belongs to no row has a null index and stays.
+            faults=self.faults.filter(pl.col("index").is_null() | ~pl.col("index").is_in(gone)),
+            memo={},
+        )
+
+    def place(self, index: int) -> Place:
+        """Where a row is.
+
+        Raises:
+            KeyError: no row has this index.
+        """
+        return self.places[index]
+
+    @property
+    def places(self) -> dict[int, Place]:
+        """Row index -> where it is."""
+
+        def compute() -> dict[int, Place]:
+            columns = self.rows.select("index", "source", "line", "row", "row_id", "start", "stop")
+            return {values[0]: Place(*values) for values in columns.iter_rows()}
+
+        return self.remembered("places", compute)
+
+    def raw(self, index: int) -> bytes:
+        """The bytes of a row as they stand in its file."""
+        place = self.place(index)
+        return self.sources[place.source].buffer[place.start : place.stop]
+
+    def record(self, index: int) -> Any:
+        """The record of a row as plain data, after redaction.
+
+        Raises:
+            orjson.JSONDecodeError: the row was never readable.
+        """
+        return orjson.loads(self.rewritten.get(index) or self.raw(index).lstrip(b"\xef\xbb\xbf"))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row is, and its span in the buffer of its source."""
+
+    index: int
+    source: int
+    line: int | None
+    row: int
+    row_id: str | None
+    start: int
+    stop: int
+
+
+def row_keys(corpus: Corpus) -> pl.DataFrame:
+    """What makes rows equal up to normalisation: `index`, `prompt`, `full`, `answer_key`, and `answer` as it stands.
+
+    `answer` is what the last assistant turn says (or the completion, the chosen answer, the plain text), `prompt`
+    stands for all turns before it, `full` for all turns. The keys are made of 128-bit hashes of each turn's speaker and
+    normalised text, so that moving text from one speaker to another makes another key; they mean something within one
+    process only. A row without turns before its answer has an empty prompt key.
+    """
+
+    def compute() -> pl.DataFrame:
+        main = corpus.turns.filter(pl.col("part") != "rejected")
+        said = normalised_hashes(main["content"].fill_null(""))
+        speaker = pl.concat_str(pl.col("role").fill_null(""), pl.col("calls").fill_null(""), separator="\x1e").hash()
+        main = main.select(
+            "index",
+            "turn",
+            "content",
+            key=pl.format("{}.{}.{}", said["high"], said["low"], speaker),
+            answers=pl.col("role").is_in(["assistant", "text"]).fill_null(False),
+        ).with_columns(last=pl.col("turn").filter(pl.col("answers")).max().over("index"))
+        answer = pl.col("turn") == pl.col("last")
+        return main.group_by("index", maintain_order=True).agg(
+            prompt=pl.col("key").filter(pl.col("last").is_null() | (pl.col("turn") < pl.col("last"))).str.join(" "),
+            full=pl.col("key").str.join(" "),
+            answer_key=pl.col("key").filter(answer).last(),
+            answer=pl.col("content").filter(answer).last(),
+        )
+
+    return corpus.remembered("row_keys", compute)
+
+
+def all_texts(corpus: Corpus) -> pl.DataFrame:
+    """Every text of every row, in the order of the rows: `index`, `turn`, `text`.
+
+    Turns come first, then their tool calls, then the row's metadata as JSON with a null turn.
+    """
+
+    def compute() -> pl.DataFrame:
+        said = corpus.turns.filter(pl.col("content").is_not_null()).select("index", "turn", text="content", order=0)
+        called = corpus.turns.filter(pl.col("calls").is_not_null()).select("index", "turn", text="calls", order=1)
+        other = corpus.rows.filter(pl.col("metadata").is_not_null()).select(
+            "index", turn=pl.lit(None, pl.Int32), text="metadata", order=2
+        )
+        parts = pl.concat([said, called.cast(said.schema), other.cast(said.schema)])
+        return parts.sort("index", "order", maintain_order=True).drop("order")
+
+    return corpus.remembered("all_texts", compute)

@@ -1,0 +1,184 @@
+"""What a rule is: a class whose fields are its options, with a code, a page, and examples that test it."""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import polars as pl
+
+from curate.rows import Corpus
+from schemas.base import Strict
+from schemas.finding import Severity
+
+
+class Action(StrEnum):
+    """What `assay curate` does with a row on which a rule fires."""
+
+    KEEP = "keep"
+    DROP = "drop"
+    REDACT = "redact"
+    FIX = "fix"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A rule fired on one row."""
+
+    index: int
+    """Row index in the corpus."""
+    message: str
+    """One sentence; shows no personal data and no secret."""
+    turn: int | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    detail: str = ""
+    """Tells hits of one rule on one turn apart; part of the finding's fingerprint."""
+    twin: int | None = None
+    """Row index of the representative, for pairs."""
+    measure: str = ""
+    """Name of the similarity, for pairs."""
+    similarity: float | None = None
+    severity: Severity | None = None
+    """Where it differs from the rule's."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileHit:
+    """A rule fired on a file at a place that belongs to no row, such as a blank line."""
+
+    source: int
+    line: int | None
+    message: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A small file for a rule: JSON values, or raw lines as bytes."""
+
+    lines: tuple[Any, ...]
+    evals: tuple[Any, ...] = ()
+
+    @classmethod
+    def chat(cls, *texts: str, role: str = "user") -> Example:
+        """A file of one conversation; turns alternate, beginning with `role`."""
+        roles = ("user", "assistant") if role == "user" else ("assistant", "user")
+        return cls(({"messages": [{"role": roles[n % 2], "content": text} for n, text in enumerate(texts)]},))
+
+
+class Rule(Strict):
+    """Base of all rules. The fields of a subclass are the options that `curate.rules` of a config sets.
+
+    The docstring of a subclass is its page: one sentence, then the headings "What it does", "Why", "Known problems" and
+    "Source".
+    """
+
+    code: ClassVar[str]
+    name: ClassVar[str]
+    severity: ClassVar[Severity]
+    default_action: ClassVar[Action] = Action.KEEP
+    actions: ClassVar[tuple[Action, ...]] = (Action.KEEP, Action.DROP)
+    """Actions that make sense for the rule."""
+    needs_evals: ClassVar[bool] = False
+    """Whether the rule compares with eval items and cannot run without any."""
+    help: ClassVar[str]
+    """What to do about a finding, in one sentence."""
+    fires: ClassVar[tuple[Example, ...]]
+    silent: ClassVar[tuple[Example, ...]]
+
+    action: Action | None = None
+    """What `assay curate` does with the row; null takes the rule's default."""
+    level: Severity | None = None
+    """How much a finding weighs; null takes the rule's default."""
+
+    @abstractmethod
+    def find(self, corpus: Corpus) -> Iterable[Hit]:
+        """Every row on which the rule fires, in the order of the rows. Reads the corpus, never changes it."""
+
+    def find_in_files(self, corpus: Corpus) -> Iterable[FileHit]:
+        """What the rule has to say about places that belong to no row."""
+        return ()
+
+    def rewrite(self, text: str) -> str:
+        """The text with what the rule found replaced; rules with the action redact or fix override this."""
+        return text
+
+    def mask(self, text: str) -> str:
+        """The text as it may be shown: rules that find personal data or secrets override this."""
+        return text
+
+    @property
+    def effective_action(self) -> Action:
+        """The configured action, or the default."""
+        return self.action or self.default_action
+
+    @property
+    def effective_severity(self) -> Severity:
+        """The configured severity, or the default."""
+        return self.level or self.severity
+
+    @classmethod
+    def family(cls) -> str:
+        """The name of the rule's family, which a config's steps may use."""
+        return FAMILIES[cls.code[:3]]
+
+    @classmethod
+    def page(cls) -> str:
+        """The rule's page as Markdown."""
+        options = {name: info for name, info in cls.model_fields.items() if name not in ("action", "level")}
+        lines = [f"# {cls.code} {cls.name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
+        lines += [f"Severity: {cls.severity}. Action: {cls.default_action} (of {', '.join(cls.actions)})."]
+        lines += ["", "## What to do", "", cls.help]
+        if options:
+            lines += ["", "## Options", ""]
+            lines += [
+                f"- `{name}` (default {info.default!r}): {info.description or ''}" for name, info in options.items()
+            ]
+        return "\n".join(lines) + "\n"
+
+
+FAMILIES = {
+    "SCH": "schema",
+    "DUP": "duplicate",
+    "CON": "conflict",
+    "LEK": "contamination",
+    "PII": "pii",
+    "SEC": "secret",
+    "QUA": "quality",
+    "TOK": "token",
+    "BAL": "balance",
+    "PRF": "preference",
+}
+"""First letters of a code -> name of the family."""
+
+
+class FaultRule(Rule):
+    """A rule that reports what the readers met: one finding for each fault of its name."""
+
+    sentence: ClassVar[str]
+    """The message; `{found}` and `{expected}` are filled in."""
+
+    def find(self, corpus: Corpus) -> Iterator[Hit]:
+        """One hit for each fault that belongs to a row."""
+        faults = corpus.faults.filter((pl.col("kind") == self.name) & pl.col("index").is_not_null())
+        for fault in faults.iter_rows(named=True):
+            evidence = {"found": fault["found"], "expected": fault["expected"]}
+            message = self.sentence.format_map(evidence)
+            yield Hit(fault["index"], message, fault["turn"], evidence, detail=fault["found"])
+
+    def find_in_files(self, corpus: Corpus) -> Iterator[FileHit]:
+        """One hit for each fault that belongs to no row."""
+        faults = corpus.faults.filter((pl.col("kind") == self.name) & pl.col("index").is_null())
+        for fault in faults.iter_rows(named=True):
+            evidence = {"found": fault["found"], "expected": fault["expected"]}
+            yield FileHit(fault["source"], fault["line"], self.sentence.format_map(evidence), evidence)
+
+
+def turn_hits(turns: pl.DataFrame, message: str) -> Iterator[Hit]:
+    """One hit for each turn of a frame with the columns `index` and `turn`, all with the same message."""
+    for index, turn in turns.select("index", "turn").iter_rows():
+        yield Hit(index, message, turn)

@@ -1,0 +1,170 @@
+"""Finding the rules, and turning names, codes and families into configured rules."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+import curate.rules
+from curate.rules.base import FAMILIES, Rule
+from schemas.errors import ConfigError, Problem, UserError
+
+INFRASTRUCTURE = ("base", "catalogue")
+
+
+@functools.cache
+def all_rules() -> tuple[type[Rule], ...]:
+    """Every rule of this package, by code.
+
+    Raises:
+        TypeError: two rules share a code or a name.
+    """
+    found: dict[str, type[Rule]] = {}
+    for module_info in pkgutil.iter_modules(curate.rules.__path__):
+        if module_info.name in INFRASTRUCTURE:
+            continue
+        module = importlib.import_module(f"curate.rules.{module_info.name}")
+        for _, rule in inspect.getmembers(module, inspect.isclass):
+            if not issubclass(rule, Rule) or rule.__module__ != module.__name__ or inspect.isabstract(rule):
+                continue
+            if "code" not in vars(rule):  # a base that several rules of one module share
+                continue
+            for key in (rule.code, rule.name):
+                if found.setdefault(key, rule) is not rule:
+                    raise TypeError(f"{rule.__name__} and {found[key].__name__} are both called {key}")
+    return tuple(sorted(set(found.values()), key=lambda rule: rule.code))
+
+
+def resolve(word: str, where: str = "") -> tuple[type[Rule], ...]:
+    """The rules that a word names: a rule's name or code, the beginning of a code, or a family.
+
+    Raises:
+        UserError: nothing has this name.
+    """
+    rules = all_rules()
+    exact = tuple(rule for rule in rules if word in (rule.name, rule.code))
+    if exact:
+        return exact
+    family = tuple(rule for rule in rules if rule.family() == word or rule.family() == f"{word.removesuffix('s')}")
+    if family:
+        return family
+    prefix = tuple(rule for rule in rules if rule.code.startswith(word.upper()))
+    if prefix and word[:3].upper() in FAMILIES:
+        return prefix
+    names = [rule.name for rule in rules] + [rule.code for rule in rules] + sorted({rule.family() for rule in rules})
+    close = difflib.get_close_matches(word, names, n=1)
+    raise UserError(
+        f"no rule, family or code is called {word!r}",
+        where=where,
+        help=f"did you mean {close[0]!r}? " if close else "`assay rules` lists them",
+    )
+
+
+def select_rules(
+    words: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    ignore: Sequence[str] = (),
+    where: str = "",
+) -> tuple[Rule, ...]:
+    """Configured rules in the order of the words, each rule once; no word at all takes every rule.
+
+    Args:
+        words: rule names, codes, beginnings of codes, or families.
+        options: rule or family name -> option values, as in `curate.rules` of a config.
+        ignore: what to leave out, in the same words.
+        where: for error messages.
+
+    Raises:
+        UserError: a word names nothing.
+        ConfigError: options that a rule does not have or does not accept; carries every problem.
+    """
+    chosen = [rule for word in words for rule in resolve(word, where)] if words else list(all_rules())
+    ignored = {rule for word in ignore for rule in resolve(word, where)}
+    values = _options_by_rule(options or {}, where)
+    problems: list[Problem] = []
+    configured = [
+        _configure(rule, values.get(rule.name, {}), where, problems)
+        for rule in dict.fromkeys(chosen)
+        if rule not in ignored
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return tuple(rule for rule in configured if rule is not None)
+
+
+def _options_by_rule(options: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, dict[str, Any]]:
+    """Options given to a family reach each of its rules that knows them; what none knows is an error."""
+    values: dict[str, dict[str, Any]] = {}
+    problems = []
+    # Families first, so that what is said of one rule wins over what is said of its family.
+    for word, given in sorted(options.items(), key=lambda item: -len(resolve(item[0], where))):
+        rules = resolve(word, where)
+        for option, value in given.items():
+            takers = [rule for rule in rules if option in rule.model_fields]
+            if not takers:
+                known = sorted({name for rule in rules for name in rule.model_fields})
+                close = difflib.get_close_matches(option, known, n=1)
+                problems.append(
+                    Problem(
+                        f"unknown option `{option}` of rule `{word}`",
+                        where=where,
+                        expected=f"one of {', '.join(known)}",
+                        help=f"did you mean `{close[0]}`?" if close else f"`assay explain {rules[0].code}` lists them",
+                    )
+                )
+            for rule in takers:
+                if option == "action" and len(rules) > 1 and value not in rule.actions:
+                    continue  # a family is redacted where its rules can redact
+                values.setdefault(rule.name, {})[option] = value
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def _configure(rule: type[Rule], values: Mapping[str, Any], where: str, problems: list[Problem]) -> Rule | None:
+    try:
+        configured = rule.model_validate(dict(values))
+    except ValidationError as error:
+        for item in error.errors():
+            option = ".".join(str(part) for part in item["loc"])
+            message = f"`{option}` of rule `{rule.name}` is not valid" if option else f"rule `{rule.name}` is not valid"
+            problems.append(Problem(message, where=where, found=repr(item["input"])[:120], expected=item["msg"]))
+        return None
+    if configured.effective_action not in rule.actions:
+        problems.append(
+            Problem(
+                f"rule `{rule.name}` cannot {configured.effective_action}",
+                where=where,
+                found=f"action: {configured.effective_action}",
+                expected=f"one of {', '.join(rule.actions)}",
+            )
+        )
+    return configured
+
+
+def describe(rules: Iterable[type[Rule]]) -> list[dict[str, Any]]:
+    """What `assay rules --format json` prints."""
+    return [
+        {
+            "code": rule.code,
+            "name": rule.name,
+            "family": rule.family(),
+            "severity": str(rule.severity),
+            "action": str(rule.default_action),
+            "summary": (rule.__doc__ or "").strip().splitlines()[0],
+            "options": {
+                name: {"default": info.get_default(), "description": info.description or ""}
+                for name, info in rule.model_fields.items()
+                if name not in ("action", "level")
+            },
+        }
+        for rule in rules
+    ]

@@ -1,0 +1,81 @@
+"""DUP203 near-duplicate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from curate.rows import Corpus
+from curate.rules.base import Action, Example, Hit, Rule
+from curate.similar import similar_rows
+from schemas.finding import Severity
+
+STORY = (
+    "The old lighthouse keeper climbed the spiral stairs every evening to light the great lamp, and every morning he "
+    "climbed them again to put it out, counting the steps aloud so that the gulls would know he was coming home for "
+    "tea. In winter the wind pushed salt water through the keyholes and the kettle sang all night; in summer the ferry "
+    "brought newspapers, lemons and letters from his sister, who wrote about her orchard, her bees and the quarrels of "
+    "the neighbours. He answered each letter on a Sunday, sealed it with candle wax and waited for the boat."
+)
+EDITED = (
+    STORY.replace("every evening", "each evening")
+    .replace("aloud so", "softly so")
+    .replace("salt water", "sea water")
+    .replace("newspapers, lemons", "papers, lemons")
+    .replace("and waited", "then waited")
+)
+
+
+class NearDuplicate(Rule):
+    """A row that says almost the same as another row.
+
+    ## What it does
+    Proposes pairs by MinHash, then compares each pair's whole texts; a row is reported only for a direct, verified
+    match with a row that stays, never through a chain of others. Instructions that many rows share do not count. Rows
+    with the same prompt and another answer are no duplicates (see conflict), nor are rows in which only a number or one
+    slot of a template differs (see template-variant).
+
+    ## Why
+    Edited copies teach nothing new, weigh double, and carry the test split into training.
+
+    ## Known problems
+    Rows of a few words are compared as wholes: an edit of one word in five makes another row.
+
+    ## Source
+    Broder 1997, "On the resemblance and containment of documents"; Lee et al. 2022, arXiv:2107.06499.
+    """
+
+    code: ClassVar[str] = "DUP203"
+    name: ClassVar[str] = "near-duplicate"
+    severity: ClassVar[Severity] = Severity.WARNING
+    default_action: ClassVar[Action] = Action.DROP
+    help: ClassVar[str] = "keep one of the rows; `assay curate` keeps the longest, or as `policy` says"
+    fires: ClassVar[tuple[Example, ...]] = (Example(({"text": STORY}, {"text": EDITED})),)
+    silent: ClassVar[tuple[Example, ...]] = (
+        Example(({"text": STORY}, {"text": "A row about something else entirely, with words of its own."})),
+        Example(({"text": "yes"}, {"text": "no"})),
+    )
+
+    threshold: float = Field(default=0.7, gt=0.0, le=1.0)
+    """Similarity at or above which a row counts as a near-duplicate."""
+    policy: Literal["longest", "first"] = "longest"
+    """Which row of a group stays; ties go to the first in reading order."""
+
+    def find(self, corpus: Corpus) -> Iterator[Hit]:
+        """One hit for each row that a kept row stands for, exact and normalised copies included in the search."""
+        similar = similar_rows(corpus, threshold=self.threshold, policy=self.policy)
+        for index, twin, kind, measure, similarity in similar.dropped.iter_rows():
+            place, other = corpus.place(index), corpus.place(twin)
+            if place.row_id == other.row_id:
+                continue  # exact-duplicate reports it
+            yield Hit(
+                index,
+                f"{similarity:.2f} similar to another row that stays",
+                evidence={"kind": kind},
+                detail=other.row_id or "",
+                twin=twin,
+                measure=measure,
+                similarity=round(similarity, 4),
+            )

@@ -1,0 +1,66 @@
+"""DUP204 template-variant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import polars as pl
+from pydantic import Field
+
+from curate.rows import Corpus
+from curate.rules.base import Action, Example, Hit, Rule
+from curate.rules.near_duplicate import STORY
+from curate.similar import similar_rows
+from schemas.finding import Severity
+
+
+class TemplateVariant(Rule):
+    """A row that differs from another only in a number or in one slot of a template.
+
+    ## What it does
+    Takes the verified pairs of near-duplicate and reports, for each row, its most similar earlier row of the same
+    template. Such rows are kept; splits never separate them.
+
+    ## Why
+    Templated rows are wanted where the slot carries the task (sums, names, slots of a form) and worthless where it does
+    not. Dropping them blindly has reduced whole data sets to a handful of rows.
+
+    ## Known problems
+    A typing error that turns one word into another looks like a slot.
+
+    ## Source
+    Public reports of function-calling sets that lost almost all rows to clustering by similarity.
+    """
+
+    code: ClassVar[str] = "DUP204"
+    name: ClassVar[str] = "template-variant"
+    severity: ClassVar[Severity] = Severity.INFO
+    default_action: ClassVar[Action] = Action.KEEP
+    help: ClassVar[str] = "nothing, if the slot is what the row teaches; otherwise drop with `action: drop`"
+    fires: ClassVar[tuple[Example, ...]] = (
+        Example(({"text": f"{STORY} He counted 17 steps."}, {"text": f"{STORY} He counted 93 steps."})),
+    )
+    silent: ClassVar[tuple[Example, ...]] = (
+        Example(({"text": STORY}, {"text": STORY})),
+        Example(({"text": "yes"}, {"text": "no"})),
+    )
+
+    threshold: float = Field(default=0.7, gt=0.0, le=1.0)
+    """The threshold of the search for near-duplicates that finds the pairs."""
+
+    def find(self, corpus: Corpus) -> Iterator[Hit]:
+        """One hit for each row with an earlier row of the same template."""
+        pairs = similar_rows(corpus, threshold=self.threshold).pairs.filter(pl.col("kind") == "template")
+        best = pairs.sort("b", "similarity", "a", descending=[False, True, False]).unique(
+            "b", keep="first", maintain_order=True
+        )
+        for twin, index, measure, similarity in best.select("a", "b", "measure", "similarity").iter_rows():
+            yield Hit(
+                index,
+                "the same as an earlier row but for a number or one slot",
+                detail=corpus.place(twin).row_id or "",
+                twin=twin,
+                measure=measure,
+                similarity=round(similarity, 4),
+            )

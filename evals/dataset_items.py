@@ -1,0 +1,167 @@
+"""Items and loss samples from a curated dataset, with the prompts and tokens that training saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.supervision import Supervised, Supervisor
+from evals.scoring import LossRow
+from evals.tasks import Items, Task
+from schemas.errors import UserError
+from train.rows import SplitRow, choose_rows, read_split
+
+TRAINED_ROWS = "trained_rows.parquet"
+
+
+@dataclass(frozen=True)
+class AskedRow:
+    """A row of the dataset with the prompt and the tokens that the model is to see."""
+
+    row: SplitRow
+    prompt: str
+    supervised: Supervised
+
+    @property
+    def answer(self) -> str:
+        """The last assistant turn."""
+        return str(self.row.messages[-1]["content"])
+
+    @property
+    def text(self) -> str:
+        """The words of the prompt without the system turn, for a classifier."""
+        contents = [m.get("content") for m in self.row.messages[:-1] if m.get("role") not in ("system", "developer")]
+        return "\n".join(content for content in contents if isinstance(content, str))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What a task's templates can name."""
+        systems = [m.get("content") for m in self.row.messages if m.get("role") == "system"]
+        return {
+            "item_id": self.row.row_id,
+            "prompt": self.prompt,
+            "system": str(systems[0]) if systems else "",
+            "user": str(self.row.messages[-2].get("content") or "") if len(self.row.messages) > 1 else "",
+            "answer": self.answer,
+            "label": self.row.label or "",
+        }
+
+
+def asked_rows(supervisor: Supervisor, rows: Sequence[SplitRow]) -> list[AskedRow]:
+    """The rows that end in an assistant's text answer which training could learn from; the others ask nothing."""
+    ending = [row for row in rows if _ends_in_answer(row.messages)]
+    encoded = supervisor.encode_rows([row.messages for row in ending], [row.tools for row in ending])
+    return [
+        AskedRow(row, supervisor.prompt(row.messages[:-1], row.tools), supervised)
+        for row, supervised in zip(ending, encoded, strict=True)
+        if isinstance(supervised, Supervised)
+    ]
+
+
+def _ends_in_answer(messages: Sequence[dict[str, Any]]) -> bool:
+    last = messages[-1] if messages else {}
+    return last.get("role") == "assistant" and isinstance(last.get("content"), str) and bool(last["content"].strip())
+
+
+def split_rows(dataset: Path, split: str, supervisor: Supervisor, limit: int | None, seed: int) -> list[AskedRow]:
+    """A seeded, stratified sample of a split, the same for every model and every order of rows.
+
+    Args:
+        dataset: the stage folder of the curated dataset.
+        split: its name.
+        supervisor: of the base model.
+        limit: most rows; null takes all.
+        seed: of the sample.
+    """
+    usable = {asked.row.row_id: asked for asked in asked_rows(supervisor, read_split(dataset, split))}
+    return [usable[row.row_id] for row in choose_rows([asked.row for asked in usable.values()], limit, seed)]
+
+
+def trained_rows(dataset: Path, adapter: Path, supervisor: Supervisor) -> list[AskedRow]:
+    """The rows that the adapter was trained on, in the dataset's order; the whole train split where it does not say.
+
+    Args:
+        dataset: the stage folder of the curated dataset.
+        adapter: the stage folder of training.
+        supervisor: of the base model.
+    """
+    rows = read_split(dataset, "train")
+    path = adapter / TRAINED_ROWS
+    if path.is_file():
+        names = set(pl.read_parquet(path, columns=["row_id"])["row_id"])
+        rows = [row for row in rows if row.row_id in names]
+    return asked_rows(supervisor, rows)
+
+
+def sampled(rows: Sequence[AskedRow], limit: int | None, seed: int) -> list[AskedRow]:
+    """A seeded, stratified sample of rows."""
+    by_id = {asked.row.row_id: asked for asked in rows}
+    return [by_id[row.row_id] for row in choose_rows([asked.row for asked in rows], limit, seed)]
+
+
+def loss_rows(split: str, rows: Sequence[AskedRow]) -> list[LossRow]:
+    """Rows whose supervised loss is measured."""
+    return [LossRow(split, asked.row.row_id, asked.row.component, asked.supervised) for asked in rows]
+
+
+def dataset_items(task: Task, rows: Sequence[AskedRow], dataset: Path) -> Items:
+    """Items of a task over a split of the dataset.
+
+    Raises:
+        UserError: no row of the split can be asked.
+    """
+    if not rows:
+        raise UserError(
+            "the task has no items",
+            where=str(task.path),
+            found=f"no row of the split {task.split!r} ends in an answer",
+            expected="rows whose last turn is the assistant's",
+            help=f"look at {dataset / 'data' / f'{task.split}.parquet'}",
+        )
+    return Items(
+        [asked.document for asked in rows],
+        [asked.row.row_id for asked in rows],
+        [asked.row.component for asked in rows],
+    )
+
+
+def prompt_check(
+    task: Task, rows: Sequence[AskedRow], tokens: Callable[[str], list[int]]
+) -> Callable[[dict[str, Any], str, str], None]:
+    """A check that the model is asked with exactly the prompt, and the tokens, that it was trained with.
+
+    Args:
+        task: over a split of the dataset.
+        rows: its items.
+        tokens: how the harness turns text into token ids.
+    """
+    expected = {asked.row.row_id: asked for asked in rows}
+
+    def check(document: dict[str, Any], context: str, _: str) -> None:
+        asked = expected[document["item_id"]]
+        if context != asked.prompt:
+            place = next((k for k, (a, b) in enumerate(zip(context, asked.prompt, strict=False)) if a != b), None)
+            place = min(len(context), len(asked.prompt)) if place is None else place
+            raise UserError(
+                "the task asks with another prompt than training used",
+                where=f"{task.path}, row {asked.row.place}",
+                found=f"from character {place}: {context[place : place + 60]!r}",
+                expected=f"{asked.prompt[place : place + 60]!r}",
+                help="use `doc_to_text: prompt`, `metadata: {chat_template: rendered}`, no description and no few-shot",
+            )
+        whole = asked.supervised.input_ids
+        ids = tokens(context)
+        if not asked.supervised.truncated_tokens and whole[: len(ids)] != ids:
+            raise UserError(
+                "the harness splits the prompt into other tokens than training did",
+                where=f"{task.path}, row {asked.row.place}",
+                found=f"{len(ids)} tokens: {ids[:12]} ...",
+                expected=f"{whole[:12]} ...",
+                help="the base model's tokenizer files disagree; save the tokenizer again with a recent transformers",
+            )
+
+    return check

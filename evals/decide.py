@@ -1,0 +1,71 @@
+"""From an interval to pass, fail or inconclusive, in numbers and words. One end of it decides, never a point."""
+
+from __future__ import annotations
+
+import math
+
+from curate.power import items_needed
+from evals.evidence import Comparison
+from evals.stats import MIN_CLUSTERS, Interval
+from schemas.verdict import Outcome
+
+
+def above(interval: Interval, bar: float) -> Outcome:
+    """Pass when the whole interval is above the bar, fail when none of it is, inconclusive otherwise."""
+    if not interval.is_evidence:
+        return Outcome.INCONCLUSIVE
+    if interval.low > bar:
+        return Outcome.PASS
+    return Outcome.FAIL if interval.high <= bar else Outcome.INCONCLUSIVE
+
+
+def scores(comparison: Comparison, candidate: str, baseline: str, alpha: float) -> str:
+    """Both scores, the difference and its interval, in words."""
+    interval = comparison.interval
+    said = (
+        f"{candidate} scores {comparison.candidate_mean:.3f}, {baseline} {comparison.baseline_mean:.3f} on "
+        f"{interval.items:,} items: difference {interval.estimate:+.3f}"
+    )
+    if math.isfinite(interval.low) and math.isfinite(interval.high):
+        said += f", {1 - alpha:.0%} interval {interval.low:+.3f} to {interval.high:+.3f}"
+    failed = [
+        f"{name} failed on {count:,}"
+        for name, count in ((candidate, comparison.candidate_failed), (baseline, comparison.baseline_failed))
+        if count
+    ]
+    return said + (f" ({', '.join(failed)}, counted against the claim)" if failed else "")
+
+
+def why_no_evidence(interval: Interval) -> str:
+    """Why nothing can rest on an interval."""
+    if interval.items == 0:
+        return "no items were scored"
+    if interval.clusters < MIN_CLUSTERS:
+        return f"only {interval.clusters} independent items or clusters, at least {MIN_CLUSTERS} are needed"
+    return "the differences do not vary, so no interval can be built around them"
+
+
+def deciding_items(comparison: Comparison, distance: float, alpha: float) -> int | None:
+    """Items that would decide with power 0.8, were the true difference what was measured.
+
+    Args:
+        comparison: what was measured; its share of discordant items and its design effect are taken as true.
+        distance: from the threshold to the estimate; at 0 or below, more items cannot be expected to help.
+        alpha: level of the two-sided interval.
+    """
+    items = comparison.interval.items
+    if distance <= 0 or items == 0 or not comparison.binary:
+        return None
+    discordance = max((comparison.gained + comparison.lost) / items, distance)
+    return math.ceil(items_needed(distance, discordance, alpha) * comparison.design_effect)
+
+
+def more_items(comparison: Comparison, distance: float, alpha: float) -> str:
+    """Advice on the number of items after an inconclusive comparison."""
+    needed = deciding_items(comparison, distance, alpha)
+    if needed is None:
+        return "the estimate is not on the right side of the threshold: train a better candidate, or score more items"
+    have = comparison.interval.items
+    if needed <= have:
+        needed = 2 * have
+    return f"about {needed:,} items would decide if the true difference is the one measured; raise evals.limit"

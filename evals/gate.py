@@ -1,0 +1,139 @@
+"""The model gate: from an evaluation's files to a verdict that names, by digest, everything it rests on.
+
+No model is loaded. The same files, config and version give the same verdict, byte for byte.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from curate.configfile import Project
+from curate.outputs.verdict import as_json, as_junit, as_markdown
+from evals.discovery import modules
+from evals.evidence import Evidence, read_evidence
+from schemas.atomic import write_atomic
+from schemas.base import fingerprint
+from schemas.manifest import InputRef, Manifest, input_stage, manifest_path, open_stage, read_manifest
+from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
+from schemas.verdict import Check, Outcome, Verdict, combine
+
+STAGE = "gate-model"
+
+
+def model_gate_stage(project: Project, results: Path) -> Stage:
+    """What `assay gate model` is about to do, with the folder where its result lives.
+
+    Args:
+        project: the config; its `gates.model` holds the conditions.
+        results: manifest (or folder) of the evals stage.
+
+    Raises:
+        ManifestError: the results, or what they were made from, cannot be read.
+    """
+    folder = inputs_from(project.runs, STAGE)
+    config = {"gates": {"model": project.config.gates.model.model_dump(mode="json")}, "seed": project.config.evals.seed}
+    return Stage(
+        stage=STAGE,
+        name=project.config.name,
+        config=config,
+        config_given={"gates": project.given.get("gates", {})},
+        inputs=_inputs(results, folder),
+        code=code_digest(["schemas", "curate", "evals"]),
+        root=project.runs,
+        packages=("numpy", "polars", "scipy"),
+        seeds={"bootstrap": project.config.evals.seed},
+    )
+
+
+def _inputs(results: Path, folder: Path) -> tuple[InputRef, ...]:
+    """The results, the adapter and dataset they were made with, and the data verdict behind the adapter, if any."""
+    results = manifest_path(results)
+    refs = [input_stage("results", results, folder)]
+    manifest = read_manifest(results)
+    for ref in manifest.inputs:
+        if ref.role in ("adapter", "dataset"):
+            read_manifest(results.parent / ref.path)  # a clear error where it is gone
+            refs.append(input_stage(ref.role, results.parent / ref.path, folder))
+    adapter = next((ref for ref in manifest.inputs if ref.role == "adapter"), None)
+    if adapter is not None:
+        trained = manifest_path(results.parent / adapter.path)
+        for ref in read_manifest(trained).inputs:
+            if ref.role == "data_verdict":
+                read_manifest(trained.parent / ref.path)
+                refs.append(input_stage("data_verdict", trained.parent / ref.path, folder))
+    return tuple(refs)
+
+
+def judge_results(project: Project, results: Path) -> Finished:
+    """Judge an evaluation, or return the verdict that exists already for the same files, conditions and version.
+
+    Raises:
+        ManifestError: the results do not hash to their manifest.
+        UserError: the config names something that does not exist.
+    """
+    stage = model_gate_stage(project, results)
+    manifest, folder = open_stage(results, "evals")
+
+    def fill(target: Path) -> dict[str, int]:
+        evidence = read_evidence(folder, project.config.gates.model, project.config.evals.seed)
+        verdict = judge(evidence, subject(stage, manifest, folder))
+        write_atomic(target / "verdict.json", as_json(verdict).encode("utf-8"))
+        write_atomic(target / "verdict.md", as_markdown(verdict).encode("utf-8"))
+        write_atomic(target / "junit.xml", as_junit(verdict).encode("utf-8"))
+        found = [check.outcome for check in verdict.checks]
+        return {"checks": len(found)} | {str(outcome): found.count(outcome) for outcome in sorted(set(found))}
+
+    return run_stage(stage, fill)
+
+
+def judge(evidence: Evidence, judged: dict[str, str]) -> Verdict:
+    """Every condition of the gate on one evaluation.
+
+    Args:
+        evidence: the evaluation's files and the conditions.
+        judged: digests of what is judged, by role.
+    """
+    found = sorted(modules("evals.gates"), key=lambda module: (module.ORDER, module.__name__))
+    checks = tuple(check for module in found for check in module.judge(evidence))
+    outcome = combine(check.outcome for check in checks)
+    return Verdict(gate="model", outcome=outcome, subject=judged, checks=checks, summary=summary(outcome, checks))
+
+
+def summary(outcome: Outcome, checks: tuple[Check, ...]) -> str:
+    """The verdict in one sentence."""
+
+    def named(*outcomes: Outcome) -> str:
+        return ", ".join(check.name for check in checks if check.outcome in outcomes)
+
+    if outcome is Outcome.PASS:
+        count = sum(check.outcome is Outcome.PASS for check in checks)
+        return f"the candidate may replace its base: all {count} checks pass on the evidence"
+    if outcome is Outcome.FAIL:
+        unsure = named(Outcome.INCONCLUSIVE, Outcome.STALE)
+        also = f"; no evidence either way on {unsure}" if unsure else ""
+        return f"the candidate must not replace its base: {named(Outcome.FAIL)} failed{also}"
+    if outcome is Outcome.STALE:
+        return f"the baseline no longer fits what was evaluated: {named(Outcome.STALE)}"
+    missing = named(Outcome.INCONCLUSIVE)
+    return f"there is not enough evidence to decide: {missing or 'no check applied'}"
+
+
+def subject(stage: Stage, results: Manifest, folder: Path) -> dict[str, str]:
+    """Digests of what a verdict rests on: results, adapter, base model, dataset, its sources, data verdict, config."""
+    found = {ref.role: ref.identity for ref in stage.inputs}
+    found["config"] = fingerprint(stage.config)
+    base = [ref.identity for ref in results.inputs if ref.role == "base_model"]
+    if base:
+        found["base_model"] = base[0] if len(base) == 1 else fingerprint(sorted(base))
+    for ref in results.inputs:
+        path = manifest_path(folder / ref.path)
+        if ref.role == "adapter":
+            files = read_manifest(path).files
+            weights = [file.sha256 for file in files if file.path.endswith("adapter_model.safetensors")]
+            if weights:
+                found["adapter_weights"] = weights[0]
+        if ref.role == "dataset":
+            sources = sorted(source.sha256 for source in read_manifest(path).inputs if source.role == "source")
+            if sources:
+                found["sources"] = sources[0] if len(sources) == 1 else fingerprint(sources)
+    return found

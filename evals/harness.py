@@ -1,0 +1,253 @@
+"""lm-eval as the engine: the only file that imports it.
+
+A task runs from its resolved folder, so that plain lm-eval on that folder asks the same. One loaded model serves the
+base and the tuned scores; log-likelihoods come from `token_scores`, which agrees with lm-eval's own model within 1e-4
+nats. lm-eval's response cache is never used: its keys do not name the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from evals.packing import Query
+from evals.token_scores import TokenScorer
+from schemas.errors import AssayError, UserError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import lm_eval
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+PromptCheck = Callable[[dict[str, Any], str, str], None]
+"""Document, context and one continuation that the model is about to be asked; raises where they are not as agreed."""
+
+
+@dataclass(frozen=True)
+class ItemScore:
+    """One item scored by one model."""
+
+    position: int
+    target: str
+    prediction: str
+    score: float | None
+    """Null where the model failed."""
+    detail: str
+    """JSON: log-likelihoods by choice, or the response."""
+    prompt_sha256: str
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """A task scored by one model."""
+
+    metric: str
+    higher_is_better: bool
+    output_type: str
+    items: list[ItemScore]
+
+
+class SharedLM(HFLM):
+    """lm-eval's transformers model on a model that is loaded already, scoring through `TokenScorer`.
+
+    Args:
+        scorer: holds the model.
+        tokenizer: the base model's, as transformers loads it.
+    """
+
+    def __init__(self, scorer: TokenScorer, tokenizer: Any) -> None:
+        self.scorer = scorer
+        self.check: PromptCheck | None = None
+        self.failed: set[int] = set()
+        """Documents of the running task on which generation failed."""
+        super().__init__(
+            pretrained=scorer.model,
+            tokenizer=tokenizer,
+            batch_size=scorer.batch_size,
+            max_length=scorer.max_length,
+        )
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        """See lm-eval; every prompt is checked before any is scored."""
+        if self.check is not None:
+            for request in requests:
+                self.check(request.doc, *request.args)
+        found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return found
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[Any, list[int], list[int]]], **_: Any
+    ) -> list[tuple[float, bool]]:
+        queries = [Query(tuple(context), tuple(continuation)) for _, context, continuation in requests]
+        return [(score.log_likelihood, score.is_greedy) for score in self.scorer.score(queries)]
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:
+        """See lm-eval; a request that fails is noted in `failed`, and the others are answered."""
+        if self.check is not None:
+            for request in requests:
+                self.check(request.doc, request.args[0], "")
+        order = sorted(range(len(requests)), key=lambda place: -len(requests[place].args[0]))
+        answers = [""] * len(requests)
+        for start in range(0, len(order), self.scorer.batch_size):
+            places = order[start : start + self.scorer.batch_size]
+            for place, answer in zip(places, self._generate([requests[place] for place in places]), strict=True):
+                answers[place] = answer
+            if self.scorer.progress:
+                self.scorer.progress(start + len(places), len(order))
+        return answers
+
+    def _generate(self, requests: list[Any]) -> list[str]:
+        try:
+            found: list[str] = super().generate_until(requests, disable_tqdm=True)
+        except (RuntimeError, IndexError) as error:  # out of memory, or a token that the model does not know
+            if len(requests) > 1:
+                return [answer for request in requests for answer in self._generate([request])]
+            self.failed.add(requests[0].doc_id)
+            self.scorer.errors.append(f"{type(error).__name__}: {error}"[:300])
+            return [""]
+        return found
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep lm-eval's progress bars, prints, logs and warnings away from our streams."""
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def shared_lm(scorer: TokenScorer, tokenizer: Any) -> SharedLM:
+    """A model for `run_task`."""
+    with quiet():
+        return SharedLM(scorer, tokenizer)
+
+
+def run_task(
+    lm: SharedLM, folder: Path, name: str, *, chat_template: bool, check: PromptCheck | None = None
+) -> TaskRun:
+    """Score every item of a resolved task with the model as it is now.
+
+    Args:
+        lm: the model; its adapter may be on or off.
+        folder: with `<name>.yaml` and its items.
+        name: of the task.
+        chat_template: whether lm-eval applies the model's chat template to the task's texts.
+        check: called on every prompt before any is scored.
+
+    Raises:
+        UserError: lm-eval cannot run the task, an item's answer is not among its choices, or the task's metric has no
+            value for a single item.
+    """
+    lm.check, lm.failed = check, set()
+    where = folder / f"{name}.yaml"
+    try:
+        with quiet():
+            loaded = TaskManager(include_path=str(folder), include_defaults=False).load([name])
+            task = loaded["tasks"][name]
+            task.set_config(key="num_fewshot", value=task.get_config("num_fewshot") or 0)
+            task.set_fewshot_seed(seed=1234)  # as lm-eval's own command line does
+            _check_targets(task, where)
+            samples = lm_eval.evaluate(
+                lm,
+                loaded,
+                bootstrap_iters=0,
+                log_samples=True,
+                apply_chat_template=chat_template,
+                fewshot_as_multiturn=True,
+            )["samples"][name]
+    except AssayError:
+        raise
+    except Exception as error:  # a task file can make lm-eval raise anything
+        raise UserError(
+            "lm-eval cannot run this task",
+            where=str(where),
+            found=f"{type(error).__name__}: {str(error)[:300]}",
+            help="try the task with plain lm-eval; its documentation explains the fields",
+        ) from error
+    first = samples[0]["filter"]
+    metric = next(iter(task.aggregation()))
+    ordered = sorted((sample for sample in samples if sample["filter"] == first), key=lambda sample: sample["doc_id"])
+    return TaskRun(
+        metric=metric,
+        higher_is_better=bool(task.higher_is_better()[metric]),
+        output_type=str(task.OUTPUT_TYPE),
+        items=[_item(task, sample, metric, where, failed=sample["doc_id"] in lm.failed) for sample in ordered],
+    )
+
+
+def _check_targets(task: Any, where: Path) -> None:
+    if task.OUTPUT_TYPE != "multiple_choice" or task.multiple_input:
+        return
+    outside = []
+    for position, document in enumerate(task.eval_docs):
+        choices, target = task.doc_to_choice(document), task.doc_to_target(document)
+        known = [one in choices if isinstance(one, str) else 0 <= one < len(choices) for one in _as_list(target)]
+        if not all(known):
+            outside.append((position + 1, target))
+    if outside:
+        raise UserError(
+            f"the answer of {len(outside)} items is not among the choices of the task",
+            where=f"{where.with_suffix('.jsonl')}:{outside[0][0]}",
+            found=repr(outside[0][1])[:120],
+            expected=f"one of {', '.join(map(repr, task.doc_to_choice(task.eval_docs[0])))}",
+            help="correct doc_to_choice and doc_to_target of the task, or the rows",
+        )
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _item(task: Any, sample: dict[str, Any], metric: str, where: Path, *, failed: bool) -> ItemScore:
+    value = sample[metric]
+    if isinstance(value, bool) or not isinstance(value, Real):
+        value = float(value) if isinstance(value, bool) else _no_item_value(metric, where)
+    detail: dict[str, Any]
+    choices: list[str] = []
+    if task.OUTPUT_TYPE == "multiple_choice":
+        choices = [str(choice) for choice in task.doc_to_choice(sample["doc"])]
+        scores = [float(response[0][0]) for response in sample["resps"]]
+        failed = failed or not all(map(math.isfinite, scores))
+        detail = {"choices": choices, "log_likelihoods": [score if math.isfinite(score) else None for score in scores]}
+        prediction = "" if failed else choices[max(range(len(choices)), key=lambda place: scores[place])]
+    else:
+        response = sample["filtered_resps"][0]
+        values = [part for part in response if isinstance(part, float)] if isinstance(response, list | tuple) else []
+        failed = failed or not all(map(math.isfinite, values))
+        prediction = "" if failed else str(response)
+        detail = {"response": prediction}
+    target = sample["target"]
+    shown = choices[target] if choices and isinstance(target, int) else target
+    return ItemScore(
+        position=int(sample["doc_id"]),
+        target=shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False),
+        prediction=prediction,
+        score=None if failed or not math.isfinite(value) else float(value),
+        detail=json.dumps(detail, ensure_ascii=False),
+        prompt_sha256=hashlib.sha256(str(sample["arguments"][0][0]).encode("utf-8", "surrogatepass")).hexdigest(),
+    )
+
+
+def _no_item_value(metric: str, where: Path) -> float:
+    raise UserError(
+        f"the metric {metric!r} has no value for a single item, so base and tuned cannot be compared item by item",
+        where=str(where),
+        expected="a metric such as acc, exact_match or f1 of each item, first in metric_list",
+        help="put another metric first in metric_list",
+    )

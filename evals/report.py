@@ -1,0 +1,89 @@
+"""`assay report`: from a model gate's verdict to one Markdown file, one HTML page and their pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evals import report_pictures
+from evals.chain import read_chain, verify_chain
+from evals.report_facts import Facts, gather
+from evals.report_page import html_page, markdown_page
+from schemas.atomic import write_atomic
+from schemas.errors import ManifestError
+from schemas.manifest import InputRef, input_stage, manifest_path, open_stage
+from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
+
+STAGE = "report"
+SHOWN_DIFFERENCES = 10
+
+
+def report_stage(verdict: Path) -> Stage:
+    """What `assay report` is about to do, with the folder where its result lives: beside the verdict's own stage.
+
+    Args:
+        verdict: manifest (or folder) of the gate-model stage.
+
+    Raises:
+        ManifestError: it is of another stage, or does not hash to its manifest.
+    """
+    manifest, folder = open_stage(verdict, "gate-model")
+    runs = folder.parent.parent
+    place = inputs_from(runs, STAGE)
+    inputs: list[InputRef] = [input_stage("verdict", folder, place)]
+    inputs += [input_stage(ref.role, manifest_path(folder / ref.path), place) for ref in manifest.inputs]
+    return Stage(
+        stage=STAGE,
+        name=manifest.name,
+        config={},
+        config_given={},
+        inputs=tuple(inputs),
+        code=code_digest(["schemas", "curate", "evals"]),
+        root=runs,
+        packages=("altair", "jinja2", "vl-convert-python"),
+    )
+
+
+def write_report(verdict: Path) -> Finished:
+    """Verify the whole chain behind a verdict and write its report, or return the one that exists already.
+
+    Raises:
+        ManifestError: anything in the chain is not as it was written.
+        MissingExtra: the packages that draw are not installed.
+    """
+    stage = report_stage(verdict)
+    root = read_chain(verdict)
+    differences = verify_chain(root).differences
+    if differences:
+        raise ManifestError(
+            "the chain behind this verdict is not as it was written, so no report is made of it",
+            where=str(root.path),
+            found="\n".join(f"{found.path}: {found.what}" for found in differences[:SHOWN_DIFFERENCES]),
+            help=f"`assay verify {root.folder}` names every difference",
+        )
+
+    def fill(folder: Path) -> dict[str, int]:
+        facts = gather(root)
+        pictures = draw(facts)
+        for name, svg in pictures.items():
+            write_atomic(folder / f"{name}.svg", _on_white(svg).encode("utf-8"))
+        write_atomic(folder / "report.md", markdown_page(facts).encode("utf-8"))
+        write_atomic(folder / "report.html", html_page(facts, pictures).encode("utf-8"))
+        return {"checks": len(facts.verdict.checks), "pictures": len(pictures)}
+
+    return run_stage(stage, fill)
+
+
+def draw(facts: Facts) -> dict[str, str]:
+    """Name -> SVG of each picture that there are numbers for."""
+    pictures = {"scores": report_pictures.scores_picture(facts.scores)}
+    if facts.losses:
+        pictures["losses"] = report_pictures.losses_picture(facts.losses.rows)
+    if facts.curve.train:
+        pictures["training"] = report_pictures.curve_picture(facts.curve)
+    return pictures
+
+
+def _on_white(svg: str) -> str:
+    """A picture that is read on its own needs a ground; inline, the page gives it one."""
+    head, end, rest = svg.partition(">")
+    return f'{head}{end}<rect width="100%" height="100%" fill="#ffffff"/>{rest}'

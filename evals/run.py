@@ -1,0 +1,119 @@
+"""The evals stage: base and tuned on every suite and on samples of trained and test rows, as files."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from curate.configfile import Project
+from curate.model_files import base_model_inputs
+from evals.evaluation import Evaluation
+from evals.parts import count_parts
+from evals.progress import Progress
+from evals.tasks import find_task
+from schemas.errors import MissingExtra, UserError
+from schemas.manifest import InputRef, input_file, input_stage, manifest_path, open_stage, read_manifest
+from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
+from train.base_model import ensure_base_model
+
+STAGE = "evals"
+MODULES = {"train": ("peft", "torch", "transformers"), "evals": ("lm_eval", "scipy", "sklearn")}
+"""Extra -> modules that an evaluation needs from it."""
+PACKAGES = ("lm_eval", "numpy", "peft", "polars", "scikit-learn", "scipy", "torch", "transformers")
+
+
+def dataset_of(adapter: Path) -> Path:
+    """The manifest of the dataset that an adapter was trained on.
+
+    Raises:
+        UserError: the adapter's manifest names none.
+    """
+    adapter = manifest_path(adapter)
+    for ref in read_manifest(adapter).inputs:
+        if ref.role == "dataset":
+            path = manifest_path(adapter.parent / ref.path)
+            read_manifest(path)  # a clear error where it is gone
+            return path
+    raise UserError(
+        "the adapter's manifest names no dataset, so there is nothing to compare trained and test rows with",
+        where=str(adapter),
+        help="give the dataset when the adapter is imported",
+    )
+
+
+def evals_stage(project: Project, adapter: Path) -> Stage:
+    """What `assay evals` is about to do, with the folder where its result lives.
+
+    Args:
+        project: the config.
+        adapter: manifest (or folder) of the train stage.
+
+    Raises:
+        UserError: a task file is missing or broken, or the adapter was trained on another base model.
+        ManifestError: the adapter, its dataset or its base model cannot be read.
+    """
+    folder = inputs_from(project.runs, STAGE)
+    tasks = [find_task(name, project.root) for name in project.config.evals.suites]
+    inputs = [
+        input_stage("adapter", adapter, folder),
+        input_stage("dataset", dataset_of(adapter), folder),
+        *_base_inputs(project, adapter, folder),
+        *(input_file("task", path, folder) for task in tasks for path in task.files),
+    ]
+    evals = project.config.evals.model_dump(mode="json", exclude={"baseline"})
+    return Stage(
+        stage=STAGE,
+        name=project.config.name,
+        config={"evals": evals, "max_length": project.config.train.max_length},
+        config_given={"evals": project.given.get("evals", {})},
+        inputs=tuple(inputs),
+        code=code_digest(["schemas", "curate", "train", "evals"]),
+        root=project.runs,
+        packages=PACKAGES,
+        seeds={"evals": project.config.evals.seed},
+    )
+
+
+def _base_inputs(project: Project, adapter: Path, folder: Path) -> Sequence[InputRef]:
+    name = project.config.train.base_model
+    found = base_model_inputs(ensure_base_model(name, project.root), folder)
+    trained = sorted(ref.identity for ref in read_manifest(adapter).inputs if ref.role == "base_model")
+    if trained and trained != sorted(ref.identity for ref in found):
+        raise UserError(
+            "the adapter was trained on another base model",
+            where=str(manifest_path(adapter)),
+            found=f"train.base_model {name!r} with digest {found[0].identity[:16]}",
+            expected=f"a base model with digest {trained[0][:16]}",
+            help="set train.base_model to the one that the adapter was trained on",
+        )
+    return found
+
+
+def evaluate(project: Project, adapter: Path, progress: Progress) -> Finished:
+    """Score base and tuned, or return the results that an equal run made; a killed run goes on where it was.
+
+    Args:
+        project: the config.
+        adapter: manifest of the train stage; it must hash to what training wrote, and so must its dataset.
+        progress: where it is shown.
+
+    Raises:
+        UserError, ManifestError: see `evals_stage`.
+        MissingExtra: an optional dependency is not installed.
+    """
+    for extra, modules in MODULES.items():
+        for module in modules:
+            if importlib.util.find_spec(module) is None:
+                raise MissingExtra(extra, module)
+    _, adapter_folder = open_stage(adapter, "train")
+    _, dataset_folder = open_stage(dataset_of(adapter), "curate")
+    stage = evals_stage(project, adapter)
+    evaluation = Evaluation(project, stage, adapter_folder, dataset_folder, progress)
+    return run_stage(stage, evaluation.fill, resume=True)
+
+
+def finished_parts(project: Project, adapter: Path) -> int:
+    """Parts that a stopped evaluation left for the next one to go on with."""
+    folder = evals_stage(project, adapter).folder
+    return count_parts(folder.with_name(folder.name + ".partial"))

@@ -1,0 +1,266 @@
+"""Task files: finding them, reading them, choosing their items, and writing them so that plain lm-eval runs them.
+
+A task is an lm-eval task YAML. Its items come from files beside it (`dataset_path: json` and `data_files`, relative to
+the YAML) or from a split of the curated dataset (`dataset_path: dataset:test`). Resolved, it is a YAML and JSON Lines
+in one folder that may be moved and that names no other place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from evals import read_items
+from schemas.atomic import write_atomic
+from schemas.base import canonical_json, digest
+from schemas.errors import UserError
+
+SUITES = Path(__file__).parent / "suites"
+DATASET = "dataset:"
+MAX_TASK_BYTES = 1 << 20
+
+Document = dict[str, Any]
+
+
+class Reference(str):
+    """A `!function module.name` of a task file: Python beside it."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML and lm-eval's `!function`; nothing is imported while reading."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads."""
+
+
+_Loader.add_constructor("!function", lambda loader, node: Reference(loader.construct_scalar(node)))  # type: ignore[arg-type]
+_Dumper.add_representer(Reference, lambda dumper, value: dumper.represent_scalar("!function", str(value)))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task file as written."""
+
+    name: str
+    path: Path
+    config: dict[str, Any]
+
+    @property
+    def split(self) -> str | None:
+        """The split of the curated dataset that the items come from; null for items of its own."""
+        source = str(self.config.get("dataset_path", ""))
+        return source.removeprefix(DATASET) if source.startswith(DATASET) else None
+
+    @property
+    def data_files(self) -> dict[str, Path]:
+        """Split name -> file with its items; empty for items of the curated dataset."""
+        named = (self.config.get("dataset_kwargs") or {}).get("data_files") or {}
+        if isinstance(named, str):
+            named = {str(self.config.get("test_split", "test")): named}
+        return {str(split): self.path.parent / str(name) for split, name in named.items()}
+
+    @property
+    def modules(self) -> dict[str, Path]:
+        """Python files that the task's `!function` references need, by module name."""
+        found: dict[str, Path] = {}
+
+        def walk(value: Any) -> None:
+            if isinstance(value, Reference):
+                module = value.rpartition(".")[0]
+                found[module] = self.path.parent / f"{module}.py"
+            for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+                walk(child)
+
+        walk(self.config)
+        return found
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that decides what the task asks."""
+        return (self.path, *self.data_files.values(), *self.modules.values())
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of a task, chosen and in order."""
+
+    documents: list[Document]
+    """One a test item; fields are what the task's templates name."""
+    ids: list[str]
+    """Stable names of the items, unique."""
+    clusters: list[int]
+    """Items of one cluster are not independent."""
+    others: dict[str, list[Document]] = field(default_factory=dict)
+    """Further splits, such as the one that few-shot examples come from."""
+
+
+def find_task(name: str, beside: Path) -> Task:
+    """The task file of a suite: `<name>.yaml` beside the config, else among those that ship with assay.
+
+    Args:
+        name: as `evals.suites` has it.
+        beside: the config's folder.
+
+    Raises:
+        UserError: no such file, or not a task.
+    """
+    places = (beside / f"{name}.yaml", SUITES / f"{name}.yaml")
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        shipped = sorted(file.stem for file in SUITES.glob("*.yaml"))
+        raise UserError(
+            f"there is no task file for the suite {name!r}",
+            where="evals.suites",
+            found=f"neither {places[0]} nor one that ships with assay",
+            expected=f"an lm-eval task file called {name}.yaml",
+            help=f"write {name}.yaml beside the config" + (f", or use {', '.join(shipped)}" if shipped else ""),
+        )
+    config = _read_yaml(path)
+    if not isinstance(config.get("task", name), str) or "group" in config:
+        raise UserError("a suite must be one task, not a group", where=str(path), help="name each task in evals.suites")
+    task = Task(name, path, config | {"task": name})
+    if task.split is None and not task.data_files:
+        raise UserError(
+            "the task does not say where its items are",
+            where=str(path),
+            found=f"dataset_path {config.get('dataset_path')!r} without data_files",
+            expected="`dataset_path: dataset:test`, or `dataset_path: json` with `dataset_kwargs: {data_files: ...}`",
+        )
+    elsewhere = sorted(module for module in task.modules if not module.isidentifier())
+    if elsewhere:
+        raise UserError(
+            "Python of a task must be a file beside the task file",
+            where=str(path),
+            found=f"!function {elsewhere[0]}",
+            expected="!function module.function, with module.py beside it",
+        )
+    missing = [str(file) for file in task.files if not file.is_file()]
+    if missing:
+        raise UserError("a file that the task needs does not exist", where=str(path), found=", ".join(missing))
+    return task
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_TASK_BYTES:
+            raise UserError("the task file is too large", where=str(path), expected=f"at most {MAX_TASK_BYTES:,} bytes")
+        config = yaml.load(path.read_bytes(), Loader=_Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise UserError("the task file cannot be read", where=str(path), found=str(error)[:300]) from error
+    if not isinstance(config, dict):
+        raise UserError("the task file is not a mapping", where=str(path), expected="an lm-eval task, `task: ...`")
+    if "include" in config:
+        raise UserError("a task file cannot include another", where=str(path), help="copy what it needs into one file")
+    return config
+
+
+# ---------------------------------------------------------------------------------------------------------- items
+
+
+def chosen(ids: Sequence[str], limit: int | None, seed: int) -> list[int]:
+    """Indexes of the items to score, in their own order: the same items for every model and any order of rows.
+
+    Args:
+        ids: names of all items.
+        limit: how many; null takes all.
+        seed: of the choice.
+    """
+    if limit is None or limit >= len(ids):
+        return list(range(len(ids)))
+    ranked = sorted(range(len(ids)), key=lambda place: hashlib.sha256(f"{seed}:{ids[place]}".encode()).digest())
+    return sorted(ranked[:limit])
+
+
+def file_items(task: Task, limit: int | None, seed: int) -> Items:
+    """Items from the task's own files; an item's name is the digest of its content.
+
+    Raises:
+        UserError: a file cannot be read, or there are no items.
+    """
+    splits = {split: read_documents(path) for split, path in task.data_files.items()}
+    test = str(task.config.get("test_split") or task.config.get("validation_split") or "test")
+    if not splits.get(test):
+        raise UserError(
+            "the task has no items",
+            where=str(task.path),
+            found=f"splits {', '.join(f'{name} ({len(rows)} items)' for name, rows in splits.items())}",
+            expected=f"items in the split {test!r}",
+        )
+    documents = splits.pop(test)
+    digests = [digest(canonical_json(document))[:16] for document in documents]
+    seen: dict[str, int] = {}
+    ids = []
+    for name in digests:
+        seen[name] = seen.get(name, 0) + 1
+        ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    cluster = {name: place for place, name in enumerate(seen)}
+    keep = chosen(ids, limit, seed)
+    return Items(
+        [documents[place] for place in keep],
+        [ids[place] for place in keep],
+        [cluster[digests[place]] for place in keep],
+        splits,
+    )
+
+
+def read_documents(path: Path) -> list[Document]:
+    """Records of a JSON Lines, JSON, CSV or Parquet file.
+
+    Raises:
+        UserError: the file cannot be read, or holds something other than records.
+    """
+    try:
+        if path.suffix in (".jsonl", ".ndjson"):
+            lines = path.read_text("utf-8").split("\n")
+            found: Any = [json.loads(line) for line in lines if line.strip()]
+        elif path.suffix == ".json":
+            found = json.loads(path.read_text("utf-8"))
+        elif path.suffix == ".csv":
+            found = pl.read_csv(path).to_dicts()
+        else:
+            found = pl.read_parquet(path).to_dicts()
+    except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
+        raise UserError("the items of a task cannot be read", where=str(path), found=str(error)[:300]) from error
+    if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
+        raise UserError("the items of a task are not records", where=str(path), expected="one JSON object an item")
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------- resolving
+
+
+def write_task(task: Task, items: Items, folder: Path, command: str) -> None:
+    """Write a task and exactly the items that were chosen, for lm-eval here and anywhere else.
+
+    Args:
+        task: as written.
+        items: what it asks.
+        folder: where the YAML, the items and the Python that reads them go.
+        command: the plain lm-eval command that repeats the evaluation, for the head of the file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    test = str(task.config.get("test_split") or task.config.get("validation_split") or "test")
+    splits = {test: items.documents, **items.others}
+    names = {split: f"{task.name}.jsonl" if split == test else f"{task.name}.{split}.jsonl" for split in splits}
+    for split, documents in splits.items():
+        lines = [json.dumps(document, ensure_ascii=False, sort_keys=True) + "\n" for document in documents]
+        write_atomic(folder / names[split], "".join(lines).encode("utf-8"))
+    config = {key: value for key, value in task.config.items() if key not in ("dataset_path", "dataset_name")}
+    config |= {"custom_dataset": Reference("read_items.read_items"), "dataset_kwargs": {"files": names}}
+    config.setdefault("test_split", test)
+    write_atomic(folder / "read_items.py", Path(read_items.__file__).read_bytes())
+    for module, path in task.modules.items():
+        write_atomic(folder / f"{module}.py", path.read_bytes())
+    head = (
+        f"# Resolved by assay: the {len(items.documents)} items that were scored. With plain lm-eval, in this folder:\n"
+    )
+    body = yaml.dump(config, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    write_atomic(folder / f"{task.name}.yaml", f"{head}#   {command}\n{body}".encode())

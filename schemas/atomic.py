@@ -1,0 +1,150 @@
+"""Files and folders that are either complete or absent.
+
+A file is written beside its target, synced, and renamed. A stage folder is filled as `<folder>.partial`, its manifest
+is written last, and the folder is renamed: a folder with a manifest is complete.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from schemas.errors import UserError
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder to the disk, so that a later rename cannot outrun its content."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace a file in one step; readers see the old bytes or the new ones, never a part.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with readable_disk_errors(path):
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+@contextmanager
+def readable_disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a refused write into an error that says what to do.
+
+    Libraries written in Rust (polars, safetensors) raise errors of their own that quote the system's words.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(path, error) from error
+    except Exception as error:
+        for code in (errno.ENOSPC, errno.EDQUOT):
+            if os.strerror(code) in str(error):
+                raise disk_error(path, OSError(code, os.strerror(code))) from error
+        raise
+
+
+def disk_error(path: Path, error: OSError) -> UserError:
+    """The error a person sees for an operating-system error met while writing under `path`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(
+            "the disk is full; nothing was published",
+            where=str(path),
+            help="free some space, or choose another folder with --out, and run the same command again",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(
+            "no permission to write",
+            where=str(path),
+            found=os.strerror(error.errno),
+            help="choose a folder that you can write to with --out",
+        )
+    return UserError("writing failed", where=str(path), found=str(error), help="see the message of the system above")
+
+
+@contextmanager
+def partial_folder(target: Path, *, resume: bool = False) -> Iterator[Path]:
+    """Give `<target>.partial` to fill; on success sync it and rename it to `target`.
+
+    An error leaves no partial folder behind unless `resume` is set: then the next call finds it as it was left.
+    A second process on the same target is refused while the first one lives.
+
+    Raises:
+        UserError: another process holds the folder, the disk is full, or the folder cannot be written.
+    """
+    partial = target.with_name(target.name + ".partial")
+    with readable_disk_errors(partial):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(target):
+        if partial.exists() and not resume:
+            shutil.rmtree(partial)
+        try:
+            with readable_disk_errors(partial):
+                partial.mkdir(exist_ok=True)
+                yield partial
+                for path in sorted(partial.rglob("*")):
+                    sync(path)
+                sync(partial)
+                os.replace(partial, target)
+                sync(target.parent)
+        except BaseException:
+            if not resume:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def exclusive(target: Path) -> Iterator[None]:
+    """Hold a lock for a stage folder; the system releases it if the process dies.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    lock_path = target.with_name(f".{target.name}.lock")
+    handle = _lock(lock_path, target)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
+        yield
+    finally:
+        lock_path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(lock_path: Path, target: Path) -> int:
+    while True:
+        with readable_disk_errors(lock_path):
+            handle = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(handle, 32, 0).decode("ascii", "replace") or "unknown"
+            os.close(handle)
+            raise UserError(
+                "another assay run is writing this folder",
+                where=str(target),
+                found=f"held by process {holder}",
+                help="wait for it to end, or stop it, and run the command again",
+            ) from error
+        # The former holder may have removed the file between our open and our lock: then we hold a file nobody sees.
+        if lock_path.exists() and os.fstat(handle).st_ino == lock_path.stat().st_ino:
+            return handle
+        os.close(handle)

@@ -1,0 +1,52 @@
+"""The strict model that everything on disk derives from, canonical JSON, and digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+CHUNK_BYTES = 1 << 20
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown fields; field docstrings become schema descriptions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def canonical_json(value: Any) -> bytes:
+    """UTF-8 JSON with sorted keys and no spaces: equal values give equal bytes.
+
+    Raises:
+        ValueError: the value holds NaN or an infinity, which JSON cannot carry.
+        TypeError: the value holds something that JSON cannot carry.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def digest(data: bytes) -> str:
+    """sha256 of the bytes, as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """sha256 of the canonical JSON of a value, as 64 hex digits."""
+    return digest(canonical_json(value))
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes, read in pieces of 1 MiB.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    state = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(CHUNK_BYTES):
+            state.update(piece)
+    return state.hexdigest()

@@ -1,0 +1,183 @@
+"""`assay.yaml` as typed models. Every default is here; reading the file is `curate/configfile.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas.base import Strict
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A fraction in [0, 1]."""
+
+
+class DataConfig(Strict):
+    """Where the rows come from."""
+
+    sources: list[str] = Field(min_length=1)
+    """Files, globs or folders, relative to the config file."""
+    format: str | None = None
+    """Record shape (chat, prompt-completion, preference, feedback, reward, text); null detects it."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our field name -> the file's column, for anything that is not detected."""
+    evals: list[str] = Field(default_factory=list)
+    """Eval items to keep out of training."""
+    group_by: str | None = None
+    """Metadata field whose values never straddle splits."""
+
+
+class SplitConfig(Strict):
+    """Shares of the kept rows; components of near-duplicates and groups stay whole."""
+
+    train: Share = 0.8
+    validation: Share = 0.1
+    test: Share = 0.1
+    stratify_by: str | None = None
+    """Metadata field, or `answer` for the last assistant turn."""
+    seed: int = 0
+    threshold: Share = 0.5
+    """Similarity at or above which two rows stay in one split; below the drop threshold."""
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1.0) > 1e-9:
+            raise ValueError(f"train + validation + test must be 1.0, found {total:g}")
+        return self
+
+
+class CurateConfig(Strict):
+    """What is done to the rows, in order."""
+
+    steps: list[str] = Field(
+        default_factory=lambda: ["schema", "exact-duplicate", "near-duplicate", "conflict", "contamination", "pii"]
+    )
+    """Rule names or families."""
+    rules: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Rule name -> its options; each rule checks its own."""
+    split: SplitConfig = SplitConfig()
+
+
+class DataGateConfig(Strict):
+    """What a dataset must meet before training."""
+
+    min_rows: int = Field(default=200, ge=1)
+    """Least rows in the training split."""
+    min_supervised_tokens: int = Field(default=200, ge=1)
+    """Least supervised tokens in the training split; estimated where no tokenizer can be loaded."""
+    max_dropped_share: Share = 0.5
+    max_errors: int = Field(default=0, ge=0)
+    """Most error findings left in the kept rows."""
+    contamination: Literal["none", "ignore"] = "none"
+    split_proof: Literal["required", "optional"] = "required"
+
+
+class TaskGate(Strict):
+    """What a candidate must show on one task."""
+
+    must: Literal["improve", "not_regress"]
+    min_gain: float = 0.0
+    """improve: the lower bound of the paired gain over the base must exceed this."""
+    margin: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """not_regress: the lower bound of the paired difference must exceed minus this."""
+    detect: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """improve: true gain that the planned items must detect with power 0.8."""
+    beat: tuple[Literal["majority", "bag_of_words"], ...] = ("majority",)
+    """improve: references that the candidate must beat as well, where the task has labels."""
+
+    @model_validator(mode="after")
+    def _has_its_threshold(self) -> Self:
+        if self.must == "not_regress" and self.margin is None:
+            raise ValueError(
+                "`must: not_regress` needs `margin`, the largest loss that is acceptable, for example 0.03"
+            )
+        if self.must == "improve" and self.detect is None:
+            raise ValueError(
+                "`must: improve` needs `detect`, the gain that the items must be able to show, for example 0.1"
+            )
+        return self
+
+
+class ModelGateConfig(Strict):
+    """What a candidate model must meet before release."""
+
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    """Level of the two-sided intervals; a verdict rests on one end of them."""
+    tasks: dict[str, TaskGate] = Field(min_length=1)
+    overfitting: dict[str, Literal["default"] | dict[str, float]] = Field(default={"gain_gap": "default"})
+    """Measurement -> `default` or its thresholds."""
+
+
+class GatesConfig(Strict):
+    """Both gates."""
+
+    data: DataGateConfig = DataGateConfig()
+    model: ModelGateConfig
+
+
+class LoraSettings(Strict):
+    """The adapter, in peft's names."""
+
+    r: int = Field(default=8, ge=1)
+    lora_alpha: int = Field(default=16, ge=1)
+    lora_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    target_modules: list[str] = Field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"], min_length=1)
+    last_layers: int | None = Field(default=None, ge=1)
+    """Adapt only the last N transformer layers; null adapts all."""
+
+
+class TrainConfig(Strict):
+    """One training run."""
+
+    base_model: str = "smollm2-135m-instruct"
+    """Bundled name, hub id or local path."""
+    method: Literal["sft"] = "sft"
+    lora: LoraSettings = LoraSettings()
+    max_examples: int | None = Field(default=300, ge=1)
+    """Seeded, stratified subset of the training split; null takes all."""
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=6, ge=1)
+    """Rows per optimiser step."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = Field(default=0, ge=0)
+    max_length: int = Field(default=256, ge=8)
+    """Tokens per row; longer rows are truncated at the start of the prompt, never in the answer."""
+    checkpoint_steps: int = Field(default=10, ge=1)
+    """Optimiser steps between checkpoints; a killed run resumes from the last one."""
+    seed: int = 0
+
+
+class EvalsConfig(Strict):
+    """What is measured on the base and on the tuned model."""
+
+    suites: list[str] = Field(min_length=1)
+    """Names of task files (`<name>.yaml`), looked up beside the config, then among those that ship with assay."""
+    limit: int | None = Field(default=150, ge=1)
+    """Items a suite, the same for every model; null takes all."""
+    batch_size: int = Field(default=16, ge=1)
+    baseline: str | None = None
+    """Lock file; null compares with the base model."""
+    seed: int = 0
+
+
+class Config(Strict):
+    """The whole of `assay.yaml`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+    """Begins every run folder's name."""
+    data: DataConfig
+    curate: CurateConfig = CurateConfig()
+    gates: GatesConfig
+    train: TrainConfig = TrainConfig()
+    evals: EvalsConfig
+    runs: str = "runs"
+    """Folder for results, relative to the config file."""
+
+    @model_validator(mode="after")
+    def _gated_tasks_are_run(self) -> Self:
+        missing = sorted(set(self.gates.model.tasks) - set(self.evals.suites))
+        if missing:
+            raise ValueError(f"gates.model.tasks names {', '.join(missing)}, which evals.suites does not run")
+        return self

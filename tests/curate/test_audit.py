@@ -1,0 +1,205 @@
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import assay
+from curate.request import AuditRequest, run_audit
+from schemas.finding import Severity
+from tests.curate.made_rows import chat, distinct_rows, write_rows
+
+HOSTILE = "\x1b[31mred\x1b[0m <script>alert(1)</script> | `x` ::error::no & \u202e @you [a](http://b)"
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
+    code = assay.run([str(arg) for arg in args])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def dirty(tmp_path: Path) -> Path:
+    rows = [
+        *distinct_rows(12),
+        b'{"messages": [',
+        distinct_rows(1)[0],
+        chat("Who is jane.miller@posteo.net?", HOSTILE),
+        {"messages": [{"role": "wizard", "content": HOSTILE}, {"role": "assistant", "content": "b"}]},
+    ]
+    return write_rows(tmp_path / "dirty.jsonl", rows)
+
+
+def test_clean_rows_pass(capsys, tmp_path):
+    code, out, _ = run(capsys, "audit", write_rows(tmp_path / "rows.jsonl", distinct_rows(30)))
+    assert code == 0
+    assert out.endswith("30 rows: nothing found\n")
+
+
+def test_each_affected_row_is_one_finding_at_its_line(capsys, dirty):
+    code, out, _ = run(capsys, "audit", dirty, "--format", "json")
+    found = json.loads(out)
+    assert code == 1
+    assert list(found) == ["schema", "inputs", "rows", "findings", "counts", "stats"]
+    assert found["schema"] == "assay/audit/1"
+    assert found["rows"] == 16
+    assert [(item["path"], item["rows"], len(item["sha256"])) for item in found["inputs"]] == [(str(dirty), 16, 64)]
+    assert [(f["code"], f["line"], f["row"], f["turn"]) for f in found["findings"]] == [
+        ("SCH101", 13, 12, None),
+        ("DUP201", 14, 13, None),
+        ("PII501", 15, 14, 0),
+        ("QUA602", 15, 14, 1),
+        ("QUA602", 16, 15, 0),
+        ("SCH111", 16, 15, 0),
+    ]
+    twin = found["findings"][1]["evidence"]["twin"]
+    assert (twin["path"], twin["line"], twin["row"]) == (str(dirty), 1, 0)
+    assert found["counts"] == {"DUP201": 1, "PII501": 1, "QUA602": 2, "SCH101": 1, "SCH111": 1}
+    assert found["stats"]["not_run"].keys() == {"LEK401", "LEK402"}
+
+
+def test_fingerprints_survive_another_order_and_another_name(tmp_path):
+    rows = [*distinct_rows(5), distinct_rows(1)[0], chat("mail kim@kde.org", "ok")]
+    one = run_audit(AuditRequest([str(write_rows(tmp_path / "one.jsonl", rows))]))
+    other = run_audit(AuditRequest([str(write_rows(tmp_path / "other.jsonl", rows[::-1]))]))
+    assert len(one.findings) == 2
+    assert sorted(f.fingerprint for f in one.findings) == sorted(f.fingerprint for f in other.findings)
+
+
+def test_two_faults_of_one_rule_in_a_row_are_one_finding_that_names_both_turns(tmp_path):
+    messages = [{"role": role, "content": "x"} for role in ("wizard", "witch", "assistant")]
+    path = write_rows(tmp_path / "rows.jsonl", [{"messages": messages}])
+    found = run_audit(AuditRequest([str(path)], select=["unknown-role"])).findings
+    assert [(f.turn, f.evidence["turns"]) for f in found] == [(0, [0, 1])]
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif", "junit", "github", "markdown"])
+def test_a_mail_address_reaches_no_output_and_no_escape_the_terminal(form, capsys, dirty):
+    _, out, err = run(capsys, "audit", dirty, "--format", form, "--max-findings", 0)
+    assert "jane.miller" not in out + err
+    assert "<mail-" in out or "mail-" in out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+
+
+def test_junit_is_xml_with_one_case_for_each_rule_and_file(capsys, dirty):
+    _, out, _ = run(capsys, "audit", dirty, "--format", "junit", "--select", "SCH,DUP201")
+    suite = ElementTree.fromstring(out)
+    cases = {case.get("name"): case for case in suite}
+    assert suite.get("failures") == "2"
+    assert int(suite.get("tests", "0")) == len(cases)
+    failure = cases["SCH111 unknown-role"].find("failure")
+    assert failure is not None
+    assert f"{dirty}:16: unknown role 'wizard'" in (failure.text or "")
+    assert cases["DUP201 exact-duplicate"].find("failure") is None, "a warning does not fail a case"
+    assert cases["DUP201 exact-duplicate"].find("system-out") is not None
+    assert len(cases["SCH113 empty-answer"]) == 0
+
+
+def test_github_annotations_are_limited_and_say_the_sum(capsys, tmp_path):
+    path = write_rows(
+        tmp_path / "a,b:c.jsonl", [b"{", *[f'{{"text": "row {n} kim@kde.org"}}'.encode() for n in range(40)]]
+    )
+    _, out, _ = run(capsys, "audit", path, "--format", "github", "--ignore", "duplicate")
+    lines = out.splitlines()
+    assert sum(line.startswith("::error ") for line in lines) == 9
+    assert lines[0].startswith("::error file=")
+    assert "a%2Cb%3Ac.jsonl,line=1,title=SCH101 broken-line::" in lines[0]
+    assert "PII501 40" in lines[-1]
+
+
+def test_markdown_neither_links_nor_mentions_nor_opens_tags(capsys, dirty):
+    _, out, _ = run(capsys, "audit", dirty, "--format", "markdown")
+    assert "<script>" not in out
+    assert "[a](http" not in out
+    assert "@you" not in out.replace("\\@you", "")
+
+
+def test_sarif_names_rule_level_line_and_twin(capsys, dirty):
+    _, out, _ = run(capsys, "audit", dirty, "--format", "sarif")
+    report = json.loads(out)
+    driver = report["runs"][0]["tool"]["driver"]
+    results = {result["ruleId"]: result for result in report["runs"][0]["results"]}
+    assert report["version"] == "2.1.0"
+    assert [rule["id"] for rule in driver["rules"]] == sorted(rule["id"] for rule in driver["rules"])
+    assert driver["rules"][results["DUP201"]["ruleIndex"]]["id"] == "DUP201"
+    assert results["DUP201"]["level"] == "warning"
+    place = results["DUP201"]["locations"][0]["physicalLocation"]
+    assert place["region"] == {"startLine": 14}
+    assert results["DUP201"]["relatedLocations"][0]["physicalLocation"]["region"] == {"startLine": 1}
+    assert len(results["DUP201"]["partialFingerprints"]["assay/v1"]) == 32
+
+
+def test_text_shows_three_of_each_rule_and_counts_the_rest(capsys, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [chat(f"{n} kim@kde.org", "ok") for n in range(7)])
+    _, few, _ = run(capsys, "audit", path, "--select", "pii")
+    _, all_of_them, _ = run(capsys, "audit", path, "--select", "pii", "--max-findings", 0)
+    assert few.count("rows.jsonl:") == 1 + 3
+    assert "… 4 more" in few
+    assert all_of_them.count("rows.jsonl:") == 1 + 7
+
+
+@pytest.mark.parametrize(("fail_on", "code"), [("never", 0), ("error", 0), ("warning", 1), ("info", 1)])
+def test_fail_on_decides_the_exit_code(fail_on, code, capsys, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [chat("q", "a"), chat("q", "a")])
+    assert run(capsys, "audit", path, "--fail-on", fail_on)[0] == code
+
+
+def test_no_rows_are_inconclusive(capsys, tmp_path):
+    code, out, _ = run(capsys, "audit", write_rows(tmp_path / "empty.jsonl", []))
+    assert code == 4
+    assert "no rows" in out
+
+
+def test_what_cannot_be_opened_is_exit_2(capsys, tmp_path):
+    code, out, err = run(capsys, "audit", tmp_path / "none.jsonl")
+    assert (code, out) == (2, "")
+    assert "none.jsonl" in err
+
+
+def test_an_unknown_rule_is_exit_2_with_the_nearest_name(capsys, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [chat("q", "a")])
+    code, _, err = run(capsys, "audit", path, "--select", "exact-duplicat")
+    assert code == 2
+    assert "exact-duplicate" in err
+
+
+def test_an_option_can_be_set_and_a_bad_one_is_refused(capsys, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [chat("kim@kde.org", "ok")])
+    assert run(capsys, "audit", path)[0] == 1
+    assert run(capsys, "audit", path, "--set", "mail-address.allow=[kde.org]")[0] == 0
+    assert run(capsys, "audit", path, "--set", "mail-address.alow=[kde.org]")[0] == 2
+    assert run(capsys, "audit", path, "--set", "nonsense")[0] == 2
+
+
+def test_against_finds_eval_items(capsys, tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", [*distinct_rows(5), chat("Explain: what do seven llamas eat?", "hay")])
+    evals = write_rows(tmp_path / "evals.jsonl", [{"question": "what do seven LLAMAS eat", "answer": "hay"}])
+    clean = write_rows(tmp_path / "clean.jsonl", distinct_rows(5))
+    wrapped = write_rows(tmp_path / "wrapped.jsonl", [chat("What do seven llamas eat?", "hay")])
+    assert run(capsys, "audit", rows, "--against", evals)[0] == 0
+    code, out, _ = run(capsys, "audit", wrapped, "--against", evals, "--format", "json")
+    assert code == 1
+    assert [f["code"] for f in json.loads(out)["findings"]] == ["LEK401"]
+    assert run(capsys, "audit", clean, "--against", evals)[0] == 0
+
+
+def test_the_result_can_go_to_a_file(capsys, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [chat("q", "a")])
+    code, out, _ = run(capsys, "audit", path, "--format", "json", "--out", tmp_path / "audit.json")
+    assert (code, out) == (0, "")
+    assert json.loads((tmp_path / "audit.json").read_text("utf-8"))["rows"] == 1
+    assert run(capsys, "audit", path, "--out", tmp_path / "none" / "audit.txt")[0] == 2
+
+
+def test_levels_of_the_config_win(tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [chat("kim@kde.org", "ok")])
+    found = run_audit(AuditRequest([str(path)], overrides=["pii.level=info"]))
+    assert [finding.severity for finding in found.findings] == [Severity.INFO]
+
+
+def test_masking_holds_when_the_rule_for_it_is_not_selected(capsys, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [chat("kim@kde.org", "a"), chat("kim@kde.org", "a"), b"{ kim@kde.org"])
+    code, out, _ = run(capsys, "audit", path, "--select", "schema,exact-duplicate")
+    assert code == 1
+    assert "kim@kde.org" not in out

@@ -1,0 +1,291 @@
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+from pathlib import Path
+
+import orjson
+import polars as pl
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.readers import read_corpus, source_from_bytes
+from curate.rows import Corpus
+from schemas.errors import UserError
+from tests.curate.made_rows import chat, distinct_rows, lines_of, write_rows
+
+GOOD = lines_of([chat("a", "b")]).strip()
+
+
+def faults(corpus: Corpus) -> list[tuple[str, int | None, int | None]]:
+    return list(corpus.faults.select("kind", "index", "line").iter_rows())
+
+
+def read(data: bytes, suffix: str, tmp_path: Path) -> Corpus:
+    path = tmp_path / f"rows{suffix}"
+    path.write_bytes(data)
+    return read_corpus([path])
+
+
+BROKEN = {
+    "cut off": (b'{"messages": [{"role": "user"', "inside a value"),
+    "not UTF-8": (b'{"text": "caf\xe9"}', "0xe9 at byte 14 is not UTF-8"),
+    "NUL": (b'{"text": "a\x00b"}', "NUL byte at character 12"),
+    "NaN": (b'{"text": "a", "score": NaN}', "NaN or an infinity"),
+    "infinity": (b'{"score": 1e999}', "NaN or an infinity"),
+    "half a pair": (b'{"text": "\\ud800"}', "half a surrogate pair"),
+    "deep": (b"[" * 5000 + b"]" * 5000, "nested too deeply"),
+    "deep and open": (b'{"a":' * 100_000, "nested too deeply"),
+    "two on a line": (b'{"text": "a"} {"text": "b"}', "unexpected content"),
+    "single quotes": (b"{'text': 'a'}", "near \"{'text'"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_line_is_a_row_with_its_bytes_and_the_next_row_is_read(name):
+    line, said = BROKEN[name]
+    corpus = source_from_bytes(GOOD + b"\n" + line + b"\n" + GOOD + b"\n")
+    assert corpus.rows["line"].to_list() == [1, 2, 3]
+    assert corpus.rows["row"].to_list() == [0, 1, 2]
+    assert corpus.rows["kind"].to_list() == ["chat", None, "chat"]
+    assert corpus.rows["row_id"].is_null().to_list() == [False, True, False]
+    assert corpus.raw(1) == line
+    assert faults(corpus) == [("broken-line", 1, 2)]
+    assert said in corpus.faults["found"][0]
+
+
+def test_a_huge_line_is_read():
+    text = "word " * 2_000_000
+    corpus = source_from_bytes(lines_of([{"text": text}, {"text": "b"}]))
+    assert corpus.turns["content"].str.len_chars().to_list() == [10_000_000, 1]
+
+
+def test_a_byte_order_mark_does_not_cost_the_row():
+    corpus = source_from_bytes(b"\xef\xbb\xbf" + GOOD + b"\n" + GOOD)
+    assert faults(corpus) == [("byte-order-mark", 0, 1)]
+    assert corpus.rows["kind"].to_list() == ["chat", "chat"]
+    assert corpus.record(0) == chat("a", "b")
+
+
+def test_blank_lines_are_no_rows_but_are_noted_and_carriage_returns_are_space():
+    corpus = source_from_bytes(GOOD + b"\r\n\r\n  \n" + GOOD + b"\r\n")
+    assert corpus.rows["line"].to_list() == [1, 4]
+    assert corpus.rows["row"].to_list() == [0, 1]
+    assert faults(corpus) == [("blank-line", None, 2), ("blank-line", None, 3)]
+
+
+@pytest.mark.parametrize(
+    ("line", "keys"),
+    [
+        (b'{"text": "a", "text": "b"}', "`text`"),
+        (b'{"text":"a","\\u0074ext":"b"}', "`text`"),
+        (b'{"messages" : [{"role" : "user", "role" : "system", "content" : "x"}]}', "`role`"),
+    ],
+)
+def test_a_repeated_key_is_found_however_it_is_spelt(line, keys):
+    corpus = source_from_bytes(line)
+    assert corpus.faults.filter(pl.col("kind") == "duplicate-key")["found"].to_list() == [keys]
+
+
+@pytest.mark.parametrize("line", [b'{"text": "say \\":\\" twice \\":"}', b'{"text" : "a", "other" : "\\u0022:"}'])
+def test_what_only_looks_like_a_repeated_key_is_none(line):
+    assert faults(source_from_bytes(line)) == []
+
+
+@pytest.mark.parametrize(("value", "word"), [([1], "a list"), ("a", "text"), (3, "a number"), (None, "null")])
+def test_a_line_that_is_no_object_is_a_row_with_a_fault(value, word):
+    corpus = source_from_bytes(orjson.dumps(value))
+    assert corpus.faults.select("kind", "found").rows() == [("not-an-object", f"the record is {word}")]
+    assert corpus.height == 1
+
+
+def packed(data: bytes) -> dict[str, bytes]:
+    return {
+        ".jsonl": data,
+        ".jsonl.gz": gzip.compress(data),
+        ".jsonl.bz2": bz2.compress(data),
+        ".jsonl.xz": lzma.compress(data),
+        ".jsonl.zst": zstandard.ZstdCompressor().compress(data),
+        ".ndjson": data,
+        "": data,
+    }
+
+
+@pytest.mark.parametrize("suffix", packed(b""))
+def test_packed_files_give_the_same_rows(suffix, tmp_path):
+    rows = distinct_rows(5)
+    plain = source_from_bytes(lines_of(rows))
+    corpus = read(packed(lines_of(rows))[suffix], suffix, tmp_path)
+    assert corpus.rows.equals(plain.rows)
+    assert corpus.turns.equals(plain.turns)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.xz", ".jsonl.zst", ".jsonl.bz2"])
+def test_a_damaged_packed_file_is_refused_with_its_name(suffix, tmp_path):
+    with pytest.raises(UserError) as caught:
+        read(packed(lines_of(distinct_rows(50)))[suffix][:-20], suffix, tmp_path)
+    assert caught.value.problems[0].what == "the data file cannot be unpacked"
+    assert caught.value.problems[0].where.endswith(suffix)
+
+
+def test_a_missing_file_is_refused_with_its_name(tmp_path):
+    with pytest.raises(UserError) as caught:
+        read_corpus([tmp_path / "none.jsonl"])
+    assert caught.value.problems[0].found == "No such file or directory"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_refused(tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [chat("a", "b")])
+    path.chmod(0)
+    with pytest.raises(UserError) as caught:
+        read_corpus([path])
+    assert caught.value.problems[0].found == "Permission denied"
+
+
+def test_utf16_is_refused_with_the_cure(tmp_path):
+    with pytest.raises(UserError) as caught:
+        read(GOOD.decode().encode("utf-16"), ".jsonl", tmp_path)
+    assert "iconv" in caught.value.problems[0].help
+
+
+def test_an_empty_file_has_no_rows(tmp_path):
+    assert read(b"", ".jsonl", tmp_path).height == 0
+
+
+def test_a_json_array_gives_each_record_its_line(tmp_path):
+    rows = [chat("a", "b"), chat("c ] } , [", "d"), chat('e " { \\', "f")]
+    data = json.dumps(rows, indent=2).encode()
+    corpus = read(data, ".json", tmp_path)
+    starts = [n for n, line in enumerate(data.split(b"\n"), start=1) if line == b"  {"]
+    assert corpus.rows["line"].to_list() == starts
+    assert [corpus.record(n) for n in range(3)] == rows
+    assert faults(corpus) == []
+
+
+def test_an_array_on_one_line_is_read_whatever_its_suffix(tmp_path):
+    rows = [chat("a", "b"), chat("c", "d")]
+    for suffix in (".json", ".txt"):
+        corpus = read(json.dumps(rows).encode(), suffix, tmp_path)
+        assert [corpus.record(n) for n in range(2)] == rows
+
+
+def test_a_record_cut_off_at_the_end_of_an_array_costs_only_itself(tmp_path):
+    data = json.dumps([chat("a", "b"), chat("c", "d"), chat("e", "f")], indent=1).encode()
+    corpus = read(data[:-40], ".json", tmp_path)
+    assert corpus.rows["kind"].to_list() == ["chat", "chat", None]
+    assert [kind for kind, *_ in faults(corpus)] == ["broken-line", "broken-line"]
+    assert "ends before" in corpus.faults["found"][1]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_record_damaged_inside_an_array_costs_only_itself(indent, tmp_path):
+    data = json.dumps([chat("a", "b"), chat("XX", "d"), chat("e", "f"), chat("g", "h")], indent=indent).encode()
+    corpus = read(data.replace(b'"XX"', b'"X"X"'), ".json", tmp_path)
+    assert corpus.rows["kind"].to_list() == ["chat", None, "chat", "chat"]
+    assert b'"X"X"' in corpus.raw(1)
+    assert corpus.record(3) == chat("g", "h")
+
+
+def test_a_single_object_over_many_lines_is_one_record(tmp_path):
+    corpus = read(json.dumps(chat("a", "b"), indent=2).encode(), ".json", tmp_path)
+    assert corpus.rows["kind"].to_list() == ["chat"]
+
+
+def test_objects_line_by_line_under_the_name_of_json_are_read(tmp_path):
+    assert read(lines_of([chat("a", "b"), chat("c", "d")]), ".json", tmp_path).height == 2
+
+
+def test_a_table_with_quoted_line_breaks_names_the_line_on_which_a_row_begins(tmp_path):
+    data = b'prompt,completion,label\n"a\nb",c,x\nd,e,y\nf,g\n'
+    corpus = read(data, ".csv", tmp_path)
+    assert corpus.rows["line"].to_list() == [2, 4, 5]
+    assert corpus.rows["kind"].to_list() == ["prompt-completion", "prompt-completion", None]
+    assert corpus.record(0) == {"prompt": "a\nb", "completion": "c", "label": "x"}
+    assert corpus.faults.select("found", "expected").rows() == [("2 fields", "3 fields, as in the header")]
+
+
+def test_a_table_may_hold_conversations_as_json_and_bytes_that_are_not_utf8(tmp_path):
+    messages = json.dumps(chat("ä", "b")["messages"], ensure_ascii=False).replace('"', '""')
+    data = f'id\tmessages\n1\t"{messages}"\n'.encode() + b"2\tcaf\xe9\n"
+    corpus = read(data, ".tsv", tmp_path)
+    assert corpus.rows["kind"].to_list() == ["chat", None]
+    assert corpus.turns["content"].to_list() == ["ä", "b"]
+
+
+def test_parquet_rows_have_no_line_and_no_nulls_from_shared_structs(tmp_path):
+    path = tmp_path / "rows.parquet"
+    rows = [
+        {"messages": [{"role": "user", "content": "a", "name": "Ann"}, {"role": "assistant", "content": "b"}]},
+        chat("c", "d"),
+    ]
+    pl.DataFrame(rows).write_parquet(path)
+    corpus = read_corpus([path])
+    assert corpus.rows.select("line", "row", "kind").rows() == [(None, 0, "chat"), (None, 1, "chat")]
+    assert corpus.record(1) == chat("c", "d")
+    assert faults(corpus) == []
+
+
+def test_a_damaged_parquet_file_is_refused(tmp_path):
+    buffer = io.BytesIO()
+    pl.DataFrame({"text": ["a"]}).write_parquet(buffer)
+    with pytest.raises(UserError) as caught:
+        read(buffer.getvalue()[:-10], ".parquet", tmp_path)
+    assert caught.value.problems[0].what == "the Parquet file cannot be read"
+
+
+def test_the_result_does_not_depend_on_the_chunk(tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [*distinct_rows(40), b"broken", *distinct_rows(5)])
+    one, many = (read_corpus([path], rows_per_chunk=size) for size in (1000, 7))
+    assert one.rows.equals(many.rows)
+    assert one.turns.equals(many.turns)
+    assert one.faults.equals(many.faults)
+
+
+def test_rows_of_several_files_are_numbered_through(tmp_path):
+    paths = [write_rows(tmp_path / f"{name}.jsonl", [{"text": name}]) for name in "ab"]
+    corpus = read_corpus(paths)
+    assert corpus.rows.select("index", "source", "line", "row").rows() == [(0, 0, 1, 0), (1, 1, 1, 0)]
+
+
+LINES = st.one_of(
+    st.binary(max_size=60).filter(lambda line: b"\n" not in line),
+    st.builds(
+        lambda line, at, byte: line[:at] + bytes([byte]) + line[at + 1 :],
+        st.sampled_from([GOOD, b'{"text": "caf\xc3\xa9"}', b'{"prompt": "a", "completion": ["b", null, 1e3]}']),
+        st.integers(0, 60),
+        st.integers(0, 255).filter(lambda byte: byte != 10),
+    ),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(LINES, max_size=8))
+def test_every_line_is_a_row_or_a_fault_and_every_byte_is_kept(lines):
+    data = b"\n".join(lines)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return
+    corpus = source_from_bytes(data)
+    rows = dict(zip(corpus.rows["line"], corpus.rows["index"], strict=True))
+    blank = set(corpus.faults.filter(pl.col("kind") == "blank-line")["line"])
+    physical = data.split(b"\n")
+    if physical and not physical[-1]:
+        physical.pop()
+    assert set(rows) | blank == set(range(1, len(physical) + 1))
+    assert not set(rows) & blank
+    for number, line in enumerate(physical, start=1):
+        if number in rows:
+            assert corpus.raw(rows[number]) == line
+    unreadable = corpus.rows.filter(pl.col("kind").is_null())["index"]
+    assert set(unreadable) <= set(corpus.faults["index"].drop_nulls())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=80).map(lambda noise: b'[{"text": "a"}, ' + noise))
+def test_noise_in_an_array_ends_and_keeps_the_first_record(noise):
+    corpus = source_from_bytes(noise, "json")
+    assert corpus.rows["kind"][0] == "text"

@@ -1,0 +1,67 @@
+"""An evaluation's tables made by hand: scores and losses without a model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from evals.evaluation import ITEM_SCHEMA
+from evals.evidence import Evidence
+from evals.scoring import LOSS_SCHEMA
+from schemas.config import ModelGateConfig
+from schemas.results import EvalResults
+
+IMPROVE = {"must": "improve", "detect": 0.15}
+NOT_REGRESS = {"must": "not_regress", "margin": 0.05}
+
+
+def scores_of(right: int, wrong: int) -> list[Any]:
+    """So many items right, then so many wrong."""
+    return [1.0] * right + [0.0] * wrong
+
+
+def table(gained: int, lost: int, right: int, wrong: int) -> dict[str, Any]:
+    """Scores of base and tuned with so many items of each kind."""
+    base = [0.0] * gained + [1.0] * lost + [1.0] * right + [0.0] * wrong
+    tuned = [1.0] * gained + [0.0] * lost + [1.0] * right + [0.0] * wrong
+    return {"base": base, "tuned": tuned}
+
+
+def made_evidence(
+    scores: Mapping[str, Sequence[float | None]] | None = None,
+    losses: Mapping[tuple[str, str], Sequence[float | None]] | None = None,
+    *,
+    task: Mapping[str, Any] = IMPROVE,
+    clusters: Sequence[int] | None = None,
+    higher_is_better: bool = True,
+    overfitting: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Evidence:
+    """Evidence on one task `t`.
+
+    Args:
+        scores: model -> a score an item, the same items for each; None where the model failed.
+        losses: (model, split) -> a loss a row, in nats; every row has two supervised tokens.
+        task: its condition.
+        clusters: of the items; by default each is its own.
+        higher_is_better: direction of the metric.
+        overfitting: measurements to judge.
+        facts: more about the task in the results.
+    """
+    lines = [
+        ("t", model, f"item{k}", k, clusters[k] if clusters else k, "x", "y", score, "{}", "0" * 64)
+        for model, values in (scores or {}).items()
+        for k, score in enumerate(values)
+    ]
+    rows = [
+        (model, split, f"{split}{k}", k, nll, 2)
+        for (model, split), values in (losses or {}).items()
+        for k, nll in enumerate(values)
+    ]
+    about = {"metric": "acc", "higher_is_better": higher_is_better, **(facts or {})}
+    return Evidence(
+        results=EvalResults(scores=(), models={}, tasks={"t": about}),
+        items=pl.DataFrame(lines, schema=ITEM_SCHEMA, orient="row"),
+        losses=pl.DataFrame(rows, schema=LOSS_SCHEMA, orient="row"),
+        conditions=ModelGateConfig.model_validate({"tasks": {"t": task}, "overfitting": overfitting or {}}),
+    )

@@ -1,0 +1,140 @@
+import importlib
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import assay
+from schemas.errors import ExitCode
+from schemas.manifest import open_stage
+
+
+def chat(text: str, answer: str) -> str:
+    turns = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+    return json.dumps({"messages": turns}) + "\n"
+
+
+@pytest.fixture
+def splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    rows = [chat(f"question {n} about the number {n * n}", "yes" if n % 2 else "no") for n in range(8)]
+    (folder / "train.jsonl").write_text("".join(rows[:5]) + "{broken\n")
+    (folder / "valid.jsonl").write_text(rows[5])
+    (folder / "my-test.jsonl").write_text(rows[6] + rows[0])
+    return folder
+
+
+def test_an_imported_dataset_has_the_curated_layout_and_loses_no_row(splits, capsys):
+    assert assay.run(["import", "dataset", str(splits)]) == 0
+    captured = capsys.readouterr()
+    manifest, folder = open_stage(Path(captured.out.strip()), "curate")
+    assert manifest.counts == {
+        "rows_in": 9,
+        "rows_kept": 8,
+        "rows_dropped": 1,
+        "train": 5,
+        "validation": 1,
+        "test": 2,
+    }
+    assert captured.err.startswith("unverified: ")
+    assert manifest.provenance.notes[0].startswith("unverified: ")
+    assert [ref.role for ref in manifest.inputs] == ["source"] * 3
+    assert len((folder / "data" / "test.jsonl").read_text().splitlines()) == 2
+    assert pl.read_parquet(folder / "dropped.parquet")["raw"].to_list() == [b"{broken"]
+    assert json.loads((folder / "split_proof.json").read_bytes())["cross_split_pairs"] == 1, "row 0 is in two splits"
+    assert assay.run(["verify", str(folder)]) == 0
+
+
+def test_splits_may_be_named_by_flags(splits, capsys):
+    arguments = [
+        "import",
+        "dataset",
+        "--train",
+        "mine/my-test.jsonl",
+        "--test",
+        "mine/train.jsonl",
+        "--name",
+        "swapped",
+    ]
+    assert assay.run([*arguments, "--format", "json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["counts"]["train"] == 2
+    assert Path(result["manifest"]).parent.name.startswith("swapped-")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--test", "mine/my-test.jsonl"], "an imported dataset needs rows for training"),
+        (["mine/absent.jsonl"], "no such data file"),
+        (["rows.jsonl"], "the name of this file does not tell its split"),
+        (["--train", "mine/train.jsonl", "--name", "../up"], "Invalid value for --name"),
+    ],
+)
+def test_a_dataset_that_cannot_be_meant_is_refused_and_nothing_is_written(splits, capsys, arguments, problem):
+    Path("rows.jsonl").write_text(chat("a", "b"))
+    assert assay.run(["import", "dataset", *arguments]) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith(f"error: {problem}")
+    assert not Path("runs").exists()
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    numpy = importlib.import_module("numpy")
+    save_file = importlib.import_module("safetensors.numpy").save_file
+    folder = tmp_path / "My Adapter"
+    folder.mkdir()
+    settings = {"peft_type": "LORA", "r": 2, "base_model_name_or_path": str(tmp_path / "base")}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    (folder / "optimizer.pt").write_bytes(b"left behind")
+    save_file({"a.lora_A.weight": numpy.ones((2, 4), dtype="f4")}, folder / "adapter_model.safetensors")
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    (base / "tokenizer.json").write_text("{}")
+    save_file({"w": numpy.ones(3, dtype="f4")}, base / "model.safetensors")
+    return folder
+
+
+def imported_dataset(capsys: pytest.CaptureFixture[str]) -> str:
+    assert assay.run(["import", "dataset", "mine"]) == 0
+    return capsys.readouterr().out.strip()
+
+
+def test_an_imported_adapter_has_the_layout_of_training_and_names_dataset_and_base_model(splits, adapter, capsys):
+    dataset = imported_dataset(capsys)
+    assert assay.run(["import", "adapter", str(adapter), "--dataset", dataset]) == 0
+    manifest, folder = open_stage(Path(capsys.readouterr().out.strip()), "train")
+    assert folder.name.startswith("my-adapter-")
+    assert manifest.counts == {"trainable_parameters": 8}
+    assert manifest.provenance.notes[0].startswith("unverified: ")
+    assert [entry.path for entry in manifest.files] == [
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+    ]
+    assert [ref.role for ref in manifest.inputs] == ["dataset", "base_model", "base_model", "base_model"]
+    assert assay.run(["verify", str(folder)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"adapter_model.safetensors": None}, "this folder holds no LoRA adapter"),
+        ({"adapter_config.json": b"{"}, "the adapter's settings are not JSON"),
+        ({"adapter_config.json": b'{"peft_type": "IA3"}'}, "this adapter is not LoRA"),
+        ({"adapter_config.json": b'{"peft_type": "LORA"}'}, "the adapter does not name its base model"),
+        ({"adapter_model.safetensors": b"pickle"}, "the adapter's weights cannot be read"),
+    ],
+)
+def test_a_folder_that_is_no_adapter_is_refused(splits, adapter, capsys, change, problem):
+    dataset = imported_dataset(capsys)
+    for name, data in change.items():
+        (adapter / name).unlink()
+        if data is not None:
+            (adapter / name).write_bytes(data)
+    assert assay.run(["import", "adapter", str(adapter), "--dataset", dataset]) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith(f"error: {problem}")
+    assert not Path("runs/train").exists()

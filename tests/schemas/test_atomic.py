@@ -1,0 +1,182 @@
+import errno
+import fcntl
+import multiprocessing
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from schemas.atomic import exclusive, partial_folder, write_atomic
+from schemas.errors import ExitCode, UserError
+
+
+def test_a_file_is_written_whole_and_leaves_nothing_beside_it(tmp_path: Path):
+    path = tmp_path / "verdict.json"
+    write_atomic(path, b"first")
+    write_atomic(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert os.listdir(tmp_path) == ["verdict.json"]
+
+
+def test_a_reader_sees_the_old_bytes_or_the_new_ones_and_never_a_part(tmp_path):
+    path, done = tmp_path / "results.json", threading.Event()
+    contents = {bytes([value]) * 200_000 for value in b"ab"}
+    write_atomic(path, b"a" * 200_000)
+
+    def write():
+        for turn in range(40):
+            write_atomic(path, (b"b" if turn % 2 else b"a") * 200_000)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(path.read_bytes())
+    writer.join()
+    assert seen <= contents
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        (errno.ENOSPC, "the disk is full; nothing was published"),
+        (errno.EDQUOT, "the disk is full; nothing was published"),
+        (errno.EACCES, "no permission to write"),
+        (errno.EROFS, "no permission to write"),
+        (errno.EIO, "writing failed"),
+    ],
+)
+def test_what_the_system_refuses_becomes_advice_and_the_old_file_stays(tmp_path, monkeypatch, code, what):
+    path = tmp_path / "ledger.json"
+    write_atomic(path, b"old")
+
+    def refuse(_handle: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("schemas.atomic.os.fsync", refuse)
+    with pytest.raises(UserError) as caught:
+        write_atomic(path, b"new")
+    assert caught.value.problems[0].what == what
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["ledger.json"]
+
+
+def test_a_finished_folder_appears_in_one_step(tmp_path):
+    target = tmp_path / "runs" / "curate" / "made"
+    with partial_folder(target) as folder:
+        (folder / "data").mkdir()
+        (folder / "data" / "train.jsonl").write_bytes(b"{}\n")
+        assert not target.exists()
+        assert folder.name == "made.partial"
+    assert (target / "data" / "train.jsonl").read_bytes() == b"{}\n"
+    assert os.listdir(target.parent) == ["made"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_error_or_an_interruption_leaves_nothing_behind(tmp_path, error):
+    target = tmp_path / "made"
+
+    def fail() -> None:
+        with partial_folder(target) as folder:
+            (folder / "half").write_bytes(b"")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_may_resume_is_found_as_it_was_left(tmp_path):
+    target = tmp_path / "made"
+
+    def stop() -> None:
+        with partial_folder(target, resume=True) as folder:
+            (folder / "checkpoint").write_bytes(b"step 10")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    with partial_folder(target, resume=True) as folder:
+        assert (folder / "checkpoint").read_bytes() == b"step 10"
+    assert os.listdir(tmp_path) == ["made"]
+
+
+def test_a_folder_that_may_not_resume_starts_empty(tmp_path):
+    (tmp_path / "made.partial").mkdir()
+    (tmp_path / "made.partial" / "half").write_bytes(b"")
+    with partial_folder(tmp_path / "made") as folder:
+        assert os.listdir(folder) == []
+
+
+def test_a_full_disk_while_filling_is_said_once_and_leaves_nothing(tmp_path):
+    def fill() -> None:
+        with partial_folder(tmp_path / "made") as folder:
+            (folder / "half").write_bytes(b"")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(UserError, match="the disk is full"):
+        fill()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_that_a_library_reports_in_its_own_way_is_told_the_same_way(tmp_path):
+    def fill(error: Exception) -> None:
+        with partial_folder(tmp_path / "made"):
+            raise error
+
+    with pytest.raises(UserError, match="the disk is full"):
+        fill(RuntimeError("parquet: underlying IO error: No space left on device (os error 28)"))
+    with pytest.raises(RuntimeError, match="something else"):
+        fill(RuntimeError("something else"))
+
+
+def test_a_folder_without_permission_is_refused_with_its_path(tmp_path, monkeypatch):
+    def refuse(*_args: object, **_settings: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError) as caught, partial_folder(tmp_path / "runs" / "made"):
+        pass
+    assert caught.value.problems[0].where == str(tmp_path / "runs" / "made.partial")
+
+
+def _hold(target: Path, ready, kind: str) -> None:
+    with exclusive(target):
+        ready.set()
+        time.sleep(60 if kind == "hang" else 0)
+
+
+def test_a_second_process_is_refused_while_the_first_lives_and_let_in_when_it_is_killed(tmp_path):
+    target, context = tmp_path / "made", multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=_hold, args=(target, ready, "hang"))
+    holder.start()
+    assert ready.wait(60)
+    with pytest.raises(UserError) as caught, partial_folder(target):
+        pass
+    assert caught.value.problems[0].found == f"held by process {holder.pid}"
+    holder.kill()
+    holder.join()
+    with partial_folder(target):
+        pass
+    assert os.listdir(tmp_path) == ["made"]
+
+
+def test_a_lock_whose_file_was_removed_by_its_holder_is_taken_anew(tmp_path, monkeypatch):
+    target, real = tmp_path / "made", fcntl.flock
+    calls: list[int] = []
+
+    def lock(handle: int, operation: int) -> None:
+        real(handle, operation)
+        if not calls:
+            (tmp_path / ".made.lock").unlink()
+        calls.append(handle)
+
+    monkeypatch.setattr("schemas.atomic.fcntl.flock", lock)
+    with exclusive(target):
+        assert (tmp_path / ".made.lock").read_text() == str(os.getpid())
+    assert len(calls) == 2

@@ -1,0 +1,106 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import ManifestError, UserError
+from schemas.manifest import input_file
+from schemas.stage import Stage, code_digest, require, run_stage, stage_folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes(b"{}\n")
+    return path
+
+
+def plan(source: Path, **changes: Any) -> Stage:
+    runs = source.parent / "runs"
+    ref = input_file("source", source, stage_folder(runs, "curate") / "any")
+    fields: dict[str, Any] = {
+        "stage": "curate",
+        "name": "made",
+        "config": {"seed": 0},
+        "config_given": {},
+        "inputs": (ref,),
+        "code": "c0de",
+        "root": runs,
+    }
+    return Stage(**(fields | changes))
+
+
+def fill(folder: Path) -> dict[str, int]:
+    (folder / "train.jsonl").write_bytes(b"{}\n")
+    return {"rows": 1}
+
+
+def refuse(folder: Path) -> dict[str, int]:
+    raise AssertionError("a finished stage must not run again")
+
+
+def test_a_stage_runs_once_and_its_result_is_returned_after_that(source):
+    first = run_stage(plan(source), fill)
+    assert first.reused is False
+    assert first.manifest.counts == {"rows": 1}
+    again = run_stage(plan(source), refuse)
+    assert again.reused is True
+    assert again.manifest.body() == first.manifest.body()
+    assert again.path == first.folder / "manifest.json"
+
+
+def test_inputs_are_named_so_that_they_are_found_from_the_result(source):
+    finished = run_stage(plan(source), fill)
+    [ref] = finished.manifest.inputs
+    assert os.path.samefile(finished.folder / ref.path, source)
+
+
+@pytest.mark.parametrize("change", [{"config": {"seed": 1}}, {"code": "other"}, {"name": "other"}, {"inputs": ()}])
+def test_another_config_input_version_or_name_is_another_folder(source, change):
+    assert plan(source, **change).folder != plan(source).folder
+
+
+@pytest.mark.parametrize("change", [{"config_given": {"seed": 0}}, {"notes": ("late",)}, {"device": "cuda"}])
+def test_what_does_not_decide_the_result_does_not_decide_the_folder(source, change):
+    assert plan(source, **change).folder == plan(source).folder
+
+
+def test_a_changed_result_is_never_returned(source):
+    finished = run_stage(plan(source), fill)
+    (finished.folder / "train.jsonl").write_bytes(b"{ }\n")
+    with pytest.raises(ManifestError, match="do not match"):
+        run_stage(plan(source), fill)
+    with pytest.raises(ManifestError, match="do not match"):
+        require(plan(source), "curate")
+
+
+def test_an_interrupted_stage_runs_again_from_the_start(source):
+    def stop(folder: Path) -> dict[str, int]:
+        fill(folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(plan(source), stop)
+    assert os.listdir(plan(source).folder.parent) == []
+    assert run_stage(plan(source), fill).reused is False
+
+
+def test_what_was_not_made_yet_is_asked_for_by_its_command(source):
+    with pytest.raises(UserError) as caught:
+        require(plan(source), "curate")
+    assert caught.value.problems[0].help == "run `assay curate` first"
+    assert caught.value.problems[0].found == "no result"
+    run_stage(plan(source), fill)
+    other = plan(source, config={"seed": 1})
+    with pytest.raises(UserError) as caught:
+        require(other, "curate")
+    assert caught.value.problems[0].found == f"only results of other configs or inputs: {plan(source).folder.name}"
+    assert require(plan(source), "curate").reused is True
+
+
+def test_the_digest_of_the_sources_depends_on_the_rooms_named_and_not_on_their_order():
+    assert code_digest(["schemas", "evals"]) == code_digest(["evals", "schemas"])
+    assert code_digest(["schemas"]) != code_digest(["evals"])
+    with pytest.raises(ModuleNotFoundError):
+        code_digest(["no_such_room"])

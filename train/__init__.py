@@ -1,0 +1,3 @@
+"""A curated dataset in; an adapter out."""
+
+__distribution__ = "assay"

@@ -1,0 +1,50 @@
+"""Checkpoints that are either complete or ignored, so that a run killed at any moment can go on.
+
+The trainer writes `checkpoint-N/`; when all of it is on the disk, `complete.json` with the digest of every file
+follows, and only then older checkpoints go.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from schemas.atomic import sync, write_atomic
+from schemas.base import canonical_json, file_digest
+
+PREFIX = "checkpoint-"
+MARK = "complete.json"
+
+
+def seal(checkpoint: Path) -> None:
+    """Declare a checkpoint complete, and delete all others."""
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MARK)
+    for path in files:
+        sync(path)
+    digests = {path.relative_to(checkpoint).as_posix(): file_digest(path) for path in files}
+    write_atomic(checkpoint / MARK, canonical_json(digests))
+    sync(checkpoint.parent)
+    for other in checkpoint.parent.glob(f"{PREFIX}*"):
+        if other != checkpoint:
+            shutil.rmtree(other)
+
+
+def latest(folder: Path) -> Path | None:
+    """The complete checkpoint with the highest step, or None."""
+    found = sorted(folder.glob(f"{PREFIX}*"), key=step_of, reverse=True)
+    return next((checkpoint for checkpoint in found if _is_complete(checkpoint)), None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Optimiser steps taken before this checkpoint; -1 for a folder that the trainer did not name."""
+    number = checkpoint.name.removeprefix(PREFIX)
+    return int(number) if number.isdecimal() else -1
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    try:
+        digests = json.loads((checkpoint / MARK).read_bytes())
+        return all(file_digest(checkpoint / name) == found for name, found in digests.items())
+    except (OSError, ValueError):
+        return False
