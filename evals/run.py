@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from evals.evaluation import Evaluation
 from evals.parts import count_parts
 from evals.progress import Progress
 from evals.tasks import find_task
-from schemas.errors import MissingExtra, UserError
+from schemas.errors import AssayError, MissingExtra, UserError
 from schemas.manifest import InputRef, input_file, input_stage, manifest_path, open_stage, read_manifest
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 from train.base_model import ensure_base_model
@@ -110,7 +111,16 @@ def evaluate(project: Project, adapter: Path, progress: Progress) -> Finished:
     _, dataset_folder = open_stage(dataset_of(adapter), "curate")
     stage = evals_stage(project, adapter)
     evaluation = Evaluation(project, stage, adapter_folder, dataset_folder, progress)
-    return run_stage(stage, evaluation.fill, resume=True)
+
+    def fill(folder: Path) -> dict[str, int]:
+        try:
+            return evaluation.fill(folder)
+        except AssayError:
+            if not count_parts(folder):  # nothing to go on with: leave no half-written folder behind
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    return run_stage(stage, fill, resume=True)
 
 
 def finished_parts(project: Project, adapter: Path) -> int:

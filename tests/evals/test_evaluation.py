@@ -15,6 +15,7 @@ from evals.progress import Progress
 from evals.run import dataset_of, evals_stage, evaluate
 from evals.scoring import LOSS_SCHEMA
 from evals.token_scores import TokenScorer
+from schemas.atomic import exclusive
 from schemas.errors import ManifestError, UserError
 from schemas.manifest import input_stage
 from schemas.results import EvalResults
@@ -135,6 +136,16 @@ def test_a_killed_evaluation_goes_on_where_it_was(done, fresh, monkeypatch):
     assert not partial.exists()
 
 
+def test_an_evaluation_that_another_process_runs_is_left_alone(fresh):
+    project, adapter = fresh
+    folder = evals_stage(project, adapter).folder
+    partial = folder.with_name(folder.name + ".partial")
+    (partial / "tasks").mkdir(parents=True)
+    with exclusive(folder), pytest.raises(UserError, match="another assay run is writing this folder"):
+        evaluate(project, adapter, QUIET)
+    assert (partial / "tasks").is_dir()
+
+
 def test_parts_of_another_evaluation_are_dropped(done, fresh):
     project, adapter = fresh
     partial = evals_stage(project, adapter).folder.with_suffix(".partial")
@@ -195,6 +206,7 @@ def test_a_prompt_that_training_did_not_see_is_refused(fresh, tiny_model_folder)
     with pytest.raises(UserError, match="another prompt than training used") as caught:
         evaluate(project, adapter, QUIET)
     assert "from character 0" in caught.value.problems[0].found
+    assert list((project.runs / "evals").glob("*.partial")) == []
 
 
 def test_the_model_s_template_gives_the_same_prompt(done, fresh, tiny_model_folder):

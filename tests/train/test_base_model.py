@@ -168,7 +168,8 @@ def test_the_real_conversion_speaks_and_splits_digits(monkeypatch):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     assert tokenizer.model_max_length == 8192
-    assert tokenizer.tokenize("a\n\n42") == ["a", "Ċ", "Ċ", "4", "2"]
+    # Digits are cut off first, so both line breaks stay together; byte-level alone would part them.
+    assert tokenizer.tokenize("a\n\n42") == ["a", "ĊĊ", "4", "2"]
     supervisor = load_supervisor(folder, 256)
     prompt = supervisor.prompt([{"role": "user", "content": "What is the capital of France?"}])
     ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").input_ids
