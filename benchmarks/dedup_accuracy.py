@@ -39,7 +39,9 @@ def evaluate(rows: list[Row], roles: bool, setting: str) -> dict[str, object]:
     members: dict[int, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         members[row.group].append(index)
-    found, total, dropped_negative = Counter(), Counter(), Counter()
+    found: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    dropped_negative: Counter[str] = Counter()
     for indices in members.values():
         kind = rows[indices[0]].kind
         total[kind] += 1
@@ -48,7 +50,9 @@ def evaluate(rows: list[Row], roles: bool, setting: str) -> dict[str, object]:
         else:
             found[kind] += len({cluster[index] for index in indices}) == 1
     wrong = [
-        (index, kept) for index, kept in enumerate(kept_for) if kept is not None and rows[index].family != rows[kept].family
+        (index, kept)
+        for index, kept in enumerate(kept_for)
+        if kept is not None and rows[index].family != rows[kept].family
     ]
     dropped = sum(kept is not None for kept in kept_for)
     return {
@@ -89,12 +93,21 @@ def _cluster_measures(found: list[int], truth: list[int]) -> dict[str, float]:
 
 def table(outcome: dict[str, object]) -> str:
     """The outcome as a Markdown table."""
-    lines = [f"setting {outcome['setting']}, answers {'given' if outcome['roles'] else 'not given'}, {outcome['rows']} rows"]
+    lines = [
+        f"setting {outcome['setting']}, answers {'given' if outcome['roles'] else 'not given'}, {outcome['rows']} rows"
+    ]
     lines += ["", "| kind | recall |", "|---|---|"]
     lines += [f"| {kind} | {recall:.4f} |" for kind, recall in sorted(outcome["recall"].items())]  # type: ignore[attr-defined]
     lines += ["", "| hard negative | rows dropped |", "|---|---|"]
     lines += [f"| {kind} | {count} |" for kind, count in sorted(outcome["hard_negatives_dropped"].items())]  # type: ignore[attr-defined]
-    measures = ("precision", "wrong_drops", "pairwise_precision", "pairwise_recall", "bcubed_precision", "bcubed_recall")
+    measures = (
+        "precision",
+        "wrong_drops",
+        "pairwise_precision",
+        "pairwise_recall",
+        "bcubed_precision",
+        "bcubed_recall",
+    )
     lines += ["", "| measure | value |", "|---|---|"]
     lines += [f"| {name} | {outcome[name]} |" for name in measures]
     return "\n".join(lines)
@@ -117,7 +130,9 @@ def main() -> None:
     for outcome in outcomes:
         print(table(outcome), end="\n\n")
     if arguments.json:
-        arguments.json.write_text(json.dumps({"source": arguments.source, "seed": arguments.seed, "outcomes": outcomes}, indent=1))
+        arguments.json.write_text(
+            json.dumps({"source": arguments.source, "seed": arguments.seed, "outcomes": outcomes}, indent=1)
+        )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import re
 import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 _PLAIN = re.compile(r"[a-z]{2,}[,.;:!?]?")
@@ -183,12 +184,13 @@ class Editor:
 _EDITS = ("substitute", "insert", "delete", "swap", "typo")
 _TEMPLATES = (
     "Write a short story about {0} that ends with a surprise and teaches the reader something useful about {1}.",
-    "You are an experienced teacher. Explain {0} to a curious ten year old in simple language, give two examples from daily "
-    "life, avoid jargon, and finish with one question that checks whether the idea of {1} was understood well.",
+    "You are an experienced teacher. Explain {0} to a curious ten year old in simple language, give two examples from "
+    "daily life, avoid jargon, and finish with one question that checks whether the idea of {1} was understood well.",
     "Translate the following sentence into {0}: the weather in {1} is lovely today.",
-    "Give me a list of ideas for a blog post about {0}. The post should be friendly, practical and easy to follow, and it "
-    "should mention {1} at least once. Write an outline with an introduction, three sections with headings, and a closing "
-    "paragraph that invites readers to comment. Keep every section under a hundred words and add a catchy title at the top.",
+    "Give me a list of ideas for a blog post about {0}. The post should be friendly, practical and easy to follow, and "
+    "it should mention {1} at least once. Write an outline with an introduction, three sections with headings, and a "
+    "closing paragraph that invites readers to comment. Keep every section under a hundred words and add a catchy "
+    "title at the top.",
     "Classify the sentiment of this review as positive or negative. Review: the {0} was {1}. Sentiment:",
 )
 
@@ -196,7 +198,9 @@ _TEMPLATES = (
 def labelled_corpus(texts: list[str], per_kind: int, seed: int) -> list[Row]:
     """A shuffled corpus of positives and hard negatives, `per_kind` pairs or groups of each kind, on distinct texts."""
     rng = random.Random(seed)
-    plain = [word for text in texts for word in text.split() if _PLAIN.fullmatch(word) and len(word) > 3 and word.isalpha()]
+    plain = [
+        word for text in texts for word in text.split() if _PLAIN.fullmatch(word) and len(word) > 3 and word.isalpha()
+    ]
     uncapitalised = {word for text in texts for word in re.findall(r"\b[a-z]+", text)}
     names = sorted({hit.group() for text in texts for hit in _NAME.finditer(text)})
     names = [name for name in names if name.lower() not in uncapitalised]
@@ -228,7 +232,7 @@ def _positives(editor: Editor) -> dict[str, Callable[[str], str]]:
     }
     for rate in (0.01, 0.05, 0.10):
         for how in (*_EDITS, "mixed"):
-            made[f"{rate:.0%} {how}"] = lambda text, rate=rate, how=how: editor.edited(text, rate, how)
+            made[f"{rate:.0%} {how}"] = partial(editor.edited, rate=rate, how=how)
     return made
 
 

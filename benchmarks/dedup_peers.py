@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import re
@@ -96,7 +95,13 @@ def _gaoya(path: Path) -> list[int]:
 
     texts = _texts(path)
     index = MinHashStringIndex(
-        hash_size=32, jaccard_threshold=0.8, num_bands=9, band_size=13, analyzer="word", lowercase=True, ngram_range=(5, 5)
+        hash_size=32,
+        jaccard_threshold=0.8,
+        num_bands=9,
+        band_size=13,
+        analyzer="word",
+        lowercase=True,
+        ngram_range=(5, 5),
     )
     index.par_bulk_insert_docs(list(range(len(texts))), texts)
     found = index.par_bulk_query(texts)

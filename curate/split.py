@@ -60,7 +60,7 @@ def assign_splits(
     return pl.Series("split", names[units.assigned(shares)[unit]].tolist(), dtype=pl.String)
 
 
-def leak_free_splits(
+def leak_free_splits(  # noqa: PLR0913 - what `assign_splits` and `split_proof` take
     text: pl.Series,
     component_ids: pl.Series,
     fractions: Mapping[str, float],
@@ -112,9 +112,7 @@ def split_proof(
     return _proof(splits, Checker(text).cross_pairs(splits, least), threshold, least)
 
 
-def _proof(
-    splits: pl.Series, found: pl.DataFrame, threshold: float, least: NDArray[np.float64]
-) -> dict[str, object]:
+def _proof(splits: pl.Series, found: pl.DataFrame, threshold: float, least: NDArray[np.float64]) -> dict[str, object]:
     """What `split_proof.json` holds, from the pairs found across splits."""
     counts = splits.alias("split").value_counts().sort("split")
     worst = found.sort(["similarity", "a", "b"], descending=[True, False, False]).head(_EXAMPLES)
@@ -137,7 +135,8 @@ def _proof(
 def _thresholds(threshold: float, thresholds: pl.Series | None, n: int) -> NDArray[np.float64]:
     if thresholds is None:
         return np.full(n, threshold)
-    return np.maximum(thresholds.cast(pl.Float64).fill_null(threshold).to_numpy(), threshold)
+    least: NDArray[np.float64] = np.maximum(thresholds.cast(pl.Float64).fill_null(threshold).to_numpy(), threshold)
+    return least
 
 
 def _units(component_ids: pl.Series, groups: pl.Series | None) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """Duplicates that are really duplicates: hashing, MinHash candidates, exact verification, clusters."""
 
 from curate.dedup.exact import exact_hashes, normalise, normalised_hashes
-from curate.dedup.search import KINDS, DuplicateResult, find_duplicates, similarity_components
+from curate.dedup.pairs import KINDS, sketch_signatures
+from curate.dedup.search import DuplicateResult, find_duplicates, similarity_components
 
 __all__ = [
     "KINDS",
@@ -11,4 +12,5 @@ __all__ = [
     "normalise",
     "normalised_hashes",
     "similarity_components",
+    "sketch_signatures",
 ]

@@ -130,7 +130,7 @@ def _separator(char: str, category: str) -> int:
         return ord(plain[0])
     if category in ("Pi", "Pf") or char in "「」『』„":
         return ord('"')
-    if char in "。।؟۔":
+    if char in "\u3002\u0964\u061f\u06d4":
         return ord(".")
     return ord("(") if category == "Ps" else ord(")") if category == "Pe" else ord(" ")
 

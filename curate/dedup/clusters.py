@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @compiled
-def _greedy(order, rank, starts, others, strength, representative, via):  # type: ignore[no-untyped-def]
+def _greedy(order: Any, rank: Any, starts: Any, others: Any, strength: Any, representative: Any, via: Any) -> None:
     """Walk rows from best to worst; drop a row for its strongest edge to a row already kept."""
     for row in order:
         best = -1
@@ -58,7 +58,7 @@ def choose_representatives(
 
 
 @compiled
-def _unite(pairs, label):  # type: ignore[no-untyped-def]
+def _unite(pairs: Any, label: Any) -> None:
     for index in range(len(pairs)):
         a, b = pairs[index, 0], pairs[index, 1]
         while label[a] != a:
@@ -89,7 +89,8 @@ def cut_components(
     """Components of the pairs at or above a threshold, with oversized ones cut by a higher threshold.
 
     Args:
-        pairs, similarity: verified pairs [p, 2] and their similarity [p].
+        pairs: verified pairs [p, 2].
+        similarity: of each pair [p].
         n: rows.
         threshold: pairs below it do not connect.
         max_rows: components of more rows are cut, in steps of 0.05 up to 1.0; pairs at 1.0 are never cut.

@@ -13,11 +13,9 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @cache
@@ -38,13 +36,24 @@ def cache_folder() -> Path | None:
         return None
 
 
-def compiled(function: _Function) -> _Function:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function to machine code that runs without the interpreter lock and is kept between processes."""
+    return _compiled(function, no_cfunc_wrapper=True)
+
+
+def compiled_inner(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`compiled`, for functions that only compiled code calls: without a Python entry they compile much faster."""
+    return _compiled(function, no_cfunc_wrapper=True, no_cpython_wrapper=True)
+
+
+def _compiled(function: Callable[..., Any], **options: bool) -> Callable[..., Any]:
     folder = cache_folder()
     before = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = str(folder or "")
-        made: _Function = numba.njit(cache=folder is not None, nogil=True, error_model="numpy")(function)
+        made: Callable[..., Any] = numba.njit(cache=folder is not None, nogil=True, error_model="numpy", **options)(
+            function
+        )
     finally:
         numba.config.CACHE_DIR = before
     return made

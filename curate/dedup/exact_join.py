@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # One character of a script written without spaces, or one word of any other script.
-_TOKEN = r"[\u{0e00}-\u{0fff}\u{1000}-\u{109f}\u{1780}-\u{17ff}\u{3040}-\u{30ff}\u{3400}-\u{4dbf}\u{4e00}-\u{9fff}]|[\pL\pM\pN_]"
-_WORDS = _TOKEN + "+"
+_UNSPACED = r"\u{0e00}-\u{0fff}\u{1000}-\u{109f}\u{1780}-\u{17ff}\u{3040}-\u{30ff}\u{3400}-\u{4dbf}\u{4e00}-\u{9fff}"
+_WORDS = rf"[{_UNSPACED}]|[\pL\pM\pN_--{_UNSPACED}]+"
 _CHUNK_ROWS = 16_384
 _HASH_BITS = 64 - 14  # a chunk's row numbers and the hashes are sorted together in 64 bits
 _EXPANSION = 4_000_000  # posting entries expanded at a time
@@ -109,8 +109,7 @@ class Checker:
             thresholds: least similarity that counts, per row [n]; a pair counts from the higher of its two.
 
         Returns:
-            Columns a, b (row numbers, b outside the largest split), similarity; sorted by a, b. Rows without a word
-            pair with nothing.
+            Columns a < b (row numbers), similarity; sorted by a, b. Rows without a word pair with nothing.
         """
         names, split = np.unique(splits.to_numpy().astype(str), return_inverse=True)
         if len(names) < 2:
@@ -122,8 +121,9 @@ class Checker:
         index = _Index(np.flatnonzero(outside), merged, thresholds, split)
         found = [index.matches(rows, sets) for rows, sets in self.chunks()]
         frame = pl.concat([pl.DataFrame({"a": a, "b": b, "similarity": s}) for a, b, s in found])
-        twice = pl.Series(outside[frame["a"].to_numpy()]) & (frame["a"] > frame["b"])
-        return frame.filter(~twice).sort("a", "b")
+        pair = (pl.min_horizontal("a", "b").alias("a"), pl.max_horizontal("a", "b").alias("b"))
+        # A pair of two rows outside the largest split is found from both sides.
+        return frame.select(*pair, "similarity").unique(["a", "b"]).sort("a", "b")
 
 
 class _Index:

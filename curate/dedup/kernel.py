@@ -7,13 +7,13 @@ datasketch's ``affine32`` scheme bit for bit: ``min over tokens of a[k] * fmix32
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from curate.dedup import alphabet as _a
-from curate.dedup.compiled import compiled
+from curate.dedup.compiled import compiled, compiled_inner
+from curate.dedup.memory import load_byte, load_eight, store_eight, trailing_zeros
 
 # Bits of a token's description.
 OPEN, CAPITAL, UNSPACED = _a.OPEN, _a.CAPITAL, _a.UNSPACED
@@ -33,66 +33,59 @@ NUMBER_MASK = np.uint64(0xD6E8FEB86659FD93)  # stands for any number in the mask
 WORD_SET_BITS = 14
 MIN_CONTENT = 6  # with fewer content tokens, all tokens propose candidates
 
-
-@intrinsic
-def load_byte(typingctx, address):  # type: ignore[no-untyped-def]
-    """One byte at an absolute address."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-        return builder.load(pointer)
-
-    return types.uint8(types.uint64), codegen
-
-
-@intrinsic
-def load_eight(typingctx, address):  # type: ignore[no-untyped-def]
-    """Eight bytes at an absolute address, little endian, aligned or not."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        pointer = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
-        value = builder.load(pointer)
-        value.align = 1
-        return value
-
-    return types.uint64(types.uint64), codegen
+# Typed constants: a constructor call inside compiled code costs compile time at every use.
+_U0, _U1, _U2, _U7, _U8, _U29, _U31, _U32 = map(np.uint64, (0, 1, 2, 7, 8, 29, 31, 32))
+_U56, _U63, _U128, _U255 = map(np.uint64, (56, 63, 128, 255))
+_V0, _V6, _V8, _V13, _V16, _V32, _V63, _V768 = map(np.uint32, (0, 6, 8, 13, 16, 32, 63, 768))
+_MURMUR_1, _MURMUR_2, _LARGEST = map(np.uint32, (0x85EBCA6B, 0xC2B2AE35, 0xFFFFFFFF))
+_TO_A, _PAST_Z = _BYTES * np.uint64(0x1F), _BYTES * np.uint64(0x05)  # added to a byte: 128 from "a", "{" on
+_TO_0, _PAST_9 = _BYTES * np.uint64(0x50), _BYTES * np.uint64(0x46)  # and from "0", ":" on
+_UNDERSCORES = _BYTES * np.uint64(ord("_"))
+_GATHER = np.uint64(0x0102040810204080)  # a product with it brings the low bits of eight bytes together
+_WORD_SET_SHIFT = np.uint64(64 - WORD_SET_BITS)
 
 
-@intrinsic
-def store_eight(typingctx, address, value):  # type: ignore[no-untyped-def]
-    """Write eight bytes to an absolute address, little endian, aligned or not."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        pointer = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
-        builder.store(args[1], pointer).align = 1
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.uint64), codegen
-
-
-@intrinsic
-def trailing_zeros(typingctx, value):  # type: ignore[no-untyped-def]
-    """Zero bits below the lowest set bit of a value that is not zero."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), codegen
-
-
-@compiled
+@compiled_inner
 def is_ascii(address, length):  # type: ignore[no-untyped-def]
     """Whether no byte of the span has its high bit set."""
-    seen = np.uint64(0)
+    seen = _U0
     whole = length // 8 * 8
     for at in range(0, whole, 8):
-        seen |= load_eight(address + np.uint64(at))
+        seen |= load_eight(address, at)
     for at in range(whole, length):
-        seen |= np.uint64(load_byte(address + np.uint64(at)))
-    return seen & np.uint64(0x8080808080808080) == 0
+        seen |= np.uint64(load_byte(address, at))
+    return seen & _HIGH_BITS == 0
 
 
-@compiled
+@compiled_inner
+def compose(base, mark, pairs, composed):  # type: ignore[no-untyped-def]
+    """The character that a letter and a combining mark make together, 0 when there is none."""
+    key = (base << _V8) | (mark - _V768)
+    place, beyond = 0, len(pairs) - 1
+    while place < beyond:
+        middle = (place + beyond) >> 1
+        if pairs[middle] < key:
+            place = middle + 1
+        else:
+            beyond = middle
+    return composed[place] if pairs[place] == key else _V0
+
+
+@compiled_inner
+def put_code(out, used, code):  # type: ignore[no-untyped-def]
+    """Write a code point as UTF-8; returns the number of bytes used then."""
+    if code < 0x80:
+        out[used] = code
+        return used + 1
+    size = 2 if code < 0x800 else 3 if code < 0x10000 else 4
+    for step in range(size - 1, 0, -1):
+        out[used + step] = 0x80 | (code & _V63)
+        code = code >> _V6
+    out[used] = code | np.uint32(0xF00 >> size & 0xFF)
+    return used + size
+
+
+@compiled_inner
 def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-untyped-def]
     """Fold UTF-8 text to the tokeniser's alphabet; returns the number of bytes written to `out`.
 
@@ -102,25 +95,25 @@ def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-u
     """
     at = 0
     used = 0
-    last = np.uint32(0)
-    in_word = False
+    last = _V0
+    in_word: Any = False
     unspaced = False
     target = np.uint64(out.ctypes.data)
     while at < length:
         while at + 8 <= length:
-            eight = load_eight(address + np.uint64(at))
+            eight = load_eight(address, at)
             if eight & _HIGH_BITS or unspaced:
                 break
-            store_eight(target + np.uint64(used), eight)
+            store_eight(target, used, eight)
             at += 8
             used += 8
-            last = np.uint32(eight >> np.uint64(56))
+            last = np.uint32(eight >> _U56)
         if at >= length:
             break
         if last < 0x80:
-            last = last | np.uint32(0x20) if 0x41 <= last <= 0x5A else last
+            last = last | _V32 if 0x41 <= last <= 0x5A else last
             in_word = 0x61 <= last <= 0x7A or 0x30 <= last <= 0x39
-        first = np.uint32(load_byte(address + np.uint64(at)))
+        first = np.uint32(load_byte(address, at))
         if first < 0x80:
             at += 1
             if unspaced:
@@ -129,30 +122,22 @@ def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-u
                 unspaced = False
             out[used] = first
             used += 1
-            last = first | np.uint32(0x20) if 0x41 <= first <= 0x5A else first
+            last = first | _V32 if 0x41 <= first <= 0x5A else first
             in_word = 0x61 <= last <= 0x7A or 0x30 <= first <= 0x39
             continue
         size = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
         code = first & np.uint32(0xFF >> (size + 1))
         for step in range(1, size):
-            code = (code << np.uint32(6)) | (np.uint32(load_byte(address + np.uint64(at + step))) & np.uint32(0x3F))
+            code = (code << _V6) | (np.uint32(load_byte(address, at + step)) & _V63)
         at += size
         entry = fold[code] if code < _TABLE_SIZE else np.uint32(_IS_WORD | _IS_UNSPACED | code)
         if code >= 0xE0000:
             entry = np.uint32(_IS_DROPPED)
         if entry & _IS_DROPPED:
-            if in_word and 0x300 <= code < 0x370:
-                key = (last << np.uint32(8)) | (code - np.uint32(0x300))
-                place, beyond = 0, len(pairs) - 1
-                while place < beyond:
-                    middle = (place + beyond) >> 1
-                    if pairs[middle] < key:
-                        place = middle + 1
-                    else:
-                        beyond = middle
-                if pairs[place] == key:
-                    used -= 1 if last < 0x80 else 2 if last < 0x800 else 3
-                    entry = composed[place] | np.uint32(_IS_WORD)
+            whole = compose(last, code, pairs, composed) if in_word and 0x300 <= code < 0x370 else _V0
+            if whole:
+                used -= 1 if last < 0x80 else 2 if last < 0x800 else 3
+                entry = whole | np.uint32(_IS_WORD)
             if entry & _IS_DROPPED:
                 continue
         folded = entry & np.uint32(_CODE_MASK)
@@ -168,39 +153,22 @@ def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-u
             used += 1
         in_word = entry & _IS_WORD != 0
         last = folded
-        if folded < 0x80:
-            out[used] = folded
-            used += 1
-        elif folded < 0x800:
-            out[used] = 0xC0 | (folded >> 6)
-            out[used + 1] = 0x80 | (folded & 0x3F)
-            used += 2
-        elif folded < 0x10000:
-            out[used] = 0xE0 | (folded >> 12)
-            out[used + 1] = 0x80 | ((folded >> 6) & 0x3F)
-            out[used + 2] = 0x80 | (folded & 0x3F)
-            used += 3
-        else:
-            out[used] = 0xF0 | (folded >> 18)
-            out[used + 1] = 0x80 | ((folded >> 12) & 0x3F)
-            out[used + 2] = 0x80 | ((folded >> 6) & 0x3F)
-            out[used + 3] = 0x80 | (folded & 0x3F)
-            used += 4
+        used = put_code(out, used, folded)
     return used
 
 
-@compiled
-def load_up_to_eight(address, count):  # type: ignore[no-untyped-def]
-    """The next `count` bytes, at most eight, in the low bytes; no byte beyond them is read."""
-    if count >= 8:
-        return load_eight(address)
-    value = np.uint64(0)
-    for at in range(count):
-        value |= np.uint64(load_byte(address + np.uint64(at))) << np.uint64(8 * at)
+@compiled_inner
+def load_up_to_eight(address, offset, length):  # type: ignore[no-untyped-def]
+    """The bytes from an offset on, at most eight, in the low bytes; none at or beyond `length` is read."""
+    if offset + 8 <= length:
+        return load_eight(address, offset)
+    value = _U0
+    for at in range(length - 1, offset - 1, -1):
+        value = value << _U8 | np.uint64(load_byte(address, at))
     return value
 
 
-@compiled
+@compiled_inner
 def word_bits(eight):  # type: ignore[no-untyped-def]
     """Eight bits that say which of eight bytes belong to words: letters, digits, underscore, all from 128 on.
 
@@ -208,91 +176,94 @@ def word_bits(eight):  # type: ignore[no-untyped-def]
     """
     low = eight & _LOW_BITS
     letter = low | _CASE_BITS
-    letter = (letter + _BYTES * np.uint64(0x1F)) & ~(letter + _BYTES * np.uint64(0x05))
-    digit = (low + _BYTES * np.uint64(0x50)) & ~(low + _BYTES * np.uint64(0x46))
-    under = ~((low ^ (_BYTES * np.uint64(0x5F))) + _LOW_BITS)
-    word = ((letter | digit | under | eight) & _HIGH_BITS) >> np.uint64(7)
-    return (word * np.uint64(0x0102040810204080)) >> np.uint64(56)
+    letter = (letter + _TO_A) & ~(letter + _PAST_Z)
+    digit = (low + _TO_0) & ~(low + _PAST_9)
+    under = ~((low ^ (_UNDERSCORES)) + _LOW_BITS)
+    word = ((letter | digit | under | eight) & _HIGH_BITS) >> _U7
+    return (word * _GATHER) >> _U56
 
 
-@compiled
+@compiled_inner
 def word_edges(address, length, edges):  # type: ignore[no-untyped-def]
     """Where words begin and end, in turns; returns the number of edges (even)."""
     used = 0
-    inside = np.uint64(0)
+    inside = _U0
     for block in range(0, length, 64):
-        words = np.uint64(0)
+        words = _U0
         if block + 64 <= length:
             for at in range(0, 64, 8):
-                words |= word_bits(load_eight(address + np.uint64(block + at))) << np.uint64(at)
+                words |= word_bits(load_eight(address, block + at)) << np.uint64(at)
         else:
             for at in range(0, length - block, 8):
-                rest = load_up_to_eight(address + np.uint64(block + at), length - block - at)
+                rest = load_up_to_eight(address, block + at, length)
                 words |= word_bits(rest) << np.uint64(at)
-        turns = words ^ (words << np.uint64(1)) ^ inside
-        inside = words >> np.uint64(63)
+        turns = words ^ (words << _U1) ^ inside
+        inside = words >> _U63
         while turns:
             edges[used] = block + trailing_zeros(turns)
             used += 1
-            turns &= turns - np.uint64(1)
+            turns &= turns - _U1
     if inside:
         edges[used] = length
         used += 1
     return used
 
 
-@compiled
+@compiled_inner
 def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignore[no-untyped-def]
     """Cut transcoded (or ASCII) text into tokens; returns their number.
 
     Args:
+        address: of the first byte.
+        length: bytes of text.
         gaps: uint8 [256], what a byte before a word says of it.
         words: uint16 table over the top WORD_SET_BITS bits of a hash: the hash's low byte, and above it the bit of the
             word's class, FUNCTION or NUMBER_WORD.
-        edges: int32 space, at least length + 2 long.
-        hashes, marks: uint64 and uint16 space, half as long.
+        edges: int32 space for length + 2 numbers.
+        hashes: uint64 output for half as many tokens.
+        marks: uint16 output for as many.
     """
     ends = word_edges(address, length, edges)
     count = 0
-    before = 0
+    before = np.int64(0)
     for edge in range(0, ends, 2):
         start, stop = np.int64(edges[edge]), np.int64(edges[edge + 1])
         gap = OPEN if edge == 0 else 0
         for at in range(before, start):
-            gap |= gaps[load_byte(address + np.uint64(at))]
+            gap |= gaps[load_byte(address, at)]
         value = _SEED ^ np.uint64(stop - start)
-        digits = capitals = first = np.uint64(0)
+        digits = capitals = first = _U0
         for at in range(start, stop, 8):
-            eight = load_up_to_eight(address + np.uint64(at), length - at)
+            eight = load_up_to_eight(address, at, length)
             if stop - at < 8:
-                eight &= (np.uint64(1) << np.uint64(8 * (stop - at))) - np.uint64(1)
+                eight &= (_U1 << np.uint64(8 * (stop - at))) - _U1
             low = eight & _LOW_BITS
             letter = low | _CASE_BITS
-            letter = (letter + _BYTES * np.uint64(0x1F)) & ~(letter + _BYTES * np.uint64(0x05)) & ~eight
-            upper = letter & ~(low << np.uint64(2)) & _HIGH_BITS
-            digits |= (low + _BYTES * np.uint64(0x50)) & ~(low + _BYTES * np.uint64(0x46)) & ~eight & _HIGH_BITS
+            letter = (letter + _TO_A) & ~(letter + _PAST_Z) & ~eight
+            upper = letter & ~(low << _U2) & _HIGH_BITS
+            digits |= (low + _TO_0) & ~(low + _PAST_9) & ~eight & _HIGH_BITS
             if at == start:
-                first = upper & np.uint64(0x80)
+                first = upper & _U128
                 capitals |= upper ^ first
             else:
                 capitals |= upper
-            value = (value ^ (eight | (upper >> np.uint64(2)))) * _PRIME
-            value ^= value >> np.uint64(32)
+            value = (value ^ (eight | (upper >> _U2))) * _PRIME
+            value ^= value >> _U32
         # Without branches: what a word looks like cannot be predicted. Bits of `gap` are bits of `mark`.
-        mark = gap | CAPITAL * np.int64(first >> np.uint64(7)) | INNER_CAPITAL * np.int64(capitals != 0)
+        mark = gap | CAPITAL * np.int64(first >> _U7) | INNER_CAPITAL * np.int64(capitals != 0)
         if digits:
             mark |= NUMBER
             value = _signed(address, start, value)
-        value = (value ^ (value >> np.uint64(29))) * _MIX
-        value ^= value >> np.uint64(32)
+        value = (value ^ (value >> _U29)) * _MIX
+        value ^= value >> _U32
         if digits and count and start == before + 1 and _joins_numbers(address, before):
             # Points and commas between digits belong to the number.
             hashes[count - 1] = (hashes[count - 1] ^ value) * _PRIME
             before = stop
             continue
         before = stop
-        listed = np.int64(words[value >> np.uint64(64 - WORD_SET_BITS)])
-        mark |= (listed >> 8) * np.int64(listed & 0xFF == np.int64(value & np.uint64(0xFF)))
+        listed = np.int64(words[value >> _WORD_SET_SHIFT])
+        mark |= (listed >> 8) * np.int64(listed & 0xFF == np.int64(value & _U255))
         mark |= SHORT * np.int64(stop - start < 4)
         hashes[count] = value
         marks[count] = mark
@@ -300,22 +271,22 @@ def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignor
     return count
 
 
-@compiled
+@compiled_inner
 def _joins_numbers(address, at):  # type: ignore[no-untyped-def]
     """Whether the byte is a point or comma between two digits."""
-    byte = load_byte(address + np.uint64(at))
+    byte = load_byte(address, at)
     if byte != 46 and byte != 44:
         return False
-    before, after = load_byte(address + np.uint64(at - 1)), load_byte(address + np.uint64(at + 1))
+    before, after = load_byte(address, at - 1), load_byte(address, at + 1)
     return 48 <= before <= 57 and 48 <= after <= 57
 
 
-@compiled
+@compiled_inner
 def _signed(address, start, value):  # type: ignore[no-untyped-def]
     """Mix an operator before a number into its hash, so that ``3 + 5`` and ``3 - 5`` differ by a number."""
     back = start - 1
     while back >= 0:
-        byte = load_byte(address + np.uint64(back))
+        byte = load_byte(address, back)
         if byte != 32 and (byte < 9 or byte > 13):
             if byte == 43 or byte == 45 or byte == 47 or byte == 60 or byte == 62 or byte == 94 or byte == 36:
                 value = (value ^ np.uint64(byte)) * _PRIME
@@ -340,21 +311,21 @@ def row_tokens(address, length, tables, scratch, edges, hashes, marks):  # type:
 def minhash(tokens, count, a, b, signature):  # type: ignore[no-untyped-def]
     """Datasketch's affine32 MinHash of 32-bit token hashes; an empty set leaves every value at 2**32 - 1."""
     for k in range(len(a)):
-        signature[k] = np.uint32(0xFFFFFFFF)
+        signature[k] = _LARGEST
     for index in range(count):
         mixed = tokens[index]
-        mixed ^= mixed >> np.uint32(16)
-        mixed = np.uint32(mixed * np.uint32(0x85EBCA6B))
-        mixed ^= mixed >> np.uint32(13)
-        mixed = np.uint32(mixed * np.uint32(0xC2B2AE35))
-        mixed ^= mixed >> np.uint32(16)
+        mixed ^= mixed >> _V16
+        mixed = np.uint32(mixed * _MURMUR_1)
+        mixed ^= mixed >> _V13
+        mixed = np.uint32(mixed * _MURMUR_2)
+        mixed ^= mixed >> _V16
         for k in range(len(a)):
             value = np.uint32(np.uint32(a[k] * mixed) + b[k])
             if value < signature[k]:
                 signature[k] = value
 
 
-@compiled
+@compiled_inner
 def shingles(hashes, marks, count, out):  # type: ignore[no-untyped-def]
     """32-bit shingles that propose candidates: content words, and pairs of neighbouring unspaced characters.
 
@@ -362,58 +333,53 @@ def shingles(hashes, marks, count, out):  # type: ignore[no-untyped-def]
     look alike and template variants are proposed; when little is left, every token counts.
     """
     used = 0
-    before = np.uint64(0)
+    before = _U0
     for index in range(count):
         unspaced = np.int64(marks[index]) & UNSPACED
         if unspaced:
-            out[used] = np.uint32((hashes[index] ^ (before * _PRIME)) >> np.uint64(32))
+            out[used] = np.uint32((hashes[index] ^ (before * _PRIME)) >> _U32)
             used += before != 0
             before = hashes[index]
         else:
-            out[used] = np.uint32(hashes[index] >> np.uint64(32))
+            out[used] = np.uint32(hashes[index] >> _U32)
             used += marks[index] & (NUMBER | FUNCTION | SHORT) == 0
-            before = np.uint64(0)
+            before = _U0
     if used < MIN_CONTENT:
         used = 0
         for index in range(count):
-            out[used] = np.uint32(hashes[index] >> np.uint64(32))
+            out[used] = np.uint32(hashes[index] >> _U32)
             used += 1
     return used
 
 
 @compiled
-def sketch_rows(addresses, lengths, tables, a, b, band_rows, outputs):  # type: ignore[no-untyped-def]
+def sketch_rows(addresses, lengths, tables, a, b, band_rows, space, outputs):  # type: ignore[no-untyped-def]
     """Tokenise and sketch rows.
 
     Args:
-        addresses, lengths: spans of n rows.
-        a, b: uint32 [num_perm], the permutations.
+        addresses: uint64 [n], of the first byte of each row.
+        lengths: int64 [n], bytes of each row.
+        tables: lookup tables of the tokeniser.
+        a: uint32 [num_perm], odd multipliers of the permutations.
+        b: uint32 [num_perm], their offsets.
         band_rows: signature values a band.
+        space: working memory for the longest row, of `tables.row_space`.
         outputs: (bands uint32 [num_perm // band_rows, n], sequence uint64 [n, 2], masked uint64 [n], tokens int32 [n],
             signatures uint32 [n, num_perm], or [n, 0] to leave them out).
     """
     bands, sequence, masked, tokens, signatures = outputs
-    longest = 0
-    for row in range(len(lengths)):
-        if lengths[row] > longest:
-            longest = lengths[row]
-    scratch = np.empty(2 * longest + 8, dtype=np.uint8)
-    edges = np.empty(2 * longest + 10, dtype=np.int32)
-    hashes = np.empty(longest // 2 + 2, dtype=np.uint64)
-    marks = np.empty(longest // 2 + 2, dtype=np.uint16)
-    chosen = np.empty(longest // 2 + 2, dtype=np.uint32)
-    signature = np.empty(len(a), dtype=np.uint32)
+    scratch, edges, hashes, marks, chosen, signature = space
     for row in range(len(lengths)):
         count = row_tokens(addresses[row], lengths[row], tables, scratch, edges, hashes, marks)
         low, high, mask = _SEED, _PRIME, _SEED
         for index in range(count):
             low = (low ^ hashes[index]) * _PRIME
-            low ^= low >> np.uint64(32)
+            low ^= low >> _U32
             high = (high + hashes[index]) * _MIX
-            high ^= high >> np.uint64(31)
+            high ^= high >> _U31
             shown = NUMBER_MASK if marks[index] & (NUMBER | NUMBER_WORD) else hashes[index]
             mask = (mask ^ shown) * _PRIME
-            mask ^= mask >> np.uint64(32)
+            mask ^= mask >> _U32
         sequence[row, 0], sequence[row, 1], masked[row], tokens[row] = low, high, mask, count
         used = shingles(hashes, marks, count, chosen)
         minhash(chosen, used, a, b, signature)
@@ -423,5 +389,5 @@ def sketch_rows(addresses, lengths, tables, a, b, band_rows, outputs):  # type: 
             key = _SEED
             for k in range(band * band_rows, (band + 1) * band_rows):
                 key = (key ^ np.uint64(signature[k])) * _PRIME
-                key ^= key >> np.uint64(32)
+                key ^= key >> _U32
             bands[band, row] = np.uint32(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,7 @@ import polars as pl
 from curate.dedup.alphabet import alphabet, function_words, number_words
 from curate.dedup.kernel import FUNCTION, NUMBER_WORD, WORD_SET_BITS, row_tokens
 from curate.dedup.spans import string_spans
+from curate.dedup.verify import LCS_SIDE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,36 @@ def tokeniser_tables() -> Tables:
         for token in token_hashes(" ".join(listed), tables):
             tables[1][int(token) >> (64 - WORD_SET_BITS)] = code << 8 | int(token) & 0xFF
     return tables
+
+
+def row_space(longest: int, num_perm: int) -> tuple[np.ndarray, ...]:
+    """Working memory of `sketch_rows` for rows of up to `longest` bytes."""
+    return (
+        np.empty(2 * longest + 8, dtype=np.uint8),
+        np.empty(2 * longest + 10, dtype=np.int32),
+        np.empty(longest // 2 + 2, dtype=np.uint64),
+        np.empty(longest // 2 + 2, dtype=np.uint16),
+        np.empty(longest // 2 + 2, dtype=np.uint32),
+        np.empty(num_perm, dtype=np.uint32),
+    )
+
+
+def pair_space(longest: int) -> tuple[Any, ...]:
+    """Working memory of `judge_pairs` for rows of up to `longest` bytes."""
+    tokens = longest // 2 + 2
+    entries = 1 << max(4, (2 * tokens - 1).bit_length())
+    return (
+        np.empty(2 * longest + 8, dtype=np.uint8),
+        np.empty(2 * longest + 10, dtype=np.int32),
+        np.empty(tokens, dtype=np.uint64),
+        np.empty(tokens, dtype=np.uint16),
+        np.empty(tokens, dtype=np.uint64),
+        np.empty(tokens, dtype=np.uint16),
+        (np.zeros(entries, dtype=np.uint64), np.zeros(entries, dtype=np.int64)),
+        (np.zeros(entries, dtype=np.uint64), np.zeros(entries, dtype=np.int64)),
+        np.empty(LCS_SIDE + 1, dtype=np.int64),
+        np.empty(5, dtype=np.int64),
+    )
 
 
 def token_hashes(text: str, tables: Tables | None = None) -> NDArray[np.uint64]:

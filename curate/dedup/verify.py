@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.dedup.compiled import compiled
+from curate.dedup.compiled import compiled, compiled_inner
 from curate.dedup.kernel import (
     CAPITAL,
     FUNCTION,
@@ -18,9 +18,9 @@ from curate.dedup.kernel import (
     NUMBER_WORD,
     OPEN,
     UNSPACED,
-    load_byte,
     row_tokens,
 )
+from curate.dedup.memory import load_byte
 
 # Verdicts, in the order of their strength. The first three may drop a row.
 EXACT, NORMALISED, NEAR, TEMPLATE, OTHER_ANSWER, SIMILAR, NONE = range(7)
@@ -32,13 +32,18 @@ FREE_TOKENS = 30  # and at least so many of them hold a letter or digit
 WORDY_BYTES = 1500  # rows of more bytes are not counted: they have enough words
 UNSPACED_SHARE = 0.55  # what a character of an unspaced script counts for, in tokens
 PASSAGE = 9  # tokens on both sides, hardly any in common, that make a changed region another passage
+KEYED_REGIONS = 4  # with more changed regions, a pair says nothing about a template
 MAX_SLOTS = 3  # different slots that still make a template
+GRAM = 5  # tokens of a shingle where a plain Jaccard similarity decides
 LCS_SIDE = 64  # regions up to this many tokens a side are aligned inside, too
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
+_FILL = np.uint64(0x27D4EB2F165667C5)
+_GAP = np.uint64(77)  # stands for a changed region in a slot key
+_U0, _U20, _U29, _U32 = map(np.uint64, (0, 20, 29, 32))
 
 
-@compiled
+@compiled_inner
 def common_inside(left, l0, l1, right, r0, r1, rowbuf):  # type: ignore[no-untyped-def]
     """Length of the longest common subsequence of two small token regions."""
     width = r1 - r0
@@ -56,7 +61,7 @@ def common_inside(left, l0, l1, right, r0, r1, rowbuf):  # type: ignore[no-untyp
     return rowbuf[width]
 
 
-@compiled
+@compiled_inner
 def resume(left, l0, l1, right, r0, r1, budget):  # type: ignore[no-untyped-def]
     """The nearest place after a difference from which RUN tokens agree, or both rows end together.
 
@@ -64,8 +69,8 @@ def resume(left, l0, l1, right, r0, r1, budget):  # type: ignore[no-untyped-def]
     """
     rest_left, rest_right = l1 - l0, r1 - r0
     for skipped in range(1, rest_left + rest_right):
-        low = max(0, skipped - rest_right)
-        high = min(skipped, rest_left)
+        low = skipped - rest_right if skipped > rest_right else 0
+        high = skipped if skipped < rest_left else rest_left
         needed = RUN if skipped <= 8 else RUN + 2 if skipped <= 32 else RUN + 5
         budget -= high - low + 1
         if budget < 0:
@@ -80,12 +85,12 @@ def resume(left, l0, l1, right, r0, r1, budget):  # type: ignore[no-untyped-def]
     return -1, -1, budget
 
 
-@compiled
-def unmatched(left, lm, l0, l1, right, r0, r1, kinds, without):  # type: ignore[no-untyped-def]
-    """How many tokens of some kinds in the left region have no equal in the right one."""
+@compiled_inner
+def unmatched(left, lm, l0, l1, right, r0, r1, kinds):  # type: ignore[no-untyped-def]
+    """How many tokens of some kinds in the left region have no equal in the right one; function words do not count."""
     missing = 0
     for i in range(l0, l1):
-        if lm[i] & kinds and not lm[i] & without:
+        if lm[i] & kinds and not lm[i] & FUNCTION:
             found = 0
             for j in range(r0, r1):
                 found += right[j] == left[i]
@@ -93,7 +98,7 @@ def unmatched(left, lm, l0, l1, right, r0, r1, kinds, without):  # type: ignore[
     return missing
 
 
-@compiled
+@compiled_inner
 def region_is_slot(left, lm, l0, l1, right, rm, r0, r1, context):  # type: ignore[no-untyped-def]
     """Whether a changed region is another value or another passage (a slot) rather than an edit of the text.
 
@@ -102,34 +107,30 @@ def region_is_slot(left, lm, l0, l1, right, rm, r0, r1, context):  # type: ignor
     """
     at_end, at_tail, cased, common, passage = context
     wide, tall = l1 - l0, r1 - r0
-    shorter = min(wide, tall)
+    shorter = wide if wide < tall else tall
     if shorter == 0 and (at_end or wide + tall > 12):
         return False  # cut off, put around, or a whole sentence left out
     if shorter > LCS_SIDE:
         return True
-    lost = unmatched(left, lm, l0, l1, right, r0, r1, NUMBER, 0)
-    gained = unmatched(right, rm, r0, r1, left, l0, l1, NUMBER, 0)
-    if lost or gained:
-        return True
+    named = (CAPITAL | INNER_CAPITAL) if cased else 0
+    for kinds in (NUMBER, named, NUMBER_WORD):
+        lost = unmatched(left, lm, l0, l1, right, r0, r1, kinds)
+        gained = unmatched(right, rm, r0, r1, left, l0, l1, kinds)
+        if (lost and gained) or (kinds == NUMBER and lost + gained):
+            return True
     if shorter == 0:
         return False
     if (shorter >= passage and 5 * common < 2 * shorter) or (2 * shorter >= passage + 1 and 5 * common <= shorter):
         return True
-    named = (CAPITAL | INNER_CAPITAL) if cased else 0
-    for kinds in (named, NUMBER_WORD):
-        lost = unmatched(left, lm, l0, l1, right, r0, r1, kinds, FUNCTION)
-        gained = unmatched(right, rm, r0, r1, left, l0, l1, kinds, FUNCTION)
-        if lost and gained:
-            return True
     if at_tail and 5 * common <= 2 * shorter:
         # An answer of its own may begin with the same word or two.
-        for back in range(min(2, shorter // 2, l0, r0) + 1):
-            if lm[l0 - back] & OPEN and rm[r0 - back] & OPEN:
+        for back in range(3):
+            if back <= l0 and back <= r0 and 2 * back <= shorter and lm[l0 - back] & OPEN and rm[r0 - back] & OPEN:
                 return True
     return False
 
 
-@compiled
+@compiled_inner
 def content_in(marks, start, stop):  # type: ignore[no-untyped-def]
     """Whether a region holds a word that is not a function word."""
     for index in range(start, stop):
@@ -138,7 +139,7 @@ def content_in(marks, start, stop):  # type: ignore[no-untyped-def]
     return False
 
 
-@compiled
+@compiled_inner
 def marked(marks, count, kind):  # type: ignore[no-untyped-def]
     """How many tokens carry a mark."""
     found = 0
@@ -147,7 +148,7 @@ def marked(marks, count, kind):  # type: ignore[no-untyped-def]
     return found
 
 
-@compiled
+@compiled_inner
 def capitals_tell(marks, count):  # type: ignore[no-untyped-def]
     """Whether a capital says that a word is a name: not where function words have capitals as well."""
     function = both = 0
@@ -157,39 +158,49 @@ def capitals_tell(marks, count):  # type: ignore[no-untyped-def]
     return both < 4 or 10 * both < 9 * function
 
 
-@compiled
+@compiled_inner
 def count_words(address, length):  # type: ignore[no-untyped-def]
     """Words between whitespace, as people count them."""
     words = 0
     apart = True
     for at in range(length):
-        space = load_byte(address + np.uint64(at)) <= 32
+        space = load_byte(address, at) <= 32
         words += apart and not space
         apart = space
     return words
 
 
-@compiled
-def judge(left, lm, n, right, rm, m, words, threshold, rowbuf):  # type: ignore[no-untyped-def]
-    """Align two rows and decide; returns (verdict, similarity, slot key, left filler, right filler).
+@compiled_inner
+def region_hash(tokens, start, stop):  # type: ignore[no-untyped-def]
+    """Hash of the tokens of a region, in order."""
+    value = _FILL
+    for index in range(start, stop):
+        value = (value ^ tokens[index]) * _PRIME
+    return value
 
-    Similarity is matched / (n + m - matched): the Jaccard similarity of the aligned token sequences. The slot key
-    hashes the text outside a few changed regions, the fillers what stands in them; 0 when not applicable.
+
+@compiled_inner
+def align(left, lm, n, tail, right, rm, m, rowbuf, counts, keys):  # type: ignore[no-untyped-def]
+    """Walk two rows to their common tail and sort what differs into edits and slots.
+
+    Fills `counts` (tokens matched, edits, slots, edits that touch content, changed regions) and `keys` (hash of the
+    text outside the changed regions, hashes of what stands in them left and right).
     """
     matched = edits = slots = touched = regions = 0
-    tail = 0
-    while tail < min(n, m) and left[n - 1 - tail] == right[m - 1 - tail]:
-        tail += 1
     ln, rn = n - tail, m - tail
     budget = 40_000 + 40 * (n + m)
-    passage = PASSAGE + np.int64(np.log2(1.0 + (n + m) / 200.0) * 2.0)
-    key = left_filler = right_filler = slot_pair = np.uint64(0x27D4EB2F165667C5)
+    passage = PASSAGE
+    step = 500
+    while step < n + m:  # the longer a row, the longer the runs of edits that chance makes
+        passage += 1
+        step *= 2
+    key = left_filler = right_filler = slot_pair = _FILL
     cased = capitals_tell(lm, n) and capitals_tell(rm, m)
     i = j = np.int64(0)
     while i < ln or j < rn:
         if i < ln and j < rn and left[i] == right[j]:
             key = (key ^ left[i]) * _PRIME
-            key ^= key >> np.uint64(32)
+            key ^= key >> _U32
             matched += 1
             i += 1
             j += 1
@@ -202,52 +213,62 @@ def judge(left, lm, n, right, rm, m, words, threshold, rowbuf):  # type: ignore[
                 step_left, step_right = found_left, found_right
         i1, j1 = i + step_left, j + step_right
         at_end = (i1 == n and j1 == m) or (i == 0 and j == 0)
-        shorter = min(step_left, step_right)
-        at_tail = n - i1 <= (shorter if shorter > 2 else 0) and (edits < 2 or shorter > 3)
+        least = step_left if step_left < step_right else step_right
+        at_tail = n - i1 <= (least if least > 2 else 0) and (edits < 2 or least > 3)
         regions += 1
         common = 0
         if 0 < step_left <= LCS_SIDE and 0 < step_right <= LCS_SIDE:
             common = common_inside(left, i, i1, right, j, j1, rowbuf)
         matched += common
-        context = (at_end, at_tail, cased, common, passage)
-        if region_is_slot(left, lm, i, i1, right, rm, j, j1, context):
-            pair = np.uint64(0)
-            for index in range(i, i1):
-                pair = (pair + left[index]) * _PRIME
-            for index in range(j, j1):
-                pair = (pair ^ right[index]) * _PRIME
-            slots += 1 if pair != slot_pair else 0
-            slot_pair = pair
-        else:
-            edits += 1
-            touched += min(step_left, step_right) > 0 or content_in(lm, i, i1) or content_in(rm, j, j1)
         for index in range(i, i1):
             left_filler = (left_filler ^ left[index]) * _PRIME
         for index in range(j, j1):
             right_filler = (right_filler ^ right[index]) * _PRIME
-        key = (key + np.uint64(77)) * _PRIME
+        if region_is_slot(left, lm, i, i1, right, rm, j, j1, (at_end, at_tail, cased, common, passage)):
+            # The same value put in the place of the same other value again is the same slot.
+            pair = (region_hash(left, i, i1) ^ (region_hash(right, j, j1) * _PRIME)) * _PRIME
+            slots += pair != slot_pair
+            slot_pair = pair
+        else:
+            edits += 1
+            touched += least > 0 or content_in(lm, i, i1) or content_in(rm, j, j1)
+        key = (key + _GAP) * _PRIME
         i, j = i1, j1
     for index in range(ln, n):
         key = (key ^ left[index]) * _PRIME
-        key ^= key >> np.uint64(32)
-    matched += tail
-    similarity = matched / max(1, n + m - matched)
-    if regions > 4 or regions == 0:
-        key = np.uint64(0)
-    shorter = min(n, m)
-    weight = max(n, m) - (1.0 - UNSPACED_SHARE) * max(marked(lm, n, UNSPACED), marked(rm, m, UNSPACED))
+        key ^= key >> _U32
+    counts[0], counts[1], counts[2], counts[3], counts[4] = matched + tail, edits, slots, touched, regions
+    keys[0], keys[1], keys[2] = key, left_filler, right_filler
+
+
+@compiled_inner
+def judge(left, lm, n, right, rm, m, words, floor, rowbuf, counts, keys):  # type: ignore[no-untyped-def]
+    """Align two rows and decide; returns (verdict, similarity) and leaves the slot keys in `keys`.
+
+    Similarity is matched / (n + m - matched): the Jaccard similarity of the aligned token sequences.
+    """
+    shorter, longer = (n, m) if n < m else (m, n)
+    tail = 0
+    while tail < shorter and left[n - 1 - tail] == right[m - 1 - tail]:
+        tail += 1
+    align(left, lm, n, tail, right, rm, m, rowbuf, counts, keys)
+    matched, edits, slots, touched, regions = counts[0], counts[1], counts[2], counts[3], counts[4]
+    if regions > KEYED_REGIONS or regions == 0:
+        keys[0] = _U0
+    similarity = matched / (n + m - matched) if n + m else 1.0
+    weight = longer - (1.0 - UNSPACED_SHARE) * 0.5 * (marked(lm, n, UNSPACED) + marked(rm, m, UNSPACED))
     free = weight >= FREE_WORDS or (words >= FREE_WORDS and weight >= FREE_TOKENS)
-    if slots == 0 and similarity >= threshold and shorter >= SHORT_ROW and (free or touched == 0):
-        return NEAR, similarity, key, left_filler, right_filler
+    if slots == 0 and similarity >= floor and shorter >= SHORT_ROW and (free or touched == 0):
+        return NEAR, similarity
     if not free:
         slots += touched
         edits -= touched
-    if 0 < slots <= MAX_SLOTS and edits == 0 and 2 * matched >= max(n, m):
-        return TEMPLATE, similarity, key, left_filler, right_filler
-    return SIMILAR, similarity, key, left_filler, right_filler
+    if 0 < slots <= MAX_SLOTS and edits == 0 and 2 * matched >= longer:
+        return TEMPLATE, similarity
+    return SIMILAR, similarity
 
 
-@compiled
+@compiled_inner
 def table_size(count):  # type: ignore[no-untyped-def]
     """A power of two with room for twice as many entries."""
     size = 16
@@ -256,16 +277,16 @@ def table_size(count):  # type: ignore[no-untyped-def]
     return size
 
 
-@compiled
+@compiled_inner
 def locate(table, token, size, stamp):  # type: ignore[no-untyped-def]
     """Where a hash is, or would be put, in an open-addressed table whose valid entries carry the stamp."""
-    place = np.int64(token >> np.uint64(20)) & (size - 1)
+    place = np.int64(token >> _U20) & (size - 1)
     while table[1][place] == stamp and table[0][place] != token:
         place = (place + 1) & (size - 1)
     return place
 
 
-@compiled
+@compiled_inner
 def fill_set(table, tokens, count, stamp):  # type: ignore[no-untyped-def]
     """Start a set of hashes in a table; returns how many are distinct."""
     size = table_size(count)
@@ -279,20 +300,20 @@ def fill_set(table, tokens, count, stamp):  # type: ignore[no-untyped-def]
     return distinct
 
 
-@compiled
+@compiled_inner
 def make_grams(hashes, count, width):  # type: ignore[no-untyped-def]
     """Replace token hashes by hashes of `width` neighbouring tokens, in place; returns their number."""
     if count < width:
-        width = max(1, count)
+        width = count if count else 1
     for index in range(count - width + 1):
         value = hashes[index]
         for step in range(1, width):
-            value = (value ^ (value >> np.uint64(29))) * _PRIME + hashes[index + step]
-        hashes[index] = (value ^ (value >> np.uint64(32))) * _PRIME
+            value = (value ^ (value >> _U29)) * _PRIME + hashes[index + step]
+        hashes[index] = (value ^ (value >> _U32)) * _PRIME
     return count - width + 1 if count else 0
 
 
-@compiled
+@compiled_inner
 def set_similarity(table, size, stamp, distinct, spare, tokens, count, own_stamp):  # type: ignore[no-untyped-def]
     """Exact Jaccard similarity of the set in `table` and the set of some hashes."""
     own_size = table_size(count)
@@ -304,63 +325,64 @@ def set_similarity(table, size, stamp, distinct, spare, tokens, count, own_stamp
             spare[0][place] = tokens[index]
             other += 1
             shared += table[1][locate(table, tokens[index], size, stamp)] == stamp
-    return shared / max(1, distinct + other - shared)
+    return shared / (distinct + other - shared) if distinct + other else 0.0
 
 
 @compiled
-def judge_pairs(addresses, lengths, pairs, tables, gram, threshold, floor, outputs):  # type: ignore[no-untyped-def]
-    """Verify pairs of rows, sorted by their first row.
+def judge_pairs(addresses, lengths, pairs, tables, floor, space, outputs):  # type: ignore[no-untyped-def]
+    """Verify pairs of rows, sorted by their first row, by aligning their tokens.
 
     Args:
-        addresses, lengths: spans of all rows.
+        addresses: uint64 [n], of the first byte of each row.
+        lengths: int64 [n], bytes of each row.
         pairs: int64 [p, 2], rows to compare.
         tables: lookup tables of the tokeniser.
-        gram: 0 for token alignment, or the shingle width of a plain Jaccard decision.
-        threshold: similarity from which a pair is a near-duplicate.
-        floor: pairs that cannot reach this similarity are given up early.
-        outputs: (verdict uint8 [p], similarity float32 [p], slots uint64 [p, 3]: key, left and right filler).
+        floor: similarity from which a pair without slots is a near-duplicate; pairs that cannot reach it are given up.
+        space: working memory for the longest row, of `tables.pair_space`.
+        outputs: (verdict uint8 [p], similarity float64 [p], slots uint64 [p, 3]: key, left and right filler).
     """
     verdict, similarity, slots = outputs
-    longest = 2
-    for index in range(len(pairs)):
-        longest = max(longest, lengths[pairs[index, 0]], lengths[pairs[index, 1]])
-    scratch = np.empty(2 * longest + 8, dtype=np.uint8)
-    edges = np.empty(2 * longest + 10, dtype=np.int32)
-    left = np.empty(longest // 2 + 2, dtype=np.uint64)
-    right = np.empty(longest // 2 + 2, dtype=np.uint64)
-    lm = np.empty(longest // 2 + 2, dtype=np.uint16)
-    rm = np.empty(longest // 2 + 2, dtype=np.uint16)
-    rowbuf = np.empty(LCS_SIDE + 1, dtype=np.int64)
-    size = table_size(longest // 2 + 2)
-    table = (np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.int64))
-    spare = (np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.int64))
-    current, n, distinct, stamp = -1, 0, 0, 0
+    scratch, edges, left, lm, right, rm, table, _, rowbuf, counts = space
+    current, n, stamp = -1, 0, 0
     for index in range(len(pairs)):
         a, b = pairs[index, 0], pairs[index, 1]
         if a != current:
             current, stamp = a, index + 1
             n = row_tokens(addresses[a], lengths[a], tables, scratch, edges, left, lm)
-            if gram:
-                n = make_grams(left, n, gram)
-            distinct = fill_set(table, left, n, stamp)
+            fill_set(table, left, n, stamp)
         m = row_tokens(addresses[b], lengths[b], tables, scratch, edges, right, rm)
-        if gram:
-            m = make_grams(right, m, gram)
-            value = set_similarity(table, table_size(n), stamp, distinct, spare, right, m, index + 1)
-            similarity[index] = value
-            verdict[index] = NEAR if value >= threshold and m > 0 else SIMILAR if value >= floor else NONE
-            continue
         common = 0
+        size = table_size(n)
         for place in range(m):
-            common += table[1][locate(table, right[place], table_size(n), stamp)] == stamp
-        common = min(common, n)
+            common += table[1][locate(table, right[place], size, stamp)] == stamp
+        if common > n:
+            common = n
         if common < floor * (n + m - common):
             verdict[index] = NONE
             continue
-        words = 0
+        words = 0 * lengths[a]
         for row in (a, b):
-            words = max(words, count_words(addresses[row], lengths[row]) if lengths[row] < WORDY_BYTES else FREE_WORDS)
-        kind, value, key, fill_left, fill_right = judge(left, lm, n, right, rm, m, words, threshold, rowbuf)
+            found = count_words(addresses[row], lengths[row]) if lengths[row] < WORDY_BYTES else FREE_WORDS
+            if found > words:
+                words = found
+        kind, value = judge(left, lm, n, right, rm, m, words, floor, rowbuf, counts, slots[index])
         similarity[index] = value
         verdict[index] = NONE if kind == SIMILAR and value < floor else kind
-        slots[index, 0], slots[index, 1], slots[index, 2] = key, fill_left, fill_right
+
+
+@compiled
+def judge_pairs_by_sets(addresses, lengths, pairs, tables, floor, space, outputs):  # type: ignore[no-untyped-def]
+    """`judge_pairs` by the exact Jaccard similarity of sets of GRAM neighbouring tokens, and nothing else."""
+    verdict, similarity, _ = outputs
+    scratch, edges, left, lm, right, rm, table, spare, _, _ = space
+    current, n, distinct, stamp = -1, 0, 0, 0
+    for index in range(len(pairs)):
+        a, b = pairs[index, 0], pairs[index, 1]
+        if a != current:
+            current, stamp = a, index + 1
+            n = make_grams(left, row_tokens(addresses[a], lengths[a], tables, scratch, edges, left, lm), GRAM)
+            distinct = fill_set(table, left, n, stamp)
+        m = make_grams(right, row_tokens(addresses[b], lengths[b], tables, scratch, edges, right, rm), GRAM)
+        value = set_similarity(table, table_size(n), stamp, distinct, spare, right, m, index + 1)
+        similarity[index] = value
+        verdict[index] = NEAR if value >= floor and m > 0 else NONE
