@@ -83,8 +83,8 @@ demo: setup ## the whole chain on real mail, from raw rows to a verdict
 	$(call say,report); $(ASSAY) report $(STAGE) || exit; \
 	case $$code in \
 	  0) echo 'gate model exited 0: pass, the model may ship';; \
+	  4) echo 'gate model exited 4: inconclusive, so this model does not ship; the lines above say what is missing'; code=0;; \
 	  1) echo 'gate model exited 1: fail, the evidence is against this model';; \
-	  4) echo 'gate model exited 4: inconclusive, there is too little evidence to ship it';; \
 	  *) echo "gate model exited $$code: it could not judge";; \
 	esac; exit $$code
 

@@ -19,8 +19,7 @@ import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dedup_corpus import Row, distinct_texts, documentation_texts, labelled_corpus, sharegpt_texts
-
+from benchmarks.dedup_corpus import Row, distinct_texts, documentation_texts, labelled_corpus, sharegpt_texts
 from curate.dedup import find_duplicates
 
 _NEGATIVES = (

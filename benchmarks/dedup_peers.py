@@ -91,7 +91,7 @@ def _datasketch(path: Path) -> list[int]:
 
 
 def _gaoya(path: Path) -> list[int]:
-    from gaoya.minhash import MinHashStringIndex
+    from gaoya.minhash import MinHashStringIndex  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     texts = _texts(path)
     index = MinHashStringIndex(
@@ -109,7 +109,7 @@ def _gaoya(path: Path) -> list[int]:
 
 
 def _rensa(path: Path) -> list[int]:
-    from rensa import RMinHash, RMinHashLSH
+    from rensa import RMinHash, RMinHashLSH  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     texts = _texts(path)
     index = RMinHashLSH(threshold=0.8, num_perm=128, num_bands=16)

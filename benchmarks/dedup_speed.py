@@ -27,8 +27,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dedup_corpus import Editor, distinct_texts, sharegpt_conversations
-from dedup_peers import TOOLS
+from benchmarks.dedup_corpus import Editor, distinct_texts, sharegpt_conversations
+from benchmarks.dedup_peers import TOOLS
 
 _KINDS = ("exact", "case", "wrap", "edit1", "trunc", "edit5", "edit10", "edit20")
 

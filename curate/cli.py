@@ -6,26 +6,23 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from curate.cli_options import config_option, format_option, project_options, quiet_option
 from schemas.errors import ExitCode, UserError
 
+if TYPE_CHECKING:
+    from curate.configfile import Project
+
 FORMATS = ("text", "json", "sarif", "junit", "github", "markdown")
-config_option = click.option(
-    "--config", "-c", type=click.Path(path_type=Path), help="Config file; by default assay.yaml."
-)
-set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value.")
-out_option = click.option("--out", type=click.Path(path_type=Path), help="Folder for results; by default `runs`.")
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress.")
-DEFAULT_CONFIG = Path("assay.yaml")
 
 
 @click.command(short_help="Find faults in rows, read-only, without a config.")
 @click.argument("paths", nargs=-1)
 @config_option
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@format_option(*FORMATS)
 @click.option("--select", multiple=True, metavar="RULES", help="Only these rules: codes, names or families.")
 @click.option("--ignore", multiple=True, metavar="RULES", help="Not these rules.")
 @click.option("--set", "overrides", multiple=True, metavar="RULE.OPTION=VALUE", help="Set an option of a rule.")
@@ -47,6 +44,10 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
     from curate.outputs import render
     from curate.request import AuditRequest, run_audit
 
+    if flags["out"] is not None and not flags["out"].parent.is_dir():
+        raise UserError(
+            "the folder for the result does not exist", where=str(flags["out"].parent), help="create it first"
+        )
     request = AuditRequest(
         paths=paths,
         config=flags["config"],
@@ -54,6 +55,7 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
         select=_words(flags["select"]),
         ignore=_words(flags["ignore"]),
         overrides=flags["overrides"],
+        out=flags["out"],
     )
     with progress_on_stderr(flags["quiet"]) as progress:
         found = run_audit(request, progress)
@@ -62,34 +64,28 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
 
 
 @click.command(short_help="Make the dataset: kept rows, dropped rows, splits, proof.")
-@click.argument("config_path", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
-@config_option
-@set_option
-@out_option
+@project_options()
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@quiet_option
-def curate(config_path: Path | None, config: Path | None, overrides: tuple[str, ...], **flags: Any) -> ExitCode:
+def curate(project: Project, form: str, quiet: bool, dry_run: bool) -> ExitCode:
     """Run the steps of the config over its sources and publish the dataset.
 
     Prints the path of its manifest. Every row that came in is kept, or dropped with a reason.
     """
-    from curate.configfile import load_project
     from curate.pipeline import curate as run
     from curate.pipeline import run_pipeline
     from curate.summary import account, account_of
 
-    project = load_project(config_path or config or DEFAULT_CONFIG, overrides, flags["out"])
-    with progress_on_stderr(flags["quiet"]) as progress:
-        if flags["dry_run"]:
+    with progress_on_stderr(quiet) as progress:
+        if dry_run:
             made = run_pipeline(project, progress)
             result = made.ledger.as_json(made.rows_by_split)
-            click.echo(json.dumps(result) if flags["form"] == "json" else account(result))
+            click.echo(json.dumps(result) if form == "json" else account(result))
             return ExitCode.PASS
         finished = run(project, progress)
-    click.echo(account_of(finished), err=True)
+    if not quiet:
+        click.echo(account_of(finished), err=True)
     summary = {"manifest": str(finished.path), "reused": finished.reused, "counts": finished.manifest.counts}
-    click.echo(json.dumps(summary) if flags["form"] == "json" else str(finished.path))
+    click.echo(json.dumps(summary) if form == "json" else str(finished.path))
     return ExitCode.PASS
 
 
@@ -104,7 +100,7 @@ def explain(word: str) -> ExitCode:
 
 
 @click.command(short_help="List all rules.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@format_option("text", "json")
 def rules(form: str) -> ExitCode:
     """List all rules with severity, action, and what they find."""
     from curate.rules.catalogue import all_rules, describe
@@ -132,8 +128,6 @@ def _emit(text: str, out: Path | None) -> None:
         return
     from schemas.atomic import write_atomic
 
-    if not out.parent.is_dir():
-        raise UserError("the folder for the result does not exist", where=str(out.parent), help="create it first")
     write_atomic(out, text.encode("utf-8", "backslashreplace"))
 
 

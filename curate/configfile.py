@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -46,49 +47,77 @@ class Project:
         return self.out or Path(os.path.normpath(self.root / self.config.runs))
 
     def source_files(self) -> tuple[Path, ...]:
-        """Every file of `data.sources`, sorted within each entry, without repeats.
+        """Every file of `data.sources`, sorted within each entry, without repeats; never one of our own results.
 
         Raises:
-            UserError: an entry matches nothing.
+            ConfigError: an entry matches nothing.
         """
-        return expand_paths(self.config.data.sources, self.root, f"{self.path}: data.sources")
+        return expand_paths(self.config.data.sources, self.root, f"{self.path}: data.sources", results=self.runs)
 
     def eval_files(self) -> tuple[Path, ...]:
         """Every file of `data.evals`; empty when none is configured."""
-        return expand_paths(self.config.data.evals, self.root, f"{self.path}: data.evals")
+        return expand_paths(self.config.data.evals, self.root, f"{self.path}: data.evals", results=self.runs)
 
 
-def expand_paths(entries: Iterable[str], root: Path, where: str) -> tuple[Path, ...]:
+def expand_paths(
+    entries: Iterable[str], root: Path, where: str, *, results: Path | None = None, start: str = "the config"
+) -> tuple[Path, ...]:
     """Turn files, globs and folders into a list of files.
 
+    Args:
+        entries: what the person named.
+        root: the folder that relative entries start from.
+        where: for error messages.
+        results: the folder of our own results, which a folder or a glob above it leaves out.
+        start: whose folder `root` is, for error messages; empty for the current one.
+
     Raises:
-        UserError: an entry matches no file.
+        ConfigError: an entry matches no file; carries every such entry.
     """
     files: dict[Path, None] = {}
+    problems = []
     for entry in entries:
         path = root / entry
-        if path.is_dir():
-            matches = sorted(p for p in path.rglob("*") if p.is_file() and _is_data(p))
+        if not entry.strip():
+            matches = []
+        elif path.is_dir():
+            matches = sorted(p for p in path.rglob("*") if p.is_file() and _is_data(p) and not _made(p, path, results))
         elif path.exists():
             matches = [path]
         else:
-            matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
+            found = (root / name for name in glob.glob(entry, root_dir=root, recursive=True))
+            fixed = root.joinpath(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(entry).parts))
+            matches = sorted(p for p in found if p.is_file() and not _made(p, fixed, results))
         if not matches:
-            raise UserError(
-                "no such data file",
-                where=where,
-                found=f"{entry!r} matches nothing under {os.path.relpath(root)}",
-                expected="a file, a glob or a folder with data files",
-                help=_path_help(entry),
-            )
+            problems.append(_no_match(entry, root, where, start))
         files |= dict.fromkeys(matches)
+    if problems:
+        raise ConfigError(problems)
     return tuple(files)
 
 
-def _path_help(entry: str) -> str:
-    if Path(entry).exists():
-        return "it exists under the current folder, but paths of a config start from the config's own folder"
-    return "check the path; relative paths start from the folder of the config"
+def _made(path: Path, searched: Path, results: Path | None) -> bool:
+    """Whether a file that a search met lies among our own results, which are no source of theirs."""
+    if results is None:
+        return False
+    made = results.absolute()
+    return path.absolute().is_relative_to(made) and not searched.absolute().is_relative_to(made)
+
+
+def _no_match(entry: str, root: Path, where: str, start: str) -> Problem:
+    path = root / entry
+    found = f"{entry!r} matches nothing under {os.path.relpath(root)}"
+    advice = f"check the path; relative paths start from the folder of {start}" if start else "check the path"
+    if not entry.strip():
+        found = "an empty path"
+    elif path.is_dir():
+        found = f"{entry!r} is a folder without data files"
+        advice = f"data files end in {', '.join(DATA_SUFFIXES)}, packed or not"
+    elif path.is_symlink():
+        found = f"{entry!r} is a link to {os.readlink(path)!r}, which does not exist"
+    elif start and os.path.exists(entry):
+        advice = f"it exists under the current folder, but relative paths start from the folder of {start}"
+    return Problem("no such data file", where, found, "a file, a glob or a folder with data files", advice)
 
 
 def _is_data(path: Path) -> bool:
@@ -225,6 +254,8 @@ def _override(given: dict[str, Any], override: str, places: dict[Location, str],
             return
         target = child
     target[keys[-1]] = value
+    for below in [place for place in places if place[: len(keys)] == keys]:
+        del places[below]  # what the file said there is gone
     for depth in range(1, len(keys) + 1):
         places.setdefault(keys[:depth], where)
     places[keys] = where
@@ -242,7 +273,7 @@ def _problem(error: dict[str, Any], path: Path, places: dict[Location, str]) -> 
             f"unknown key `{dotted}`",
             where=where,
             expected=f"one of {', '.join(allowed)}" if allowed else "",
-            help=f"did you mean `{close[0]}`?" if close else "remove it, or see docs/config.md",
+            help=f"did you mean `{close[0]}`?" if close else "remove it; `assay init` writes every key with a comment",
         )
     if error["type"] == "missing":
         return Problem(f"missing key `{dotted}`", where=where, help="add it; `assay init` writes a complete config")

@@ -86,7 +86,7 @@ def open_dataset(path: Path) -> Dataset:
     """Open a dataset by its manifest or folder; every file is hashed.
 
     Raises:
-        ManifestError: it is no dataset, or differs from its manifest.
+        ManifestError: it is the result of another stage, or differs from its manifest.
     """
-    manifest, folder = open_stage(path)
+    manifest, folder = open_stage(path, "curate")
     return Dataset(folder, manifest)

@@ -48,7 +48,7 @@ def check_supervised_tokens(project: Project, dataset: Dataset) -> list[Check]:
     needed = project.config.gates.data.min_supervised_tokens
     rows = dataset.lines("train")
     counted = _counted_tokens(project, rows)
-    if counted is not None:
+    if isinstance(counted, tuple):
         tokens, untrainable = counted
         outcome = Outcome.PASS if tokens >= needed else Outcome.FAIL if rows else Outcome.INCONCLUSIVE
         message = f"{tokens:,} supervised tokens, at least {needed:,} are asked for"
@@ -60,8 +60,8 @@ def check_supervised_tokens(project: Project, dataset: Dataset) -> list[Check]:
         sure, hopeless = tokens >= needed * ESTIMATE_FACTOR, tokens * ESTIMATE_FACTOR < needed
         outcome = Outcome.PASS if sure else Outcome.FAIL if hopeless and rows else Outcome.INCONCLUSIVE
         message = (
-            f"about {tokens:,} supervised tokens, estimated from characters because the base model's tokenizer is not "
-            f"on this machine; at least {needed:,} are asked for"
+            f"about {tokens:,} supervised tokens, estimated from characters because {counted}; at least {needed:,} are "
+            "asked for"
         )
         measured = {"supervised_tokens": tokens, "estimated": True}
     return [
@@ -78,20 +78,20 @@ def check_supervised_tokens(project: Project, dataset: Dataset) -> list[Check]:
     ]
 
 
-def _counted_tokens(project: Project, rows: list[dict[str, Any]]) -> tuple[int, int] | None:
-    """(supervised tokens, rows that cannot be trained) with the real tokenizer; null where there is none."""
+def _counted_tokens(project: Project, rows: list[dict[str, Any]]) -> tuple[int, int] | str:
+    """(supervised tokens, rows that cannot be trained) with the real tokenizer, or why it cannot count them."""
     if not all("messages" in row for row in rows):
-        return None
+        return "not all rows are conversations"
     from curate.model_files import find_model_folder
     from curate.supervision import Supervised, load_supervisor
 
     folder = find_model_folder(project.config.train.base_model)
     if folder is None:
-        return None
+        return "the base model's tokenizer is not on this machine"
     try:
         supervisor = load_supervisor(folder, project.config.train.max_length)
-    except UserError:  # the model has no chat template or no tokenizer that can be read: the estimate says so
-        return None
+    except UserError as error:
+        return f"the base model's tokenizer cannot be used: {error}"
     encoded = supervisor.encode_rows([row["messages"] for row in rows], [row.get("tools") for row in rows])
     trained = [row for row in encoded if isinstance(row, Supervised)]
     return sum(row.supervised_tokens for row in trained), len(encoded) - len(trained)
@@ -186,9 +186,11 @@ def check_contamination(project: Project, dataset: Dataset) -> list[Check]:
     hits = sum(found.values())
     outside = f"{hits:,} rows hold configured eval items" if found else "no other eval items are configured"
     if shared or hits:
-        outcome = Outcome.FAIL
+        outcome, advice = Outcome.FAIL, "curate again: its splits keep equal prompts together"
+    elif tested:
+        outcome, advice = Outcome.PASS, ""
     else:
-        outcome = Outcome.PASS if tested else Outcome.INCONCLUSIVE
+        outcome, advice = Outcome.INCONCLUSIVE, "add rows, or raise curate.split.test: no test row has a prompt"
     return [
         Check(
             name="contamination",
@@ -196,7 +198,7 @@ def check_contamination(project: Project, dataset: Dataset) -> list[Check]:
             message=f"{shared:,} of {tested:,} test prompts stand in the other splits as well; {outside}",
             measured={"test_prompts": tested, "test_prompts_elsewhere": shared, "eval_rows_by_rule": found},
             required={"contamination": "none"},
-            help="" if outcome is Outcome.PASS else "curate again: its splits keep equal prompts together",
+            help=advice,
         )
     ]
 
@@ -260,9 +262,11 @@ def check_split_proof(project: Project, dataset: Dataset) -> list[Check]:
     groups = _across(rows, "group") if "group" in rows.columns else 0
     honest = claimed.get("cross_split_pairs") == pairs
     if pairs or components or groups or not honest:
-        outcome = Outcome.FAIL
+        outcome, advice = Outcome.FAIL, "curate again; do not move rows between splits by hand"
+    elif rows["split"].n_unique() > 1:
+        outcome, advice = Outcome.PASS, ""
     else:
-        outcome = Outcome.PASS if rows["split"].n_unique() > 1 else Outcome.INCONCLUSIVE
+        outcome, advice = Outcome.INCONCLUSIVE, "add rows, or change the shares of curate.split: one split holds all"
     return [
         Check(
             name="split-proof",
@@ -278,7 +282,7 @@ def check_split_proof(project: Project, dataset: Dataset) -> list[Check]:
                 "method": proof["method"],
             },
             required={"split_proof": wanted, "threshold": PROOF_THRESHOLD},
-            help="" if outcome is Outcome.PASS else "curate again; do not move rows between splits by hand",
+            help=advice,
         )
     ]
 

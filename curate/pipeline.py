@@ -32,6 +32,8 @@ from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 STAGE = "curate"
 REPORT_SCHEMA = "assay/curate-report/1"
 KEPT_FINDINGS_NAMED = 1000
+UNREADABLE = ("broken-line", "not-an-object", "unknown-shape", "wrong-type", "duplicate-key")
+"""Rules whose rows cannot be written in any form, or not without a guess at what they mean."""
 Progress = Callable[[str], None]
 
 
@@ -199,15 +201,16 @@ def run_steps(
 
 def _drop_unreadable(corpus: Corpus, ledger: Ledger) -> Corpus:
     """Rows that cannot be written are dropped even if no step of the config asked for it."""
-    unreadable = corpus.rows.filter(pl.col("kind").is_null())["index"].to_list()
+    hits = [(rule, hit) for rule in select_rules(UNREADABLE) for hit in one_per_row(rule.find(corpus))]
+    unreadable = set(corpus.rows.filter(pl.col("kind").is_null())["index"])
+    unreadable |= {hit.index for rule, hit in hits if rule.name == "wrong-type"}
     if not unreadable:
         return corpus
     rows_in = corpus.height
     mask = masker(select_rules([]))
-    for rule in select_rules(["broken-line", "not-an-object", "unknown-shape", "duplicate-key"]):
-        for hit in one_per_row(rule.find(corpus)):
-            if hit.index in unreadable:
-                ledger.drops.setdefault(hit.index, to_finding(rule, hit, corpus, mask))
+    for rule, hit in hits:
+        if hit.index in unreadable:
+            ledger.drops.setdefault(hit.index, to_finding(rule, hit, corpus, mask))
     corpus = corpus.without(unreadable)
     count = len(unreadable)
     ledger.steps.append(Step("SCH1", "unreadable", "drop", rows_in, count, 0, count))

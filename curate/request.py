@@ -14,9 +14,11 @@ from curate.configfile import Project, expand_paths, load_project
 from curate.readers import read_corpus
 from curate.readers.files import STDIN
 from curate.rules.catalogue import select_rules
+from schemas.atomic import refuse_to_replace
 from schemas.errors import ConfigError, Problem
 
 DEFAULT_CONFIG = Path("assay.yaml")
+DEFAULT_RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,17 @@ class AuditRequest:
     ignore: Sequence[str] = ()
     overrides: Sequence[str] = ()
     """`rule.option=value`"""
+    out: Path | None = None
+    """File for the result; it must be none of those that are read."""
 
 
 def run_audit(request: AuditRequest, progress: Callable[[str], None] = lambda text: None) -> Audit:
     """Read the files and run the rules.
 
     Raises:
-        UserError: a file cannot be opened, or a word names no rule.
-        ConfigError: an option that a rule does not have or does not accept.
+        UserError: a file cannot be opened, or is the one that the result would replace.
+        ConfigError: a path matches nothing, a word names no rule, or an option is one that a rule does not have or does
+            not accept.
     """
     project = None
     if request.config is not None or not request.paths:
@@ -48,7 +53,9 @@ def run_audit(request: AuditRequest, progress: Callable[[str], None] = lambda te
         options.setdefault(name, {}).update(given)
     rules = select_rules(request.select, options, ignore=request.ignore, where="audit")
     paths = _paths(request.paths) if request.paths else project.source_files() if project else ()
-    evals = expand_paths(request.against, Path(), "--against") or (project.eval_files() if project else ())
+    evals = expand_paths(request.against, Path(), "--against", start="") or (project.eval_files() if project else ())
+    if request.out is not None:
+        refuse_to_replace([request.out], [*paths, *evals])
     progress("reading")
     corpus = read_corpus(paths, evals=evals, **_reading(project))
     return audit_corpus(corpus, rules, progress)
@@ -60,7 +67,7 @@ def _paths(given: Sequence[str]) -> tuple[Path, ...]:
         if word == str(STDIN):
             paths[STDIN] = None
         else:
-            paths |= dict.fromkeys(expand_paths([word], Path(), "the command line"))
+            paths |= dict.fromkeys(expand_paths([word], Path(), "the command line", results=DEFAULT_RUNS, start=""))
     return tuple(paths)
 
 

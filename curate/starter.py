@@ -18,7 +18,7 @@ from curate.power import detectable_gain
 from curate.readers import read_corpus
 from curate.rows import Corpus
 from curate.similar import comparable_texts
-from schemas.atomic import write_atomic
+from schemas.atomic import refuse_to_replace, write_atomic
 from schemas.errors import UserError
 from schemas.terminal import printable
 
@@ -149,16 +149,23 @@ def starter_files(source: Path, config: Path, look: Look) -> dict[Path, str]:
         source: the data file.
         config: where the config goes; everything else goes beside it.
         look: what the file holds.
+
+    Raises:
+        UserError: one of them would replace the data file.
     """
     root = config.absolute().parent
+    if config.is_dir():
+        raise UserError("the config would replace a folder", where=str(config), help="name a file with --config")
     name = re.sub(r"[^a-z0-9._-]+", "-", source.name.split(".")[0].lower()).strip("-._")[:40] or "my-task"
     suite = re.sub(r"\W+", "_", name) + "_test"
     place = os.path.relpath(source.absolute(), root)
-    return {
+    files = {
         config: _config_text(name, suite, place, look),
         config.parent / f"{suite}.yaml": _task_text(suite, look),
         config.parent / ".github" / "workflows" / "assay.yaml": _workflow_text(config.name, place),
     }
+    refuse_to_replace(files, [source])
+    return files
 
 
 def write_starter(files: dict[Path, str], force: bool) -> None:

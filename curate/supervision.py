@@ -379,7 +379,10 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 def _template_source(folder: Path, settings: dict[str, Any]) -> str:
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return path.read_text("utf-8")
+        try:
+            return path.read_text("utf-8")
+        except (ValueError, OSError) as error:
+            raise UserError("the chat template cannot be read", where=str(path), found=str(error)[:200]) from error
     source = settings.get("chat_template")
     if isinstance(source, list):  # several named templates: [{"name": ..., "template": ...}, ...]
         named = {str(entry.get("name")): entry.get("template") for entry in source if isinstance(entry, dict)}

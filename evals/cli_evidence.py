@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from schemas.errors import ExitCode
+from curate.cli_options import chosen_project, format_option, optional_project_options
+from schemas.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
+    from curate.configfile import Project
     from schemas.stage import Finished
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
-FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+FORMAT = format_option("text", "json")
+CONFIG_SUFFIXES = (".yaml", ".yml")
 
 
 @click.command()
@@ -28,6 +31,8 @@ def show(run: Path, form: str) -> int:
     from evals.chain_text import chain_json, chain_text
 
     chain = read_chain(run)
+    if chain.error:
+        raise chain.error
     click.echo(chain_text(chain) if form == "text" else chain_json(chain))
     return ExitCode.PASS
 
@@ -51,22 +56,31 @@ def verify(run: Path, form: str) -> int:
 
 
 @click.command()
-@click.argument("verdict", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--config", "-c", type=click.Path(path_type=Path), default=Path("assay.yaml"), show_default=True, help="The config."
-)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the config.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for results; by default `runs` of the config.")
-@FORMAT
-def report(verdict: Path | None, config: Path, overrides: tuple[str, ...], out: Path | None, form: str) -> int:
-    """Write what a model gate's VERDICT rests on as report.md and one self-contained report.html.
+@click.argument("given", metavar="[CONFIG|VERDICT]", required=False, type=click.Path(path_type=Path))
+@optional_project_options()
+def report(
+    given: Path | None, config: Path | None, overrides: tuple[str, ...], out: Path | None, form: str, quiet: bool
+) -> int:
+    """Write what a model gate's verdict rests on as report.md and one self-contained report.html.
 
-    VERDICT is the gate's manifest or folder; by default the one of this config. The whole chain is re-hashed first.
-    Prints the path of the page. Exit 0 whatever the verdict is: the gate has said it already.
+    VERDICT is the gate's manifest or folder; by default it is the one of the config. The whole chain is re-hashed
+    first. Prints the path of the page. Exit 0 whatever the verdict is: the gate has said it already.
     """
+    verdict = None if given is None or given.suffix in CONFIG_SUFFIXES else given
+    if verdict is None:
+        verdict = _verdict_of(chosen_project(given, config, overrides, out))
+    elif config is not None or overrides or out is not None:
+        raise UserError(
+            "a verdict is named, and options that would look for another one",
+            where="the command line",
+            found=f"{verdict} with --config, --set or --out",
+            expected="a verdict alone, or a config; the report of a verdict is written beside it",
+        )
     from evals.report import write_report
 
-    finished = write_report(verdict or _verdict_of(config, overrides, out))
+    finished = write_report(verdict)
+    if finished.reused and not quiet:
+        click.echo("this report was written before, from the same verdict; it is unchanged", err=True)
     page = finished.folder / "report.html"
     if form == "text":
         click.echo(str(page))
@@ -77,12 +91,8 @@ def report(verdict: Path | None, config: Path, overrides: tuple[str, ...], out: 
     return ExitCode.PASS
 
 
-def _verdict_of(config: Path, overrides: tuple[str, ...], out: Path | None) -> Path:
+def _verdict_of(project: Project) -> Path:
     """The verdict that this config's data, training and evaluation led to."""
-    from curate.configfile import load_project
-
-    project = load_project(config, overrides, out)  # first: what follows takes seconds to import
-
     from curate.pipeline import curate_stage
     from evals.gate import model_gate_stage
     from evals.run import evals_stage

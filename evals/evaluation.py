@@ -13,6 +13,7 @@ import polars as pl
 from curate.configfile import Project
 from curate.supervision import Supervisor, load_supervisor
 from evals import references
+from evals.consistency import ITEM_SCHEMA, filled
 from evals.dataset_items import AskedRow, dataset_items, loss_rows, prompt_check, sampled, split_rows, trained_rows
 from evals.parts import Parts, count_parts
 from evals.progress import Progress
@@ -33,18 +34,6 @@ MODELS = ("base", "tuned")
 TRAINED_ROWS, TEST_ROWS = 100, 300
 """Most rows of each kind whose supervised loss is measured. Test rows share their pass with the items of a task."""
 
-ITEM_SCHEMA = {
-    "task": pl.String,
-    "model": pl.String,  # base, tuned, majority or bag_of_words
-    "item_id": pl.String,
-    "position": pl.Int64,  # in tasks/<task>.jsonl, from 0
-    "cluster": pl.Int64,
-    "target": pl.String,
-    "prediction": pl.String,
-    "score": pl.Float64,  # null where the model failed
-    "detail": pl.String,
-    "prompt_sha256": pl.String,
-}
 RUN_SCHEMA = {"metric": pl.String, "higher_is_better": pl.Boolean, "output_type": pl.String}
 """What a finished part says about its task, beside its items."""
 
@@ -159,7 +148,14 @@ class Evaluation:
                         continue
                     self.progress.begin(f"{model} on {name}")
                     check = prompt_check(question.task, question.rows, lm.tok_encode) if question.rows else None
-                    run = run_task(lm, folder / "tasks", name, chat_template=question.chat_template, check=check)
+                    run = run_task(
+                        lm,
+                        folder / "tasks",
+                        name,
+                        chat_template=question.chat_template,
+                        check=check,
+                        source=question.task.path,
+                    )
                     parts.write(f"{name}.{model}", _answers(question, model, run))
                 if not parts.has(f"losses.{model}"):
                     self.progress.begin(f"{model}, supervised loss")
@@ -267,10 +263,9 @@ def _reference_answers(
 def _interval(answers: pl.DataFrame, alpha: float, *, higher: bool) -> Interval:
     """The mean score; an item that the model failed on counts as wrong."""
     scores, clusters = answers["score"], answers["cluster"].to_numpy()
-    worst = 0.0 if higher else scores.max()
-    filled = scores.fill_null(worst).fill_null(0.0).to_numpy()
+    values = filled(scores, higher=higher).to_numpy()
     binary = bool(scores.drop_nulls().is_in([0.0, 1.0]).all())
-    return proportion(filled, clusters, alpha) if binary else clustered_mean(filled, clusters, alpha)
+    return proportion(values, clusters, alpha) if binary else clustered_mean(values, clusters, alpha)
 
 
 def _describe(question: Question, table: pl.DataFrame, trained: Sequence[AskedRow], folder: Path) -> dict[str, Any]:

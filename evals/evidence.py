@@ -16,13 +16,12 @@ import numpy.typing as npt
 import polars as pl
 
 from evals.bootstrap import bootstrap_mean
+from evals.consistency import ITEM_SCHEMA, read_table, require_agreement
+from evals.scoring import LOSS_SCHEMA
 from evals.stats import Floats, Interval, design_effect, mcnemar_exact, newcombe, no_interval, paired_binary
 from schemas.config import ModelGateConfig
 from schemas.errors import ManifestError
 from schemas.results import EvalResults
-
-ITEM_COLUMNS = ("task", "model", "item_id", "position", "cluster", "target", "prediction", "score", "detail")
-LOSS_COLUMNS = ("model", "split", "row_id", "cluster", "nll", "tokens")
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,7 @@ def read_evidence(folder: Path, conditions: ModelGateConfig, seed: int) -> Evide
     """Read `results.json`, `items.parquet` and `losses.parquet` of an evaluation.
 
     Raises:
-        ManifestError: a file is missing or does not have its columns.
+        ManifestError: a file is missing, does not have its columns, or does not agree with the others.
     """
     try:
         results = EvalResults.model_validate(json.loads((folder / "results.json").read_bytes()))
@@ -190,21 +189,13 @@ def read_evidence(folder: Path, conditions: ModelGateConfig, seed: int) -> Evide
         raise ManifestError(
             "the results cannot be read", where=str(folder / "results.json"), found=str(error)
         ) from error
+    items = read_table(folder / "items.parquet", ITEM_SCHEMA)
+    losses = read_table(folder / "losses.parquet", LOSS_SCHEMA)
+    require_agreement(folder, results, items, losses)
     return Evidence(
         results=results,
-        items=_table(folder / "items.parquet", ITEM_COLUMNS),
-        losses=_table(folder / "losses.parquet", LOSS_COLUMNS),
+        items=items,
+        losses=losses,
         conditions=conditions,
         seed=seed,
     )
-
-
-def _table(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
-    try:
-        table = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise ManifestError("the results cannot be read", where=str(path), found=str(error)) from error
-    missing = sorted(set(columns) - set(table.columns))
-    if missing:
-        raise ManifestError("the results lack columns", where=str(path), found=f"no {', '.join(missing)}")
-    return table

@@ -139,7 +139,13 @@ def shared_lm(scorer: TokenScorer, tokenizer: Any) -> SharedLM:
 
 
 def run_task(
-    lm: SharedLM, folder: Path, name: str, *, chat_template: bool, check: PromptCheck | None = None
+    lm: SharedLM,
+    folder: Path,
+    name: str,
+    *,
+    chat_template: bool,
+    check: PromptCheck | None = None,
+    source: Path | None = None,
 ) -> TaskRun:
     """Score every item of a resolved task with the model as it is now.
 
@@ -149,13 +155,14 @@ def run_task(
         name: of the task.
         chat_template: whether lm-eval applies the model's chat template to the task's texts.
         check: called on every prompt before any is scored.
+        source: the task file as a person wrote it, for messages; null names the resolved one.
 
     Raises:
         UserError: lm-eval cannot run the task, an item's answer is not among its choices, or the task's metric has no
             value for a single item.
     """
     lm.check, lm.failed = check, set()
-    where = folder / f"{name}.yaml"
+    where = source or folder / f"{name}.yaml"
     try:
         with quiet():
             loaded = TaskManager(include_path=str(folder), include_defaults=False).load([name])
@@ -177,18 +184,14 @@ def run_task(
         raise UserError(
             "lm-eval cannot run this task",
             where=str(where),
-            found=f"{type(error).__name__}: {str(error)[:300]}",
+            found=": ".join(filter(None, (type(error).__name__, str(error)[:300]))),
             help="try the task with plain lm-eval; its documentation explains the fields",
         ) from error
     first = samples[0]["filter"]
     metric = next(iter(task.aggregation()))
     ordered = sorted((sample for sample in samples if sample["filter"] == first), key=lambda sample: sample["doc_id"])
-    return TaskRun(
-        metric=metric,
-        higher_is_better=bool(task.higher_is_better()[metric]),
-        output_type=str(task.OUTPUT_TYPE),
-        items=[_item(task, sample, metric, where, failed=sample["doc_id"] in lm.failed) for sample in ordered],
-    )
+    items = [_item(task, sample, metric, where, failed=sample["doc_id"] in lm.failed) for sample in ordered]
+    return TaskRun(metric, bool(task.higher_is_better()[metric]), str(task.OUTPUT_TYPE), items)
 
 
 def _check_targets(task: Any, where: Path) -> None:
@@ -203,7 +206,7 @@ def _check_targets(task: Any, where: Path) -> None:
     if outside:
         raise UserError(
             f"the answer of {len(outside)} items is not among the choices of the task",
-            where=f"{where.with_suffix('.jsonl')}:{outside[0][0]}",
+            where=f"{where}: item {outside[0][0]}",
             found=repr(outside[0][1])[:120],
             expected=f"one of {', '.join(map(repr, task.doc_to_choice(task.eval_docs[0])))}",
             help="correct doc_to_choice and doc_to_target of the task, or the rows",
@@ -215,7 +218,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _item(task: Any, sample: dict[str, Any], metric: str, where: Path, *, failed: bool) -> ItemScore:
-    value = sample[metric]
+    value = sample.get(metric)
     if isinstance(value, bool) or not isinstance(value, Real):
         value = float(value) if isinstance(value, bool) else _no_item_value(metric, where)
     detail: dict[str, Any]

@@ -17,7 +17,7 @@ from typing import Any
 from curate.configfile import expand_paths
 from curate.export import ExportRow, export_rows, write_parquet, write_split
 from curate.model_files import base_model_inputs
-from curate.pipeline import Curated, report, run_steps, write_json
+from curate.pipeline import UNREADABLE, Curated, report, run_steps, write_json
 from curate.readers import read_corpus
 from curate.readers.shapes import shape_records
 from curate.rows import Corpus
@@ -31,8 +31,6 @@ from schemas.errors import MissingExtra, UserError
 from schemas.manifest import input_file, input_stage, open_stage
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 
-UNREADABLE = ("broken-line", "not-an-object", "unknown-shape", "duplicate-key")
-"""Rules whose rows cannot be written in any form."""
 SPLIT_WORDS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"} | {
     "dev": "validation",
     "eval": "validation",
@@ -56,8 +54,8 @@ def files_by_split(paths: Sequence[Path], named: Mapping[str, Sequence[Path]]) -
     """
     found: dict[str, list[Path]] = {name: [] for name in SPLITS}
     for name, given in named.items():
-        found[name] += expand_paths([str(path.absolute()) for path in given], Path.cwd(), f"--{name}")
-    for path in expand_paths([str(path.absolute()) for path in paths], Path.cwd(), "import dataset"):
+        found[name] += expand_paths([str(path.absolute()) for path in given], Path.cwd(), f"--{name}", start="")
+    for path in expand_paths([str(path.absolute()) for path in paths], Path.cwd(), "import dataset", start=""):
         words = re.split(r"[^a-z]+", path.name.lower())
         splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
         if len(splits) != 1:

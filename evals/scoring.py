@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from curate.supervision import Supervised
 from evals.packing import Query
-from evals.token_scores import TokenScorer
+
+if TYPE_CHECKING:
+    from evals.token_scores import TokenScorer
 
 LOSS_SCHEMA = {
     "model": pl.String,  # base or tuned

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,11 @@ from schemas.errors import UserError
 
 SUITES = Path(__file__).parent / "suites"
 DATASET = "dataset:"
+JUDGED_SPLITS = ("test", "validation")
+"""Splits that a task may ask; what a model says about rows that it was trained on proves nothing."""
 MAX_TASK_BYTES = 1 << 20
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""Names that are file names of a result, and nothing else, on any system."""
 
 Document = dict[str, Any]
 
@@ -62,10 +67,18 @@ class Task:
     @property
     def data_files(self) -> dict[str, Path]:
         """Split name -> file with its items; empty for items of the curated dataset."""
-        named = (self.config.get("dataset_kwargs") or {}).get("data_files") or {}
+        settings = self.config.get("dataset_kwargs") or {}
+        named = settings.get("data_files") if isinstance(settings, dict) else settings
         if isinstance(named, str):
             named = {str(self.config.get("test_split", "test")): named}
-        return {str(split): self.path.parent / str(name) for split, name in named.items()}
+        if not isinstance(named or {}, dict) or not all(isinstance(name, str) for name in (named or {}).values()):
+            raise UserError(
+                "the task does not name its files as assay reads them",
+                where=str(self.path),
+                found=f"dataset_kwargs {settings!r}"[:200],
+                expected="dataset_kwargs: {data_files: {test: items.jsonl}}, one file for each split",
+            )
+        return {str(split): self.path.parent / name for split, name in (named or {}).items()}
 
     @property
     def modules(self) -> dict[str, Path]:
@@ -112,6 +125,13 @@ def find_task(name: str, beside: Path) -> Task:
     Raises:
         UserError: no such file, or not a task.
     """
+    if not TASK_NAME.fullmatch(name):
+        raise UserError(
+            "a suite is named by the file of its task, without folders",
+            where="evals.suites",
+            found=repr(name),
+            expected="letters, digits, `_`, `-` and `.`, beginning with a letter or digit",
+        )
     places = (beside / f"{name}.yaml", SUITES / f"{name}.yaml")
     path = next((place for place in places if place.is_file()), None)
     if path is None:
@@ -134,6 +154,7 @@ def find_task(name: str, beside: Path) -> Task:
             found=f"dataset_path {config.get('dataset_path')!r} without data_files",
             expected="`dataset_path: dataset:test`, or `dataset_path: json` with `dataset_kwargs: {data_files: ...}`",
         )
+    _check_fields(task)
     elsewhere = sorted(module for module in task.modules if not module.isidentifier())
     if elsewhere:
         raise UserError(
@@ -146,6 +167,27 @@ def find_task(name: str, beside: Path) -> Task:
     if missing:
         raise UserError("a file that the task needs does not exist", where=str(path), found=", ".join(missing))
     return task
+
+
+def _check_fields(task: Task) -> None:
+    if task.split is not None and task.split not in JUDGED_SPLITS:
+        raise UserError(
+            "a task over the curated dataset asks rows that were kept out of training",
+            where=str(task.path),
+            found=f"dataset_path {task.config['dataset_path']!r}",
+            expected=" or ".join(f"{DATASET}{split}" for split in JUDGED_SPLITS),
+        )
+    missing = [name for name in ("doc_to_text", "doc_to_target") if name not in task.config]
+    if "process_results" in task.config:  # Python of the task's own compares the answers
+        missing = [name for name in missing if name != "doc_to_target"]
+    if missing:
+        raise UserError(
+            "the task does not say what is asked, or what the answer is",
+            where=str(task.path),
+            found=f"no {' and no '.join(missing)}",
+            expected="lm-eval's fields doc_to_text and doc_to_target",
+            help="over a split of the dataset, `doc_to_text: prompt` and `doc_to_target: answer` ask what was trained",
+        )
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

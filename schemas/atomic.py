@@ -10,11 +10,14 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from schemas.errors import UserError
+
+WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of the system that only a write can meet."""
 
 
 def sync(path: Path) -> None:
@@ -32,7 +35,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path)
     with readable_disk_errors(path):
         try:
             with temporary.open("wb") as stream:
@@ -45,21 +48,56 @@ def write_atomic(path: Path, data: bytes) -> None:
         sync(path.parent)
 
 
+def refuse_to_replace(targets: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Make sure that what is to be written is none of the files that were read.
+
+    Raises:
+        UserError: one of the targets is one of the sources, under whatever name.
+    """
+    read = [source for source in sources if source.is_file()]
+    for target in targets:
+        if target.exists() and any(target.samefile(source) for source in read):
+            raise UserError(
+                "the result would replace the data that it is about",
+                where=str(target),
+                help="give the result another name; nothing was written",
+            )
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
 @contextmanager
-def readable_disk_errors(path: Path) -> Iterator[None]:
+def readable_disk_errors(path: Path, *, only_named: bool = False) -> Iterator[None]:
     """Turn a full disk or a refused write into an error that says what to do.
 
-    Libraries written in Rust (polars, safetensors) raise errors of their own that quote the system's words.
+    Only what concerns writing at or under `path` is turned: a file that cannot be read passes as it is. Libraries
+    written in Rust (polars, safetensors) raise errors of their own that quote the system's words.
+
+    Args:
+        path: the file or folder that is written.
+        only_named: let errors pass that name no file, because the block does more than write.
     """
     try:
         yield
     except OSError as error:
+        if error.errno not in WRITING and not (_concerns(error, path) if error.filename else not only_named):
+            raise
         raise disk_error(path, error) from error
     except Exception as error:
         for code in (errno.ENOSPC, errno.EDQUOT):
             if os.strerror(code) in str(error):
                 raise disk_error(path, OSError(code, os.strerror(code))) from error
         raise
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether the error names the path, a file under it or beside it, or one of the folders above it."""
+    whole = path.absolute()
+    given = (error.filename, error.filename2)
+    named = [Path(os.fsdecode(name)).absolute() for name in given if isinstance(name, str | bytes | os.PathLike)]
+    return any(name == _beside(whole) or name.is_relative_to(whole) or whole.is_relative_to(name) for name in named)
 
 
 def disk_error(path: Path, error: OSError) -> UserError:
@@ -77,7 +115,14 @@ def disk_error(path: Path, error: OSError) -> UserError:
             found=os.strerror(error.errno),
             help="choose a folder that you can write to with --out",
         )
-    return UserError("writing failed", where=str(path), found=str(error), help="see the message of the system above")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY):
+        return UserError(
+            "something else stands in the way of what is to be written",
+            where=str(path),
+            found=str(error),
+            help="move it away, or choose another place with --out",
+        )
+    return UserError("writing failed", where=str(path), found=str(error), help="choose another place with --out")
 
 
 @contextmanager
@@ -94,12 +139,16 @@ def partial_folder(target: Path, *, resume: bool = False) -> Iterator[Path]:
     with readable_disk_errors(partial):
         target.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(target):
-        if partial.exists() and not resume:
-            shutil.rmtree(partial)
         try:
             with readable_disk_errors(partial):
+                if not resume and (partial.is_symlink() or partial.is_file()):
+                    partial.unlink()
+                elif not resume and partial.exists():
+                    shutil.rmtree(partial)
                 partial.mkdir(exist_ok=True)
+            with readable_disk_errors(partial, only_named=True):
                 yield partial
+            with readable_disk_errors(partial):
                 for path in sorted(partial.rglob("*")):
                     sync(path)
                 sync(partial)
@@ -121,8 +170,9 @@ def exclusive(target: Path) -> Iterator[None]:
     lock_path = target.with_name(f".{target.name}.lock")
     handle = _lock(lock_path, target)
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
+        with readable_disk_errors(lock_path):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
         yield
     finally:
         lock_path.unlink(missing_ok=True)

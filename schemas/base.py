@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 CHUNK_BYTES = 1 << 20
+
+PathText = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+"""A path as text: neither empty nor with the NUL that no file system takes."""
 
 
 class Strict(BaseModel):

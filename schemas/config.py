@@ -6,22 +6,26 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Strict
+from schemas.base import PathText, Strict
+from schemas.records import Kind
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 """A fraction in [0, 1]."""
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+"""What every generator of random numbers takes."""
+Count = Annotated[int, Field(ge=1, lt=1 << 31)]
 
 
 class DataConfig(Strict):
     """Where the rows come from."""
 
-    sources: list[str] = Field(min_length=1)
+    sources: list[PathText] = Field(min_length=1)
     """Files, globs or folders, relative to the config file."""
-    format: str | None = None
+    format: Kind | None = None
     """Record shape (chat, prompt-completion, preference, feedback, reward, text); null detects it."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Our field name -> the file's column, for anything that is not detected."""
-    evals: list[str] = Field(default_factory=list)
+    evals: list[PathText] = Field(default_factory=list)
     """Eval items to keep out of training."""
     group_by: str | None = None
     """Metadata field whose values never straddle splits."""
@@ -35,7 +39,7 @@ class SplitConfig(Strict):
     test: Share = 0.1
     stratify_by: str | None = None
     """Metadata field, or `answer` for the last assistant turn."""
-    seed: int = 0
+    seed: Seed = 0
     threshold: Share = 0.5
     """Similarity at or above which two rows stay in one split; below the drop threshold."""
 
@@ -51,7 +55,8 @@ class CurateConfig(Strict):
     """What is done to the rows, in order."""
 
     steps: list[str] = Field(
-        default_factory=lambda: ["schema", "exact-duplicate", "near-duplicate", "conflict", "contamination", "pii"]
+        default_factory=lambda: ["schema", "exact-duplicate", "near-duplicate", "conflict", "contamination", "pii"],
+        min_length=1,
     )
     """Rule names or families."""
     rules: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -62,12 +67,12 @@ class CurateConfig(Strict):
 class DataGateConfig(Strict):
     """What a dataset must meet before training."""
 
-    min_rows: int = Field(default=200, ge=1)
+    min_rows: Count = 200
     """Least rows in the training split."""
-    min_supervised_tokens: int = Field(default=200, ge=1)
+    min_supervised_tokens: Count = 200
     """Least supervised tokens in the training split; estimated where no tokenizer can be loaded."""
     max_dropped_share: Share = 0.5
-    max_errors: int = Field(default=0, ge=0)
+    max_errors: int = Field(default=0, ge=0, lt=1 << 31)
     """Most error findings left in the kept rows."""
     contamination: Literal["none", "ignore"] = "none"
     split_proof: Literal["required", "optional"] = "required"
@@ -119,47 +124,47 @@ class GatesConfig(Strict):
 class LoraSettings(Strict):
     """The adapter, in peft's names."""
 
-    r: int = Field(default=8, ge=1)
-    lora_alpha: int = Field(default=16, ge=1)
+    r: Count = 8
+    lora_alpha: Count = 16
     lora_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     target_modules: list[str] = Field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"], min_length=1)
-    last_layers: int | None = Field(default=None, ge=1)
+    last_layers: Count | None = None
     """Adapt only the last N transformer layers; null adapts all."""
 
 
 class TrainConfig(Strict):
     """One training run."""
 
-    base_model: str = "smollm2-135m-instruct"
+    base_model: PathText = "smollm2-135m-instruct"
     """Bundled name, hub id or local path."""
     method: Literal["sft"] = "sft"
     lora: LoraSettings = LoraSettings()
-    max_examples: int | None = Field(default=300, ge=1)
+    max_examples: Count | None = 300
     """Seeded, stratified subset of the training split; null takes all."""
-    epochs: int = Field(default=1, ge=1)
-    batch_size: int = Field(default=6, ge=1)
+    epochs: Count = 1
+    batch_size: Count = 6
     """Rows per optimiser step."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: int = Field(default=0, ge=0)
-    max_length: int = Field(default=256, ge=8)
+    warmup_steps: int = Field(default=0, ge=0, lt=1 << 31)
+    max_length: int = Field(default=256, ge=8, lt=1 << 31)
     """Tokens per row; longer rows are truncated at the start of the prompt, never in the answer."""
-    checkpoint_steps: int = Field(default=10, ge=1)
+    checkpoint_steps: Count = 10
     """Optimiser steps between checkpoints; a killed run resumes from the last one."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class EvalsConfig(Strict):
     """What is measured on the base and on the tuned model."""
 
-    suites: list[str] = Field(min_length=1)
+    suites: list[PathText] = Field(min_length=1)
     """Names of task files (`<name>.yaml`), looked up beside the config, then among those that ship with assay."""
-    limit: int | None = Field(default=150, ge=1)
+    limit: Count | None = 150
     """Items a suite, the same for every model; null takes all."""
-    batch_size: int = Field(default=16, ge=1)
-    baseline: str | None = None
+    batch_size: Count = 16
+    baseline: PathText | None = None
     """Lock file; null compares with the base model."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Config(Strict):
@@ -172,7 +177,7 @@ class Config(Strict):
     gates: GatesConfig
     train: TrainConfig = TrainConfig()
     evals: EvalsConfig
-    runs: str = "runs"
+    runs: PathText = "runs"
     """Folder for results, relative to the config file."""
 
     @model_validator(mode="after")

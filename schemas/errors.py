@@ -63,13 +63,11 @@ class UserError(AssayError):
         super().__init__(Problem(what, where, found, expected, help))
 
 
-class ConfigError(AssayError):
+class ConfigError(UserError):
     """A config that does not validate; carries every problem, not only the first."""
 
-    exit_code = ExitCode.USAGE
-
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(*problems)
+        AssayError.__init__(self, *problems)
 
 
 class ManifestError(UserError):

@@ -10,16 +10,22 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from schemas.atomic import write_atomic
-from schemas.base import Strict, file_digest, fingerprint
-from schemas.errors import ManifestError
+from schemas.base import PathText, Strict, file_digest, fingerprint
+from schemas.errors import ManifestError, UserError
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA = "assay/manifest/1"
+
+
+def _inside(path: str) -> str:
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ValueError("the path leads out of the stage folder")
+    return path
 
 
 class InputRef(Strict):
@@ -27,7 +33,7 @@ class InputRef(Strict):
 
     role: str
     """What it is to the stage: source, dataset, data_verdict, adapter, base_model, results, ..."""
-    path: str
+    path: PathText
     """Relative to the folder of the manifest that names it."""
     sha256: str
     """Digest of the file's bytes."""
@@ -43,8 +49,8 @@ class InputRef(Strict):
 class FileEntry(Strict):
     """One file that the stage wrote."""
 
-    path: str
-    """Relative to the stage folder."""
+    path: Annotated[PathText, AfterValidator(_inside)]
+    """Relative to the stage folder, and inside it."""
     bytes: int
     sha256: str
 
@@ -126,7 +132,7 @@ def read_manifest(path: Path) -> Manifest:
     data = _read(path)
     try:
         raw = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError("the manifest is not JSON", where=str(path), found=str(error), help=_REBUILD) from error
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if schema != SCHEMA:
@@ -144,15 +150,23 @@ def read_manifest(path: Path) -> Manifest:
         raise ManifestError(
             "the manifest does not have the right fields", where=str(path), found=detail, help=_REBUILD
         ) from error
-    if manifest.to_bytes() != data:
+    if not _as_written(manifest, data):
         raise ManifestError(
             "the manifest was changed after it was written",
             where=str(path),
-            found=f"digest of its content {fingerprint(manifest.body())[:16]}",
+            found="bytes that do not hash to its own digest",
             expected=f"digest {manifest.digest[:16]} and the bytes that assay wrote",
             help=_REBUILD,
         )
     return manifest
+
+
+def _as_written(manifest: Manifest, data: bytes) -> bool:
+    """Whether the bytes are the one serialisation of the manifest; what JSON cannot carry, assay never wrote."""
+    try:
+        return manifest.to_bytes() == data
+    except (ValueError, RecursionError):
+        return False
 
 
 _REBUILD = "restore the folder from a copy, or delete it and run the stage again"
@@ -218,19 +232,39 @@ def open_stage(path: Path, stage: str | None = None) -> tuple[Manifest, Path]:
 
 
 def input_file(role: str, path: Path, folder: Path) -> InputRef:
-    """Reference a plain file as an input of the stage that will live in `folder`."""
-    return InputRef(role=role, path=os.path.relpath(path, folder), sha256=file_digest(path))
+    """Reference a plain file as an input of the stage that will live in `folder`.
+
+    Raises:
+        UserError: its name is not UTF-8, so that no manifest can hold it.
+        OSError: it cannot be read.
+    """
+    return InputRef(role=role, path=_recorded(path, folder), sha256=file_digest(path))
 
 
 def input_stage(role: str, path: Path, folder: Path) -> InputRef:
-    """Reference another stage by its manifest."""
+    """Reference another stage by its manifest.
+
+    Raises:
+        ManifestError: it is missing, or is not the manifest that a stage wrote.
+        UserError: its name is not UTF-8.
+    """
     path = manifest_path(path)
-    return InputRef(
-        role=role,
-        path=os.path.relpath(path, folder),
-        sha256=file_digest(path),
-        content=read_manifest(path).content_digest,
-    )
+    content = read_manifest(path).content_digest
+    return InputRef(role=role, path=_recorded(path, folder), sha256=file_digest(path), content=content)
+
+
+def _recorded(path: Path, folder: Path) -> str:
+    relative = os.path.relpath(path, folder)
+    try:
+        relative.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            "the name of this file is not UTF-8",
+            where=str(path),
+            expected="a name that a manifest can hold, so that the file is found again",
+            help="rename it",
+        ) from error
+    return relative
 
 
 def list_files(folder: Path) -> tuple[FileEntry, ...]:

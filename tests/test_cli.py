@@ -60,6 +60,14 @@ def test_verify_is_0_for_an_unchanged_chain_1_for_a_changed_one_and_2_for_none(c
     assert captured.err.splitlines()[0] == "error: the manifest cannot be opened"
 
 
+def test_show_of_a_manifest_that_cannot_be_read_is_2(chain, capsys):
+    manifest = chain.verdict.path
+    assert assay.run(["show", str(manifest)]) == ExitCode.PASS
+    manifest.write_bytes(b'{"schema": "other"}')
+    assert assay.run(["show", str(chain.verdict.folder)]) == ExitCode.USAGE
+    assert "not a manifest" in capsys.readouterr().err
+
+
 def test_verify_of_a_changed_manifest_is_1_and_not_2(chain, capsys):
     path = chain.verdict.path
     path.write_bytes(path.read_bytes().replace(b'"made"', b'"maid"'))

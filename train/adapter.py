@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
@@ -19,12 +20,39 @@ from schemas.errors import UserError
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
+class TrainingDiverged(UserError):
+    """A loss, a gradient or a weight is no number; the same training would end there again."""
+
+
 def load_weights(model_folder: Path) -> PreTrainedModel:
-    """Load a base model in float32, which is what CPUs without bf16 units are fast in."""
+    """Load a base model in float32, which is what CPUs without bf16 units are fast in.
+
+    Raises:
+        UserError: a weight file is broken, or weights are missing or of other shapes than the model's config says.
+    """
     disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32, trust_remote_code=False)
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            model_folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _unreadable_weights(model_folder, str(error).strip().splitlines()[0][:200]) from error
+    model, report = loaded
+    missing = sorted(report["missing_keys"])  # transformers would make random ones up
+    if missing:
+        raise _unreadable_weights(model_folder, f"no weights for {len(missing)} tensors, the first is {missing[0]}")
     assert isinstance(model, PreTrainedModel)
     return model
+
+
+def _unreadable_weights(model_folder: Path, found: str) -> UserError:
+    return UserError(
+        "the base model's weights cannot be loaded",
+        where=str(model_folder),
+        found=found,
+        expected="safetensors with every weight that config.json describes",
+        help="copy or fetch the model again; an interrupted download leaves such files",
+    )
 
 
 def empty_model(model_folder: Path) -> PreTrainedModel:
@@ -107,11 +135,11 @@ def save_adapter(model: PeftModel, folder: Path, base_model: str) -> None:
         base_model: how the config names the base model. peft would write the path on this machine instead.
 
     Raises:
-        UserError: a trained weight is not a finite number.
+        TrainingDiverged: a trained weight is not a finite number.
     """
     broken = [name for name, weight in model.named_parameters() if weight.requires_grad and not weight.isfinite().all()]
     if broken:
-        raise UserError(
+        raise TrainingDiverged(
             "training ended with weights that are not finite numbers; nothing was published",
             found=f"{len(broken)} tensors, the first is {broken[0]}",
             help="lower train.learning_rate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import os
 import sys
@@ -86,11 +87,13 @@ def _from_hub(name: str) -> Path:
             help=f"use a bundled model ({', '.join(BUNDLED)}), a folder, or a hub id such as org/name",
         ) from error
     except Exception as error:  # the hub's client lets errors of several network libraries through
+        near = difflib.get_close_matches(name.lower(), BUNDLED, n=1)
+        advice = f"check the id and the network, give a local folder, or use a bundled model: {', '.join(BUNDLED)}"
         raise UserError(
             "the base model could not be fetched from the hub",
             where=f"train.base_model: {name}",
             found=f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}",
-            help=f"check the id and the network, give a local folder, or use a bundled model: {', '.join(BUNDLED)}",
+            help=f"did you mean {near[0]}, which needs no hub?" if near else advice,
         ) from error
 
 

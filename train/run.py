@@ -21,7 +21,7 @@ from curate.configfile import Project
 from curate.model_files import base_model_inputs, find_model_folder
 from curate.supervision import Supervised, Supervisor, load_supervisor
 from schemas.atomic import write_atomic
-from schemas.errors import ManifestError, MissingExtra, UserError
+from schemas.errors import AssayError, ManifestError, MissingExtra, UserError
 from schemas.manifest import MANIFEST_NAME, input_stage, manifest_path, open_stage, read_manifest
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage, stage_folder
 from schemas.verdict import Outcome, Verdict
@@ -198,7 +198,8 @@ def prepare(project: Project, dataset_folder: Path, model_folder: Path) -> Prepa
     supervisor = load_supervisor(model_folder, config.max_length)
     model = empty_model(model_folder)
     lora_config(config.lora, model)
-    _check_length(config.max_length, model.config.get_text_config())
+    text_config = model.config.get_text_config()
+    _check_length(config.max_length, text_config)
     everything = read_split(dataset_folder, "train")
     if not everything:
         raise UserError(
@@ -208,7 +209,7 @@ def prepare(project: Project, dataset_folder: Path, model_folder: Path) -> Prepa
             help="look at dropped.parquet beside it, or change curate.split",
         )
     chosen = choose_rows(everything, config.max_examples, config.seed)
-    return Prepared(
+    prepared = Prepared(
         model_folder=model_folder,
         supervisor=supervisor,
         rows_in_split=len(everything),
@@ -216,6 +217,8 @@ def prepare(project: Project, dataset_folder: Path, model_folder: Path) -> Prepa
         rows=supervise(supervisor, chosen, "train"),
         held_out=_held_out_sample(dataset_folder, supervisor, config.seed),
     )
+    _check_vocabulary(prepared, text_config)
+    return prepared
 
 
 def _held_out_sample(dataset_folder: Path, supervisor: Supervisor, seed: int) -> list[Supervised]:
@@ -238,6 +241,19 @@ def _check_length(max_length: int, model_config: object) -> None:
         )
 
 
+def _check_vocabulary(prepared: Prepared, model_config: object) -> None:
+    known = getattr(model_config, "vocab_size", None)
+    highest = max(max(row.input_ids) for row in (*prepared.rows, *prepared.held_out))
+    if isinstance(known, int) and highest >= known:
+        raise UserError(
+            "the tokenizer has tokens that the base model does not know",
+            where=str(prepared.model_folder),
+            found=f"token {highest} in the rows, and a model of {known} tokens",
+            expected="the tokenizer that the model was trained with",
+            help="restore tokenizer.json, or resize the model's embeddings and save it again",
+        )
+
+
 def held_out_steps(steps: int, trained_tokens: int, sample_tokens: int) -> frozenset[int]:
     """After which steps the held-out loss is measured: before the first, after the last, and evenly between if cheap.
 
@@ -254,11 +270,18 @@ def held_out_steps(steps: int, trained_tokens: int, sample_tokens: int) -> froze
 
 
 def _fill_or_clear(folder: Path, project: Project, prepared: Prepared, view: View) -> dict[str, int]:
-    """Fill the folder; a training that diverged would diverge again, so nothing of it is kept to resume from."""
+    """Fill the folder; after an error, keep it only if there is something to go on with.
+
+    A training that diverged would diverge again. One that met a full disk goes on from its last checkpoint.
+    """
+    from train.adapter import TrainingDiverged
+    from train.checkpoints import latest
+
     try:
         return _fill(folder, project, prepared, view)
-    except UserError:
-        shutil.rmtree(folder)
+    except (AssayError, OSError) as error:
+        if isinstance(error, TrainingDiverged) or latest(folder / CHECKPOINTS) is None:
+            shutil.rmtree(folder)
         raise
 
 

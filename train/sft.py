@@ -23,7 +23,8 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from curate.supervision import IGNORED, Supervised
 from schemas.config import TrainConfig
-from schemas.errors import AssayError, Problem, UserError
+from schemas.errors import AssayError, Problem
+from train.adapter import TrainingDiverged
 from train.batches import epoch_order
 from train.checkpoints import PREFIX, latest, seal, step_of
 from train.monitor import MetricsLog, View
@@ -70,7 +71,7 @@ def train_adapter(job: Job, checkpoints: Path, metrics_path: Path, view: View) -
         The tuned model.
 
     Raises:
-        UserError: the loss is not a finite number.
+        TrainingDiverged: the loss is not a finite number.
         AssayError: the trainer did not receive the tokens that were counted for it.
     """
     torch.set_num_threads(thread_count())
@@ -252,8 +253,8 @@ def mean_loss(model: Any, rows: Sequence[Supervised], pad_token_id: int) -> Tall
     return total
 
 
-def _diverged(step: int, found: str) -> UserError:
-    return UserError(
+def _diverged(step: int, found: str) -> TrainingDiverged:
+    return TrainingDiverged(
         "training diverged; nothing was published",
         where=f"optimiser step {step}",
         found=found,
@@ -354,11 +355,16 @@ def trainer_settings(settings: TrainConfig, output: Path) -> SFTConfig:
 
 @contextmanager
 def _disk_full_as_oserror() -> Iterator[None]:
-    """Raise an OSError for a full disk, which torch and safetensors report as errors of their own kinds."""
+    """Raise an OSError for a full disk, which torch and safetensors report as errors of their own kinds.
+
+    torch's zip writer keeps no reason: it only finds that fewer bytes than it wrote arrived in the file.
+    """
     try:
         yield
+    except OSError:
+        raise
     except Exception as error:
-        if "No space left" in str(error) and not isinstance(error, OSError):
+        if any(words in str(error) for words in ("No space left", "inline_container", "PytorchStreamWriter")):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise
 

@@ -5,25 +5,43 @@ Normalised text is Unicode NFKC, lower case, with runs of whitespace as one spac
 
 from __future__ import annotations
 
+import unicodedata
+from functools import cache
+
 import polars as pl
 
 _SEEDS = (0x5EED_0001, 0x5EED_0002)
+_SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace() and chr(code) != " "]
+_CHECKED = ((0x80, 0x3400), (0xA000, 0xAC00), (0xD7B0, 0xD800), (0xF900, 0x20000), (0x2F800, 0x2FA20))
+
+
+@cache
+def _unstable() -> str:
+    """A regular expression for one character that NFKC may change, alone or after another one."""
+    changed = [
+        code
+        for start, stop in _CHECKED
+        for code in range(start, stop)
+        if unicodedata.combining(char := chr(code)) or unicodedata.normalize("NFKC", char) != char
+    ]
+    starts = [code for code, before in zip(changed, [0, *changed], strict=False) if code != before + 1]
+    ends = [code for code, after in zip(changed, [*changed[1:], 0], strict=True) if code != after - 1]
+    ranges = "".join(rf"\u{{{start:x}}}-\u{{{end:x}}}" for start, end in zip(starts, ends, strict=True))
+    # Vowel and final jamo compose with what stands before them, though none of them changes alone.
+    return rf"[{ranges}\u{{1161}}-\u{{1175}}\u{{11a8}}-\u{{11c2}}]"
 
 
 def normalise(text: pl.Series) -> pl.Series:
     """Text as normalised equality sees it. Any script; nulls stay null."""
-    plain = text.str.len_bytes() == text.str.len_chars()
-    if not plain.fill_null(True).all():
-        # Normalisation is slow and changes nothing in ASCII text.
-        beyond = text.filter(~plain.fill_null(True)).str.normalize("NFKC")
-        rows = (~plain.fill_null(True)).arg_true()
-        text = text.clone().scatter(rows, beyond)
-    folded = text.str.to_lowercase()
-    return (
-        folded.str.replace_all(r"[\t-\r\x1c-\x1f\u{85}\u{a0}]|\s{2,}", " ")
-        .str.replace_all(r" {2,}", " ")
-        .str.strip_chars()
-    )
+    beyond = (text.str.len_bytes() != text.str.len_chars()).fill_null(False).arg_true()
+    if len(beyond):
+        # Normalisation is slow and changes nothing in most text: only rows that need it get it.
+        rows = text.gather(beyond)
+        needy = rows.str.contains(_unstable())
+        if needy.any():
+            text = text.clone().scatter(beyond.filter(needy), rows.filter(needy).str.normalize("NFKC"))
+    spaced = text.str.to_lowercase().str.replace_many(_SPACES, [" "] * len(_SPACES))
+    return spaced.str.replace_all(r"  +", " ").str.strip_chars(" ")
 
 
 def exact_hashes(text: pl.Series) -> pl.DataFrame:

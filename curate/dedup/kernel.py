@@ -34,7 +34,7 @@ WORD_SET_BITS = 14
 MIN_CONTENT = 6  # with fewer content tokens, all tokens propose candidates
 
 # Typed constants: a constructor call inside compiled code costs compile time at every use.
-_U0, _U1, _U2, _U7, _U8, _U29, _U31, _U32 = map(np.uint64, (0, 1, 2, 7, 8, 29, 31, 32))
+_U0, _U1, _U2, _U7, _U8, _U29, _U32 = map(np.uint64, (0, 1, 2, 7, 8, 29, 32))
 _U56, _U63, _U128, _U255 = map(np.uint64, (56, 63, 128, 255))
 _V0, _V6, _V8, _V13, _V16, _V32, _V63, _V768 = map(np.uint32, (0, 6, 8, 13, 16, 32, 63, 768))
 _MURMUR_1, _MURMUR_2, _LARGEST = map(np.uint32, (0x85EBCA6B, 0xC2B2AE35, 0xFFFFFFFF))
@@ -364,23 +364,21 @@ def sketch_rows(addresses, lengths, tables, a, b, band_rows, space, outputs):  #
         b: uint32 [num_perm], their offsets.
         band_rows: signature values a band.
         space: working memory for the longest row, of `tables.row_space`.
-        outputs: (bands uint32 [num_perm // band_rows, n], sequence uint64 [n, 2], masked uint64 [n], tokens int32 [n],
+        outputs: (bands uint32 [num_perm // band_rows, n], sequence uint64 [n], masked uint64 [n], tokens int32 [n],
             signatures uint32 [n, num_perm], or [n, 0] to leave them out).
     """
     bands, sequence, masked, tokens, signatures = outputs
     scratch, edges, hashes, marks, chosen, signature = space
     for row in range(len(lengths)):
         count = row_tokens(addresses[row], lengths[row], tables, scratch, edges, hashes, marks)
-        low, high, mask = _SEED, _PRIME, _SEED
+        whole, mask = _SEED, _SEED
         for index in range(count):
-            low = (low ^ hashes[index]) * _PRIME
-            low ^= low >> _U32
-            high = (high + hashes[index]) * _MIX
-            high ^= high >> _U31
+            whole = (whole ^ hashes[index]) * _PRIME
+            whole ^= whole >> _U32
             shown = NUMBER_MASK if marks[index] & (NUMBER | NUMBER_WORD) else hashes[index]
             mask = (mask ^ shown) * _PRIME
             mask ^= mask >> _U32
-        sequence[row, 0], sequence[row, 1], masked[row], tokens[row] = low, high, mask, count
+        sequence[row], masked[row], tokens[row] = whole, mask, count
         used = shingles(hashes, marks, count, chosen)
         minhash(chosen, used, a, b, signature)
         for k in range(signatures.shape[1]):

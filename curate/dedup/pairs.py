@@ -25,6 +25,7 @@ EXACT, NORMALISED, NEAR, TEMPLATE, OTHER_ANSWER, SIMILAR = range(6)
 
 _SKETCH_BYTES = 4 << 20  # text sketched by one task
 _VERIFY_PAIRS = 4096  # pairs verified by one task
+LARGE = 500_000
 _MIN_TOKENS = 8  # shorter rows are proposed by exact keys only
 
 
@@ -35,19 +36,26 @@ class Setting:
     Attributes:
         name: what reports call it.
         banding: MinHash parameters.
+        large: MinHash parameters from LARGE rows on, with longer bands: pairs of unrelated rows that share a band by
+            chance grow with the square of the rows.
         gram: 0 to decide by token alignment, or the shingle width of a plain Jaccard decision.
         threshold: similarity from which a pair is a near-duplicate, unless the caller says otherwise.
     """
 
     name: str
     banding: Banding
+    large: Banding
     gram: int
     threshold: float
 
+    def banding_for(self, rows: int) -> Banding:
+        """The MinHash parameters for a search among so many distinct rows."""
+        return self.banding if rows < LARGE else self.large
+
 
 SETTINGS = {
-    "default": Setting("default", Banding(bands=24, rows=5), gram=0, threshold=0.7),
-    "fast": Setting("fast", Banding(bands=8, rows=8), gram=5, threshold=0.8),
+    "default": Setting("default", Banding(bands=32, rows=5), Banding(bands=26, rows=6), gram=0, threshold=0.7),
+    "fast": Setting("fast", Banding(bands=8, rows=8), Banding(bands=8, rows=8), gram=5, threshold=0.8),
 }
 
 
@@ -122,7 +130,7 @@ class PairSearch:
         from curate.dedup.kernel import sketch_rows
         from curate.dedup.tables import permutations, row_space, tokeniser_tables
 
-        banding, n = self.setting.banding, len(rows)
+        banding, n = self.setting.banding_for(len(rows)), len(rows)
         spans = self.spans.take(rows)
         a, b = permutations(banding.num_perm, self.seed)
         tables = tokeniser_tables()
@@ -204,7 +212,7 @@ class PairSearch:
 
 @dataclass(frozen=True)
 class Sketch:
-    """What the kernel says of each row: band keys, 128-bit hash of its tokens, hash with numbers masked, tokens."""
+    """What the kernel says of each row: band keys, hash of its tokens, the same with numbers masked, tokens."""
 
     bands: NDArray[np.uint32]
     sequence: NDArray[np.uint64]
@@ -216,8 +224,8 @@ class Sketch:
         """Room for n rows."""
         return cls(
             np.zeros((bands, n), dtype=np.uint32),
-            np.zeros((n, 2), dtype=np.uint64),
-            np.zeros((n, 1), dtype=np.uint64),
+            np.zeros(n, dtype=np.uint64),
+            np.zeros(n, dtype=np.uint64),
             np.zeros(n, dtype=np.int32),
         )
 
@@ -235,8 +243,8 @@ def _text_slices(spans: Spans) -> Iterator[slice]:
 
 def _links(keys: NDArray[np.uint64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows with equal keys, linked to the first of them and to the next: linear in the rows."""
-    order = np.lexsort((rows, *keys.T))
-    same = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
+    order = np.argsort(keys, kind="stable")
+    same = keys[order[1:]] == keys[order[:-1]]
     opening = np.concatenate(([True], ~same)) if len(order) else np.zeros(0, dtype=np.bool_)
     head = order[opening][np.cumsum(opening) - 1] if len(order) else order
     links = np.stack((rows[head[~opening]], rows[order[~opening]]), axis=1)

@@ -101,7 +101,7 @@ def find_duplicates(  # noqa: PLR0913 - each option is one the user may set
     found = search.verified(leaders)
     found.kind[(found.kind == NEAR) & (found.similarity < threshold)] = SIMILAR
     found, representative, via = _choose(search, found, rank, threshold)
-    return _result(_Outcome(exact, found, representative, via), chosen, threshold, floor, rank)
+    return _result(_Outcome(exact, len(leaders), found, representative, via), chosen, threshold, floor, rank)
 
 
 def _setting(name: str) -> Setting:
@@ -178,6 +178,7 @@ class _Outcome:
     """Everything the result is made of."""
 
     leader: NDArray[np.int64]
+    searched: int
     found: Pairs
     representative: NDArray[np.int64]
     via: NDArray[np.int64]
@@ -214,7 +215,7 @@ def _result(
     kept = pl.Series(representative < 0)
     columns = pl.DataFrame({"representative": representative, "kind": names[kind], "similarity": similarity})
     columns = columns.select(pl.when(~kept).then(pl.all()))
-    parameters = _parameters(setting, threshold, floor) | {
+    parameters = _parameters(setting, threshold, floor, outcome.searched) | {
         "rows": n,
         "kept": int(kept.sum()),
         "kept_by_threshold": _kept_curve(outcome, rank, floor),
@@ -222,8 +223,8 @@ def _result(
     return DuplicateResult(frame, columns["representative"], columns["kind"], columns["similarity"], parameters)
 
 
-def _parameters(setting: Setting, threshold: float, floor: float) -> dict[str, object]:
-    banding = setting.banding
+def _parameters(setting: Setting, threshold: float, floor: float, rows: int) -> dict[str, object]:
+    banding = setting.banding_for(rows)
     return {
         "setting": setting.name,
         "threshold": threshold,

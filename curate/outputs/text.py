@@ -17,8 +17,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
     lines = [line for source in audit.corpus.sources for line in (_source(audit, source.path),)]
     for rule, found in by_rule(audit):
         severity = min((finding.severity for finding in found), key=lambda level: level.rank)
-        rows = f"{len(found):,} row{'s' if len(found) != 1 else ''}"
-        lines += ["", f"{rule.code} {rule.name}  {severity}, {rows}"]
+        lines += ["", f"{rule.code} {rule.name}  {severity}, {_rows(len(found))}"]
         for finding in found[:shown] if shown else found:
             lines += _finding(finding, excerpts)
         if shown and len(found) > shown:
@@ -37,19 +36,23 @@ def summary(audit: Audit) -> str:
     if not rows:
         return "no rows: nothing can be said about this data"
     if not audit.findings:
-        return f"{rows:,} rows: nothing found"
+        return f"{_rows(rows)}: nothing found"
     levels = [finding.severity.value for finding in audit.findings]
     words = {"error": "error", "warning": "warning", "info": "note"}
     counted = [(levels.count(level), word) for level, word in words.items()]
     said = ", ".join(f"{count:,} {word}{'s' if count != 1 else ''}" for count, word in counted if count)
     touched = len({(finding.path, finding.row) for finding in audit.findings})
-    return f"{rows:,} rows: {said} in {touched:,} rows"
+    return f"{_rows(rows)}: {said} in {_rows(touched)}"
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"
 
 
 def _source(audit: Audit, path: str) -> str:
     source = next(source for source in audit.corpus.sources if source.path == path)
     shapes = statistics_of_source(audit, path)
-    return f"{printable(path)}: {source.rows:,} rows, {source.format}{shapes}"
+    return f"{printable(path)}: {_rows(source.rows)}, {source.format}{shapes}"
 
 
 def statistics_of_source(audit: Audit, path: str) -> str:

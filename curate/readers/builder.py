@@ -17,6 +17,38 @@ BYTES_PER_CHUNK = 1 << 25
 ROW_ID_HEX = 32
 """128 bits: two different rows of a billion share an id with probability below 1e-20."""
 
+MAX_DEPTH = 200
+"""Levels of nesting that a record may have: the JSON writer stops at 254, and what is written wraps the record."""
+
+
+def loads(raw: bytes | str) -> Any:
+    """Parse a record.
+
+    Raises:
+        orjson.JSONDecodeError: it is not JSON, or is nested more than MAX_DEPTH levels deep.
+    """
+    record = orjson.loads(raw)
+    opened = raw.count(b"[") + raw.count(b"{") if isinstance(raw, bytes) else raw.count("[") + raw.count("{")
+    if opened > MAX_DEPTH and _deeper(record, MAX_DEPTH):
+        text = raw if isinstance(raw, str) else raw.decode()
+        raise orjson.JSONDecodeError("depth limit reached", text, 0)
+    return record
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects lie in each other more than so many levels deep; looks level by level."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            item
+            for holder in level
+            if isinstance(holder, list | dict)
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+        ]
+        if not level:
+            return False
+    return any(isinstance(item, list | dict) for item in level)
+
 
 def row_identity(canonical: Any) -> str:
     """Digest of a row's canonical content: equal for equal content in any wire shape and any order of keys."""
@@ -64,7 +96,7 @@ class Builder:
         self._row(line, start, stop, None, None, [fault])
 
     def add(self, record: Any, line: int | None, start: int, stop: int, faults: list[Fault] | None = None) -> None:
-        """Add a row that is JSON, of whatever shape."""
+        """Add a row that is JSON of at most MAX_DEPTH levels, of whatever shape."""
         faults = faults or []
         if record.__class__ is not dict:
             found = f"the record is {type_name(record)}"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import orjson
 
-from curate.readers.builder import Builder
+from curate.readers.builder import Builder, loads
 from curate.readers.jsonlines import BYTE_ORDER_MARK, repeated_keys, why_broken
 
 # Everything up to the next bracket that stands outside a string; possessive, so that hostile input costs one pass.
@@ -91,7 +90,7 @@ def _element(data: bytes, start: int, stop: int, lines: _Lines, builder: Builder
             builder.broken(line, start, stop, ("broken-line", None, "an empty element", "a JSON object"))
         return stop
     try:
-        record: Any = orjson.loads(raw)
+        record = loads(raw)
     except orjson.JSONDecodeError as error:
         # A quote too many makes the brackets lie: the damage ends where the next record begins, if that comes first.
         goes_on = next_record(data, start, stop)

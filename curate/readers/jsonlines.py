@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from curate.readers.builder import Builder
+from curate.readers.builder import MAX_DEPTH, Builder, loads
 from curate.readers.shapes import Fault
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -17,7 +17,7 @@ EXCERPT_CHARS = 40
 def read_lines(data: bytes, builder: Builder) -> None:
     """Add every line of a file to the builder; lines are separated by a line feed, blank ones are noted."""
     size, start, line = len(data), 0, 0
-    add, find, loads = builder.add, data.find, orjson.loads
+    add, find = builder.add, data.find
     while start < size:
         line += 1
         end = find(b"\n", start)
@@ -42,7 +42,7 @@ def _unusual_line(
         bare = raw.removeprefix(BYTE_ORDER_MARK)
         mark: Fault = ("byte-order-mark", None, "the bytes EF BB BF before the record", "plain UTF-8 without a mark")
         try:
-            record = orjson.loads(bare)
+            record = loads(bare)
         except orjson.JSONDecodeError as inner:
             builder.broken(line, start, stop, why_broken(bare, inner))
         else:
@@ -63,7 +63,7 @@ def why_broken(raw: bytes, error: orjson.JSONDecodeError) -> Fault:
     if "\x00" in text:
         return ("broken-line", None, f"NUL byte at character {text.index(chr(0)) + 1}", "JSON, which escapes NUL")
     if "depth limit" in error.msg:
-        return ("broken-line", None, f"nested too deeply at character {column}", "at most 1,000 levels")
+        return ("broken-line", None, f"nested more than {MAX_DEPTH} levels deep", f"at most {MAX_DEPTH} levels")
     if "surrogate" in error.msg:
         return ("broken-line", None, f"half a surrogate pair at character {column}", "whole Unicode characters")
     if text.startswith(("NaN", "Infinity", "-Infinity"), error.pos) or "infinity" in error.msg:
@@ -90,7 +90,7 @@ def repeated_keys(raw: bytes, record: Any) -> list[Fault]:
             repeated.update(dict.fromkeys(key for key in found if keys.count(key) > 1))
         return found
 
-    json.loads(raw, object_pairs_hook=collect)
+    json.loads(raw, object_pairs_hook=collect, parse_int=len)  # a number of thousands of digits is no key
     if not repeated:
         return []
     return [("duplicate-key", None, ", ".join(f"`{key[:80]}`" for key in list(repeated)[:8]), "every key once")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -43,11 +44,16 @@ def read_corpus(
     sources = []
     for path in paths:
         opened = open_file(path)
-        sources.append(replace(_read(opened, builder), path=name(path)))
+        sources.append(replace(_read(opened, builder), path=_shown(name(path))))
         progress(opened.size)
     rows, turns, faults = builder.frames()
     items = tuple(evals)
     return Corpus(tuple(sources), rows, turns, faults, evals=read_corpus(items, name=name) if items else None)
+
+
+def _shown(name: str) -> str:
+    r"""A file's name as every output can carry it: bytes that are not UTF-8 become \xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def source_from_bytes(data: bytes, format: str = "jsonl", path: str = "memory") -> Corpus:

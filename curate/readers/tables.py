@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from curate.readers.builder import Builder
+from curate.readers.builder import Builder, loads
 from schemas.errors import UserError
 
 JSON_COLUMNS = ("messages", "conversations", "conversation", "chosen", "rejected", "tools", "metadata")
@@ -68,18 +68,22 @@ def _table_row(header: list[str], fields: list[str], line: int, buffer: _Buffer,
         raw = ",".join(fields).encode("utf-8", "surrogateescape")
         builder.broken(line, *buffer.add(raw), ("broken-line", None, "bytes that are not UTF-8", "UTF-8 text"))
     elif len(fields) != len(header):
-        fault = ("broken-line", None, f"{len(fields)} fields", f"{len(header)} fields, as in the header")
+        fault = ("broken-line", None, _fields(len(fields)), f"{_fields(len(header))}, as in the header")
         builder.broken(line, *buffer.add(orjson.dumps(fields)), fault)
     else:
         record = {name: _parsed(name, field) for name, field in zip(header, fields, strict=True)}
         builder.add(record, line, *buffer.add(orjson.dumps(record)))
 
 
+def _fields(count: int) -> str:
+    return f"{count} field{'s' if count != 1 else ''}"
+
+
 def _parsed(name: str, value: str) -> Any:
     """Columns that hold lists or objects carry them as JSON text."""
     if name in JSON_COLUMNS and value[:1] in ("[", "{"):
         try:
-            return orjson.loads(value)
+            return loads(value)
         except orjson.JSONDecodeError:
             return value
     return value

@@ -9,11 +9,11 @@ from schemas.finding import Severity
 
 
 class BrokenLine(FaultRule):
-    """A line, or an element of an array, that is not JSON.
+    """A line, an element of an array or a row of a table that cannot be read.
 
     ## What it does
     Reports every line that a JSON parser refuses, with what stands where parsing stopped: a record cut off, bytes
-    that are not UTF-8, NUL bytes, NaN or an infinity, half a surrogate pair, nesting beyond 1,000 levels, a table
+    that are not UTF-8, NUL bytes, NaN or an infinity, half a surrogate pair, nesting beyond 200 levels, a table
     row with too few or too many fields. Reading goes on at the next line.
 
     ## Why
@@ -34,7 +34,7 @@ class BrokenLine(FaultRule):
     help: ClassVar[str] = (
         "repair the line in its source, or let `assay curate` drop it; its bytes are kept in dropped.parquet"
     )
-    sentence: ClassVar[str] = "not JSON: {found}"
+    sentence: ClassVar[str] = "cannot be read: {found}"
     fires: ClassVar[tuple[Example, ...]] = (
         Example((b'{"messages": [{"role": "user"',)),
         Example((b'{"text": "\xff"}',)),

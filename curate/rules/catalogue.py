@@ -83,30 +83,42 @@ def select_rules(
         where: for error messages.
 
     Raises:
-        UserError: a word names nothing.
-        ConfigError: options that a rule does not have or does not accept; carries every problem.
+        ConfigError: a word names nothing, or a rule does not have or does not accept an option; carries every problem.
     """
-    chosen = [rule for word in words for rule in resolve(word, where)] if words else list(all_rules())
-    ignored = {rule for word in ignore for rule in resolve(word, where)}
-    values = _options_by_rule(options or {}, where)
     problems: list[Problem] = []
+    chosen = [rule for word in words for rule in _resolved(word, where, problems)] if words else list(all_rules())
+    ignored = {rule for word in ignore for rule in _resolved(word, where, problems)}
+    values = _options_by_rule(options or {}, where, problems)
     configured = [
         _configure(rule, values.get(rule.name, {}), where, problems)
         for rule in dict.fromkeys(chosen)
         if rule not in ignored
     ]
+    for rule in all_rules():  # options of a rule that is not asked for now must make sense as well
+        if rule.name in values and (rule in ignored or rule not in chosen):
+            _configure(rule, values[rule.name], where, problems)
     if problems:
         raise ConfigError(problems)
     return tuple(rule for rule in configured if rule is not None)
 
 
-def _options_by_rule(options: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, dict[str, Any]]:
+def _resolved(word: str, where: str, problems: list[Problem]) -> tuple[type[Rule], ...]:
+    """The rules of a word; one that names nothing becomes a problem."""
+    try:
+        return resolve(word, where)
+    except UserError as error:
+        problems += error.problems
+        return ()
+
+
+def _options_by_rule(
+    options: Mapping[str, Mapping[str, Any]], where: str, problems: list[Problem]
+) -> dict[str, dict[str, Any]]:
     """Options given to a family reach each of its rules that knows them; what none knows is an error."""
     values: dict[str, dict[str, Any]] = {}
-    problems = []
+    resolved = [(_resolved(word, where, problems), word, given) for word, given in options.items()]
     # Families first, so that what is said of one rule wins over what is said of its family.
-    for word, given in sorted(options.items(), key=lambda item: -len(resolve(item[0], where))):
-        rules = resolve(word, where)
+    for rules, word, given in sorted((item for item in resolved if item[0]), key=lambda item: -len(item[0])):
         for option, value in given.items():
             takers = [rule for rule in rules if option in rule.model_fields]
             if not takers:
@@ -120,12 +132,11 @@ def _options_by_rule(options: Mapping[str, Mapping[str, Any]], where: str) -> di
                         help=f"did you mean `{close[0]}`?" if close else f"`assay explain {rules[0].code}` lists them",
                     )
                 )
+            if option == "action" and len(rules) > 1:
+                # A family is redacted where its rules can redact; what none of them can do is said of the first.
+                takers = [rule for rule in takers if value in rule.actions] or takers[:1]
             for rule in takers:
-                if option == "action" and len(rules) > 1 and value not in rule.actions:
-                    continue  # a family is redacted where its rules can redact
                 values.setdefault(rule.name, {})[option] = value
-    if problems:
-        raise ConfigError(problems)
     return values
 
 

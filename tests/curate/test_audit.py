@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -203,3 +204,38 @@ def test_masking_holds_when_the_rule_for_it_is_not_selected(capsys, tmp_path):
     code, out, _ = run(capsys, "audit", path, "--select", "schema,exact-duplicate")
     assert code == 1
     assert "kim@kde.org" not in out
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif", "junit", "github", "markdown"])
+def test_every_format_takes_a_file_name_that_is_not_utf8(capsys, tmp_path, form):
+    path = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    write_rows(path, [*distinct_rows(3), b"{"])
+    code, out, _ = run(capsys, "audit", path, "--format", form)
+    assert code == 1
+    assert r"caf\xe9" in out.replace("\\\\", "\\") or "caf%5Cxe9" in out
+
+
+def test_the_result_never_replaces_the_rows(capsys, tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", distinct_rows(3))
+    before = rows.read_bytes()
+    code, _, err = run(capsys, "audit", rows, "--out", rows)
+    assert (code, rows.read_bytes()) == (2, before)
+    assert "would replace the data" in err
+    code, _, _ = run(capsys, "audit", rows, "--out", tmp_path / "found.txt")
+    assert code == 0
+    assert "3 rows: nothing found" in (tmp_path / "found.txt").read_text()
+
+
+def test_a_missing_file_of_the_command_line_is_not_blamed_on_a_config(capsys, tmp_path):
+    code, _, err = run(capsys, "audit", tmp_path / "none.jsonl", "")
+    assert code == 2
+    assert "config" not in err
+
+
+def test_every_unknown_rule_and_option_is_named_at_once(capsys, tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", distinct_rows(3))
+    wrong = ("--select", "nonsense", "--ignore", "rubbish", "--set", "near-duplicate.threshold=5")
+    code, _, err = run(capsys, "audit", rows, *wrong, "--set", "duplicate.action=redact", "--set", "balderdash.x=1")
+    assert code == 2
+    for said in ("nonsense", "rubbish", "balderdash", "`threshold` of rule `near-duplicate`", "cannot redact"):
+        assert said in err

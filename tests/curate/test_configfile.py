@@ -130,3 +130,55 @@ def test_a_source_that_matches_nothing_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         expand_paths(["rows-*.jsonl"], tmp_path, "assay.yaml: data.sources")
     assert caught.value.problems[0].found.startswith("'rows-*.jsonl' matches nothing")
+
+
+def test_every_source_that_matches_nothing_is_named_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "gone")
+    with pytest.raises(ConfigError) as caught:
+        expand_paths(["", "empty", "link.jsonl", "none.jsonl"], tmp_path, "here")
+    assert [problem.found for problem in caught.value.problems][:2] == [
+        "an empty path",
+        "'empty' is a folder without data files",
+    ]
+    assert "which does not exist" in caught.value.problems[2].found
+    assert "folder of the config" in caught.value.problems[3].help
+    with pytest.raises(ConfigError) as caught:
+        expand_paths(["none.jsonl"], tmp_path, "the command line", start="")
+    assert caught.value.problems[0].help == "check the path"
+
+
+def test_a_search_leaves_our_own_results_out_and_a_name_does_not(tmp_path: Path) -> None:
+    made = tmp_path / "runs" / "curate" / "x" / "data"
+    made.mkdir(parents=True)
+    for path in (tmp_path / "rows.jsonl", made / "train.jsonl"):
+        path.write_text("x")
+    for entry in (".", "**/*.jsonl"):
+        assert expand_paths([entry], tmp_path, "", results=tmp_path / "runs") == (tmp_path / "rows.jsonl",)
+        assert len(expand_paths([entry], tmp_path, "")) == 2
+    for entry in ("runs/curate/x/data", "runs/**/*.jsonl", "runs/curate/x/data/train.jsonl"):
+        assert expand_paths([entry], tmp_path, "", results=tmp_path / "runs") == (made / "train.jsonl",)
+
+
+def test_a_glob_works_in_a_folder_whose_own_name_looks_like_one(tmp_path: Path) -> None:
+    folder = tmp_path / "rows [2]"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("x")
+    assert expand_paths(["*.jsonl"], folder, "") == (folder / "a.jsonl",)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.sources=['']",
+        "data.format=chats",
+        'runs="a\\0b"',
+        "curate.split.seed=18446744073709551616",
+        "curate.split.seed=-1",
+        "gates.data.min_rows=1e30",
+    ],
+)
+def test_values_that_no_file_system_or_generator_takes_are_refused(tmp_path: Path, override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_project(write(tmp_path, MINIMAL), [override])
+    assert [problem.where for problem in caught.value.problems] == [f"--set {override.partition('=')[0]}"]

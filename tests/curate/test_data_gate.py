@@ -229,3 +229,22 @@ def test_other_thresholds_are_another_verdict(base):
     config["gates"]["data"]["min_rows"] = 11
     other = type(project)(project.path, type(project.config).model_validate(config), project.given)
     assert data_gate_stage(other, dataset.path).fingerprint != data_gate_stage(project, dataset.path).fingerprint
+
+
+def test_what_is_no_dataset_is_refused_with_its_place(base, capsys, tmp_path):
+    project, _ = base
+    arguments = ["gate", "data", str(project.path), "--out", str(tmp_path / "runs")]
+    for path, said in ((tmp_path / "none", "cannot be opened"), (tmp_path, "cannot be opened")):
+        assert assay.run([*arguments, "--dataset", str(path)]) == 2
+        assert said in capsys.readouterr().err
+    verdict = gate_data(project, base[1].path)
+    assert assay.run([*arguments, "--dataset", str(verdict.path)]) == 2
+    assert "another stage" in capsys.readouterr().err
+
+
+def test_rows_that_are_no_conversations_are_not_blamed_on_a_missing_tokenizer(tmp_path):
+    rows = [{"prompt": f"question {n} of many", "chosen": f"good {n}", "rejected": f"bad {n}"} for n in range(12)]
+    project = make_project(tmp_path, rows)
+    check = next(c for c in judge(project, open_dataset(curate(project).path), {}).checks if "tokens" in c.name)
+    assert check.measured["estimated"] is True
+    assert "not all rows are conversations" in check.message

@@ -227,11 +227,20 @@ def test_the_fast_setting_decides_by_word_five_grams() -> None:
 def test_parameters_hold_the_curves() -> None:
     rows = pl.Series([BASE, replaced(replaced(BASE, 20, "spoon"), 60, "kettle"), prose(4)])
     parameters = find_duplicates(rows).parameters
-    assert (parameters["bands"], parameters["rows_per_band"], parameters["num_perm"]) == (24, 5, 120)
+    assert (parameters["bands"], parameters["rows_per_band"], parameters["num_perm"]) == (32, 5, 160)
     assert parameters["s_curve"][0] == (0.0, 0.0)  # type: ignore[index]
     assert parameters["s_curve"][-1] == (1.0, 1.0)  # type: ignore[index]
     curve = dict(parameters["kept_by_threshold"])  # type: ignore[call-overload]
     assert (curve[0.7], curve[1.0]) == (2, 3)
+
+
+def test_large_searches_use_longer_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pl.Series([BASE, replaced(BASE, 40, "spoon"), None])
+    assert find_duplicates(rows).parameters["rows_per_band"] == 5
+    monkeypatch.setattr("curate.dedup.pairs.LARGE", 2)
+    result = find_duplicates(rows)
+    assert (result.parameters["bands"], result.parameters["rows_per_band"]) == (26, 6)
+    assert result.kind.drop_nulls().to_list() == ["near"]
 
 
 @pytest.mark.parametrize(

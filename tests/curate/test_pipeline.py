@@ -324,3 +324,28 @@ def test_equal_frames_give_equal_parquet_bytes_however_they_were_put_together(tm
     export.write_parquet(frame, tmp_path / "one.parquet")
     export.write_parquet(pl.concat([frame[:3], frame[3:700], frame[700:]], rechunk=False), tmp_path / "two.parquet")
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+def test_rows_of_the_wrong_type_cannot_be_published_and_are_dropped_whatever_the_steps_are(tmp_path):
+    wrong = [{"messages": [None]}, {"messages": "x"}, {"messages": [{"role": 1, "content": {"a": 1}}]}, {"text": 5}]
+    rows = [*distinct_rows(12), *wrong]
+    for name, sections in (
+        ("left-out", {"steps": ["pii"]}),
+        ("kept", {"steps": ["schema", "pii"], "rules": {"schema": {"action": "keep"}}}),
+    ):
+        finished = curate(make_project(tmp_path / name, rows, curate=sections))
+        assert read_json(finished.folder / "ledger.json")["by_rule"] == {"SCH107": 4}
+        assert finished.manifest.counts["rows_kept"] == 12
+
+
+def test_no_step_at_all_is_refused_since_it_would_mean_every_rule(tmp_path):
+    with pytest.raises(ConfigError):
+        make_project(tmp_path, distinct_rows(3), curate={"steps": []})
+
+
+def test_results_in_a_searched_folder_are_no_source_of_the_next_run(tmp_path):
+    project = make_project(tmp_path, distinct_rows(12), data={"sources": ["."]})
+    assert curate(project).manifest.counts["rows_in"] == 12
+    again = curate(project)
+    assert again.reused
+    assert again.manifest.counts["rows_in"] == 12

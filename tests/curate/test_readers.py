@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.readers import read_corpus, source_from_bytes
+from curate.readers.builder import MAX_DEPTH
 from curate.rows import Corpus
 from schemas.errors import UserError
 from tests.curate.made_rows import chat, distinct_rows, lines_of, write_rows
@@ -38,8 +39,8 @@ BROKEN = {
     "NaN": (b'{"text": "a", "score": NaN}', "NaN or an infinity"),
     "infinity": (b'{"score": 1e999}', "NaN or an infinity"),
     "half a pair": (b'{"text": "\\ud800"}', "half a surrogate pair"),
-    "deep": (b"[" * 5000 + b"]" * 5000, "nested too deeply"),
-    "deep and open": (b'{"a":' * 100_000, "nested too deeply"),
+    "deep": (b"[" * 5000 + b"]" * 5000, "nested more than 200 levels deep"),
+    "deep and open": (b'{"a":' * 100_000, "nested more than 200 levels deep"),
     "two on a line": (b'{"text": "a"} {"text": "b"}', "unexpected content"),
     "single quotes": (b"{'text': 'a'}", "near \"{'text'"),
 }
@@ -289,3 +290,43 @@ def test_every_line_is_a_row_or_a_fault_and_every_byte_is_kept(lines):
 def test_noise_in_an_array_ends_and_keeps_the_first_record(noise):
     corpus = source_from_bytes(noise, "json")
     assert corpus.rows["kind"][0] == "text"
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+def test_a_record_nested_too_deeply_is_a_broken_row_and_one_at_the_bound_is_none(tmp_path, suffix):
+    def nested(levels: int) -> str:
+        # The record, its metadata and the list itself are levels as well.
+        inner = "[" * (levels - 1) + "]" * (levels - 1)
+        return GOOD.decode()[:-1] + f', "tag": {inner}}}'
+
+    rows = [nested(MAX_DEPTH), nested(MAX_DEPTH + 1), nested(900), nested(5000)]
+    data = "[" + ",\n".join(rows) + "]" if suffix == ".json" else "\n".join(rows)
+    corpus = read(data.encode(), suffix, tmp_path)
+    assert faults(corpus) == [("broken-line", index, index + 1) for index in (1, 2, 3)]
+    assert corpus.rows["kind"].to_list() == ["chat", None, None, None]
+    assert set(corpus.faults["found"]) == {f"nested more than {MAX_DEPTH} levels deep"}
+
+
+def test_a_table_column_nested_too_deeply_stays_text(tmp_path):
+    deep = "[" * 900 + "]" * 900
+    frame = pl.DataFrame({"messages": [deep, "[]"], "tag": [deep, "x"]})
+    stream = io.BytesIO()
+    frame.write_parquet(stream)
+    corpus = read(stream.getvalue(), ".parquet", tmp_path)
+    assert corpus.height == 2
+    assert ("wrong-type", 0, None) in faults(corpus)
+    assert ("wrong-type", 1, None) not in faults(corpus)
+
+
+def test_a_number_of_thousands_of_digits_is_read_beside_a_repeated_key(tmp_path):
+    long = b'{"text" : "a", "text": "b", "n": 1' + b"0" * 100 + b"}"
+    endless = b'{"text" : "a", "n": 0.' + b"1" * 6000 + b"}"
+    corpus = read(long + b"\n" + endless, ".jsonl", tmp_path)
+    assert faults(corpus) == [("duplicate-key", 0, 1)]
+
+
+def test_a_file_name_that_is_not_utf8_is_shown_with_its_bytes_escaped(tmp_path):
+    for name, shown in ((b"caf\xe9.jsonl", r"caf\xe9.jsonl"), ("caf\u00e9.jsonl".encode(), "caf\u00e9.jsonl")):
+        path = tmp_path / os.fsdecode(name)
+        path.write_bytes(GOOD)
+        assert read_corpus([path]).sources[0].path == f"{tmp_path}/{shown}"

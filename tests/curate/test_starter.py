@@ -92,3 +92,15 @@ def test_a_hostile_file_name_and_hostile_labels_stay_inside_their_yaml_strings(t
     assert project.config.runs == "runs"
     [task] = [path for path in Path().glob("*_test.yaml")]
     assert yaml.safe_load(task.read_text())["doc_to_choice"] == ['", x: [', "#no: 'yes'"]
+
+
+def test_init_never_replaces_the_data_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = Path("rows.jsonl")
+    rows.write_text("".join(chat(f"question {number}", "a b c") for number in range(30)))
+    before = rows.read_bytes()
+    assert assay.run(["init", "rows.jsonl", "--config", "rows.jsonl", "--force"]) == ExitCode.USAGE
+    assert "would replace the data" in capsys.readouterr().err
+    assert (os.listdir(), rows.read_bytes()) == (["rows.jsonl"], before)
+    assert assay.run(["init", "rows.jsonl", "--config", ".", "--force"]) == ExitCode.USAGE
+    assert os.listdir() == ["rows.jsonl"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from evals.evaluation import ITEM_SCHEMA
+from evals.consistency import ITEM_SCHEMA
 from evals.evidence import Evidence
 from evals.scoring import LOSS_SCHEMA
 from schemas.config import ModelGateConfig

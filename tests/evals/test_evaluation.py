@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from evals import evaluation, harness
-from evals.evaluation import ITEM_SCHEMA
+from evals.consistency import ITEM_SCHEMA
 from evals.gate import judge_results, model_gate_stage
 from evals.packing import Query
 from evals.progress import Progress

@@ -48,6 +48,14 @@ def test_an_imported_dataset_has_the_curated_layout_and_loses_no_row(splits, cap
     assert assay.run(["verify", str(folder)]) == 0
 
 
+def test_rows_of_the_wrong_type_are_dropped_with_their_reason(splits, capsys):
+    with (splits / "train.jsonl").open("a") as stream:
+        stream.write('{"messages": [null]}\n')
+    assert assay.run(["import", "dataset", str(splits)]) == 0
+    folder = Path(capsys.readouterr().out.strip()).parent
+    assert json.loads((folder / "ledger.json").read_bytes())["by_rule"] == {"SCH101": 1, "SCH107": 1}
+
+
 def test_splits_may_be_named_by_flags(splits, capsys):
     arguments = [
         "import",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.atomic import exclusive, partial_folder, write_atomic
+from schemas.atomic import exclusive, partial_folder, refuse_to_replace, write_atomic
 from schemas.errors import ExitCode, UserError
 
 
@@ -180,3 +180,56 @@ def test_a_lock_whose_file_was_removed_by_its_holder_is_taken_anew(tmp_path, mon
     with exclusive(target):
         assert (tmp_path / ".made.lock").read_text() == str(os.getpid())
     assert len(calls) == 2
+
+
+def test_a_file_that_cannot_be_read_is_not_reported_as_a_failed_write(tmp_path):
+    with pytest.raises(FileNotFoundError), partial_folder(tmp_path / "runs" / "made"):
+        (tmp_path / "source.jsonl").read_bytes()
+    with (
+        pytest.raises(UserError, match="something else stands in the way"),
+        partial_folder(tmp_path / "made") as folder,
+    ):
+        folder.mkdir()
+    assert os.listdir(tmp_path / "runs") == []
+
+
+def test_an_error_without_a_name_is_a_failed_write_only_where_it_can_be_nothing_else(tmp_path):
+    with pytest.raises(OSError, match="Input/output") as caught, partial_folder(tmp_path / "made"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert not isinstance(caught.value, UserError)
+    with pytest.raises(UserError, match="disk is full"), partial_folder(tmp_path / "made"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_file_in_the_place_of_the_results_folder_is_named(tmp_path):
+    (tmp_path / "runs").write_bytes(b"mine")
+    with pytest.raises(UserError, match="something else stands in the way"), partial_folder(tmp_path / "runs" / "made"):
+        pass
+    assert (tmp_path / "runs").read_bytes() == b"mine"
+
+
+def test_a_file_in_the_place_of_the_partial_folder_is_replaced(tmp_path):
+    (tmp_path / "made.partial").write_bytes(b"left over")
+    with partial_folder(tmp_path / "made") as folder:
+        (folder / "ledger.json").write_bytes(b"{}")
+    assert os.listdir(tmp_path) == ["made"]
+
+
+def test_a_disk_that_has_no_room_for_the_lock_is_a_full_disk(tmp_path, monkeypatch):
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("schemas.atomic.os.pwrite", refuse)
+    with pytest.raises(UserError, match="disk is full"), exclusive(tmp_path / "made"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_result_never_replaces_what_it_was_made_from(tmp_path):
+    source, link = tmp_path / "rows.jsonl", tmp_path / "report.json"
+    source.write_bytes(b"{}")
+    link.symlink_to(source)
+    for target in (source, link):
+        with pytest.raises(UserError, match="would replace the data"):
+            refuse_to_replace([target], [source])
+    refuse_to_replace([tmp_path / "other.json"], [source, Path("-")])

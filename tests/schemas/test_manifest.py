@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from schemas.errors import ManifestError
+from schemas.errors import ManifestError, UserError
 from schemas.manifest import (
     MANIFEST_NAME,
     FileEntry,
@@ -26,6 +27,7 @@ from schemas.manifest import (
 
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+PATHS = WORDS.filter(lambda text: text and "\0" not in text and not text.startswith("/") and ".." not in text)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
@@ -44,7 +46,7 @@ PROVENANCE = st.builds(
     seeds=st.dictionaries(WORDS, st.integers(0, 9), max_size=2),
     notes=st.lists(WORDS, max_size=2).map(tuple),
 )
-REFS = st.builds(InputRef, role=WORDS, path=WORDS, sha256=HEX, content=st.none() | HEX)
+REFS = st.builds(InputRef, role=WORDS, path=PATHS, sha256=HEX, content=st.none() | HEX)
 MANIFESTS = st.builds(
     Manifest,
     stage=WORDS,
@@ -54,7 +56,7 @@ MANIFESTS = st.builds(
     config=CONFIGS,
     config_given=CONFIGS,
     inputs=st.lists(REFS, max_size=3).map(tuple),
-    files=st.lists(st.builds(FileEntry, path=WORDS, bytes=st.integers(0), sha256=HEX), max_size=3).map(tuple),
+    files=st.lists(st.builds(FileEntry, path=PATHS, bytes=st.integers(0), sha256=HEX), max_size=3).map(tuple),
     counts=st.dictionaries(WORDS, st.integers(), max_size=3),
     provenance=PROVENANCE,
     digest=st.just(""),
@@ -150,6 +152,7 @@ def test_a_fingerprint_follows_content_and_not_order_or_place_of_inputs():
         ('{"schema": "assay/manifest/9"}', "this is not a manifest that this version of assay reads"),
         ('{"schema": "assay/manifest/1", "stage": 5}', "the manifest does not have the right fields"),
         ("\x00", "the manifest is not JSON"),
+        ("[" * 20_000, "the manifest is not JSON"),
     ],
 )
 def test_what_is_no_manifest_is_refused_with_its_reason(tmp_path: Path, text, problem):
@@ -223,3 +226,33 @@ def test_a_written_manifest_is_readable_json_with_its_own_digest(tmp_path):
     found = json.loads((tmp_path / MANIFEST_NAME).read_text())
     assert found["schema"] == "assay/manifest/1"
     assert len(found["digest"]) == 64
+
+
+@pytest.mark.parametrize("value", [float("nan"), "\ud800"])
+def test_a_manifest_that_holds_what_json_cannot_carry_was_not_written_by_a_stage(tmp_path, value):
+    body = made().body() | {"config": {"alpha": value}, "digest": "d" * 64}
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(body), encoding="utf-8")
+    with pytest.raises(ManifestError, match="changed after it was written"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../other/ledger.json", "data/../../x", "a\0b", ""])
+def test_a_manifest_names_no_file_outside_its_folder(path):
+    with pytest.raises(ValidationError):
+        FileEntry(path=path, bytes=1, sha256="a" * 64)
+
+
+def test_an_input_whose_manifest_is_missing_is_named_as_such(tmp_path):
+    for missing in (tmp_path / "none", tmp_path):
+        with pytest.raises(ManifestError, match="cannot be opened"):
+            input_stage("dataset", missing, tmp_path / "runs" / "train" / "result")
+
+
+def test_an_input_with_a_name_that_is_not_utf8_is_refused_and_one_in_any_script_is_not(tmp_path):
+    strange = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    strange.write_bytes(b"{}")
+    with pytest.raises(UserError, match="not UTF-8"):
+        input_file("source", strange, tmp_path)
+    accented = tmp_path / "caf\u00e9.jsonl"
+    accented.write_bytes(b"{}")
+    assert input_file("source", accented, tmp_path).path == "caf\u00e9.jsonl"

@@ -1,0 +1,98 @@
+"""What every command that works on a config takes: the same options, in the same words, with the same errors."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from schemas.errors import UserError
+
+if TYPE_CHECKING:
+    from curate.configfile import Project
+
+DEFAULT_CONFIG = Path("assay.yaml")
+VERDICT_FORMATS = ("text", "json", "junit", "markdown", "github")
+
+Command = Callable[..., Any]
+
+config_option = click.option(
+    "--config", "-c", type=click.Path(path_type=Path), help=f"Config file; by default {DEFAULT_CONFIG}."
+)
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Results and errors only, no progress.")
+_config_argument = click.argument("config_path", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
+_set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config value.")
+_out_option = click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for results; by default the config's."
+)
+
+
+def format_option(*forms: str) -> Callable[[Command], Command]:
+    """`--format`, the first of the forms being the default."""
+    return click.option("--format", "form", type=click.Choice(forms), default=forms[0], show_default=True)
+
+
+def project_options(*forms: str) -> Callable[[Command], Command]:
+    """Options of a command that works on a config: `[CONFIG]`, --config, --set, --out, --format and --quiet.
+
+    The command receives the loaded config as `project`, and `form` and `quiet`; click's parameters of its own come
+    after them.
+
+    Args:
+        forms: what --format takes; without any, text and json.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_project(
+            config_path: Path | None, config: Path | None, overrides: tuple[str, ...], out: Path | None, **own: Any
+        ) -> Any:
+            return command(project=chosen_project(config_path, config, overrides, out), **own)
+
+        return _config_argument(_shared(with_project, forms))
+
+    return decorate
+
+
+def optional_project_options(*forms: str) -> Callable[[Command], Command]:
+    """The same options without `[CONFIG]`, for a command that may be given a result instead of a config.
+
+    The command receives `config`, `overrides` and `out` as they were typed, and calls `chosen_project` if it needs to.
+    """
+    return lambda command: _shared(command, forms)
+
+
+def _shared(command: Command, forms: Sequence[str]) -> Command:
+    for option in (quiet_option, format_option(*(forms or ("text", "json"))), _out_option, _set_option, config_option):
+        command = option(command)
+    return command
+
+
+def chosen_project(
+    positional: Path | None, named: Path | None, overrides: Sequence[str] = (), out: Path | None = None
+) -> Project:
+    """The config that a command line names, or the one that is looked for by default.
+
+    Args:
+        positional: `[CONFIG]`.
+        named: `--config`.
+        overrides: `--set`.
+        out: `--out`.
+
+    Raises:
+        UserError: two configs are named, or the one that is cannot be opened.
+        ConfigError: it does not validate.
+    """
+    if positional is not None and named is not None and positional != named:
+        raise UserError(
+            "two configs are named",
+            where="the command line",
+            found=f"{positional} and --config {named}",
+            expected="one of them",
+        )
+    from curate.configfile import load_project
+
+    return load_project(positional or named or DEFAULT_CONFIG, overrides, out)
