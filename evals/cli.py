@@ -19,10 +19,10 @@ def _adapter(project: Project) -> Path:
     """The adapter that this config's data and training settings made."""
     from curate.pipeline import curate_stage
     from schemas.stage import require
-    from train.run import find_data_verdict, train_stage
+    from train.run import data_verdict_of, train_stage
 
     dataset = require(curate_stage(project), "curate").path
-    return require(train_stage(project, dataset, find_data_verdict(project.runs, dataset)), "train").path
+    return require(train_stage(project, dataset, data_verdict_of(project, dataset)), "train").path
 
 
 @click.command(short_help="Score base and tuned on the same items.")

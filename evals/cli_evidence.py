@@ -97,10 +97,10 @@ def _verdict_of(project: Project) -> Path:
     from evals.gate import model_gate_stage
     from evals.run import evals_stage
     from schemas.stage import require
-    from train.run import find_data_verdict, train_stage
+    from train.run import data_verdict_of, train_stage
 
     dataset = require(curate_stage(project), "curate").path
-    adapter = require(train_stage(project, dataset, find_data_verdict(project.runs, dataset)), "train").path
+    adapter = require(train_stage(project, dataset, data_verdict_of(project, dataset)), "train").path
     results = require(evals_stage(project, adapter), "evals").path
     return require(model_gate_stage(project, results), "gate model").path
 

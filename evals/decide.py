@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from curate.power import items_needed
+from curate.power import items_for_gain, items_for_margin, items_needed
 from evals.evidence import Comparison
 from evals.stats import MIN_CLUSTERS, Interval
+from schemas.config import TaskGate
 from schemas.verdict import Outcome
 
 
@@ -60,11 +61,28 @@ def deciding_items(comparison: Comparison, distance: float, alpha: float) -> int
     return math.ceil(items_needed(distance, discordance, alpha) * comparison.design_effect)
 
 
-def more_items(comparison: Comparison, distance: float, alpha: float) -> str:
-    """Advice on the number of items after an inconclusive comparison."""
+def planned_items(condition: TaskGate, alpha: float) -> str:
+    """How many items can show, with power 0.8 in the worst case, what the config asks for."""
+    if condition.must == "improve":
+        effect, items = condition.detect or 1.0, items_for_gain(condition.detect or 1.0, alpha)
+        return f"about {max(items, MIN_CLUSTERS):,} items can show a gain of {effect:g}; raise evals.limit"
+    effect, items = condition.margin or 1.0, items_for_margin(condition.margin or 1.0, alpha)
+    return f"about {max(items, MIN_CLUSTERS):,} items can rule out a loss of {effect:g}; raise evals.limit"
+
+
+def more_items(comparison: Comparison, distance: float, alpha: float, condition: TaskGate) -> str:
+    """Advice on the number of items after an inconclusive comparison.
+
+    Args:
+        comparison: what was measured.
+        distance: from the threshold to the estimate.
+        alpha: level of the two-sided interval.
+        condition: what the config asks for, where no number of items would carry the estimate over the threshold.
+    """
     needed = deciding_items(comparison, distance, alpha)
     if needed is None:
-        return "the estimate is not on the right side of the threshold: train a better candidate, or score more items"
+        plan = planned_items(condition, alpha)
+        return f"the estimate does not exceed the threshold: train a better candidate, or score more items: {plan}"
     have = comparison.interval.items
     if needed <= have:
         needed = 2 * have

@@ -154,7 +154,6 @@ def find_task(name: str, beside: Path) -> Task:
             found=f"dataset_path {config.get('dataset_path')!r} without data_files",
             expected="`dataset_path: dataset:test`, or `dataset_path: json` with `dataset_kwargs: {data_files: ...}`",
         )
-    _check_fields(task)
     elsewhere = sorted(module for module in task.modules if not module.isidentifier())
     if elsewhere:
         raise UserError(
@@ -166,6 +165,7 @@ def find_task(name: str, beside: Path) -> Task:
     missing = [str(file) for file in task.files if not file.is_file()]
     if missing:
         raise UserError("a file that the task needs does not exist", where=str(path), found=", ".join(missing))
+    _check_fields(task)
     return task
 
 

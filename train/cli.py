@@ -36,5 +36,7 @@ def train(project: Project, form: str, quiet: bool, dataset: Path | None, allow_
     result = {"manifest": str(finished.path), "reused": finished.reused, "counts": finished.manifest.counts}
     if finished.reused and not quiet:
         click.echo("this adapter was trained before, with the same config, data and code; it is unchanged", err=True)
+    for note in () if quiet else finished.manifest.provenance.notes:
+        click.echo(note, err=True)
     click.echo(json.dumps(result) if form == "json" else str(finished.path))
     return ExitCode.PASS

@@ -18,6 +18,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from curate.configfile import Project
+from curate.gate import data_gate_stage
 from curate.model_files import base_model_inputs, find_model_folder
 from curate.supervision import Supervised, Supervisor, load_supervisor
 from schemas.atomic import write_atomic
@@ -67,6 +68,15 @@ def find_data_verdict(runs: Path, dataset: Path) -> Path | None:
     return max(found)[1] if found else None
 
 
+def data_verdict_of(project: Project, dataset: Path) -> Path | None:
+    """The verdict that training rests on: this config's own, else the newest of any config on the same dataset.
+
+    A config's own verdict wins whenever it was made: a later pass under easier thresholds must not hide its failure.
+    """
+    own = data_gate_stage(project, dataset).folder / MANIFEST_NAME
+    return own if own.is_file() else find_data_verdict(project.runs, dataset)
+
+
 def train_stage(project: Project, dataset: Path, data_verdict: Path | None, *, notes: Sequence[str] = ()) -> Stage:
     """What training would make of a dataset with this config; it finds the adapter of an earlier run.
 
@@ -112,7 +122,7 @@ def train(project: Project, dataset: Path, view: View, *, allow_ungated: bool = 
     _require_extra()
     dataset = manifest_path(dataset)
     _, dataset_folder = open_stage(dataset, "curate")
-    verdict = find_data_verdict(project.runs, dataset)
+    verdict = data_verdict_of(project, dataset)
     notes = _gate_notes(verdict, dataset, allow_ungated)
     model_folder = ensure_base_model(project.config.train.base_model, project.root)
     stage = train_stage(project, dataset, verdict, notes=notes)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from evals import decide
 from evals.evidence import Evidence
+from schemas.config import TaskGate
 from schemas.verdict import Check, Outcome
 
 ORDER = 20
@@ -24,10 +25,10 @@ def judge(evidence: Evidence) -> Iterator[Check]:
     for task, condition in evidence.conditions.tasks.items():
         if condition.must == "improve":
             for reference in condition.beat:
-                yield _check(evidence, task, reference)
+                yield _check(evidence, task, condition, reference)
 
 
-def _check(evidence: Evidence, task: str, reference: str) -> Check:
+def _check(evidence: Evidence, task: str, condition: TaskGate, reference: str) -> Check:
     name, alpha = f"{task}:beats-{reference.replace('_', '-')}", evidence.conditions.alpha
     required = {"difference": 0.0, "alpha": alpha}
     if not evidence.has(task, reference):
@@ -50,6 +51,6 @@ def _check(evidence: Evidence, task: str, reference: str) -> Check:
     elif outcome is Outcome.INCONCLUSIVE:
         enough = interval.is_evidence
         said += f"; {'these items cannot tell the two apart' if enough else decide.why_no_evidence(interval)}"
-        advice = decide.more_items(found, interval.estimate, alpha)
+        advice = decide.more_items(found, interval.estimate, alpha, condition)
         measured["items_to_decide"] = decide.deciding_items(found, interval.estimate, alpha)
     return Check(name=name, outcome=outcome, message=said, measured=measured, required=required, help=advice)

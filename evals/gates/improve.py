@@ -43,7 +43,7 @@ def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
         said += f"; the gain is above {bar:g}"
     elif not interval.is_evidence:
         said += f"; {decide.why_no_evidence(interval)}"
-        advice = "score more items: raise evals.limit, or give the test split more rows"
+        advice = f"score more items: {decide.planned_items(condition, alpha)}, or give the test split more rows"
     elif outcome is Outcome.INCONCLUSIVE and condition.detect is not None and interval.high < condition.detect:
         outcome = Outcome.FAIL
         said += f"; no gain above {bar:g} is shown, and one of {condition.detect:g} is ruled out"
@@ -55,7 +55,7 @@ def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
         advice = "the adapter does not help on this task: check the rows, the learning rate and the prompt"
     else:
         said += f"; these items cannot tell whether the gain is above {bar:g}"
-        advice = decide.more_items(found, interval.estimate - bar, alpha)
+        advice = decide.more_items(found, interval.estimate - bar, alpha, condition)
     measured = found.as_dict()
     if outcome is Outcome.INCONCLUSIVE:
         measured["items_to_decide"] = decide.deciding_items(found, interval.estimate - bar, alpha)

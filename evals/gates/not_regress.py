@@ -48,6 +48,6 @@ def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
         outcome = Outcome.INCONCLUSIVE
         enough = interval.is_evidence
         said += f"; {f'a loss of {margin:g} is not ruled out' if enough else decide.why_no_evidence(interval)}"
-        advice = decide.more_items(found, interval.estimate + margin, alpha)
+        advice = decide.more_items(found, interval.estimate + margin, alpha, condition)
         measured["items_to_decide"] = decide.deciding_items(found, interval.estimate + margin, alpha)
     return Check(name=name, outcome=outcome, message=said, measured=measured, required=required, help=advice)

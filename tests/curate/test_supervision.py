@@ -345,6 +345,14 @@ def test_broken_tokenizer_settings_are_named(tmp_path):
     assert caught.value.problems[0].where.endswith("tokenizer_config.json")
 
 
+def test_a_template_that_is_no_text_is_named(tmp_path):
+    write_tiny_tokenizer(tmp_path)
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe{{ messages }}")
+    with pytest.raises(UserError, match="chat template cannot be read") as caught:
+        load_supervisor(tmp_path, 64)
+    assert caught.value.problems[0].where.endswith("chat_template.jinja")
+
+
 def test_the_template_may_be_a_file_or_one_of_several(tmp_path):
     write_tiny_tokenizer(tmp_path, None)
     (tmp_path / "chat_template.jinja").write_text(CHATML, "utf-8")

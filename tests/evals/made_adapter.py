@@ -9,7 +9,7 @@ import yaml
 from curate.configfile import Project, load_project
 from schemas.stage import Finished, run_stage
 from tests.toy_project import ToyProject, toy_rows
-from train.run import find_data_verdict, train_stage
+from train.run import data_verdict_of, train_stage
 
 TASK = {
     "task": "toy_test",
@@ -75,4 +75,4 @@ def made_adapter(project: Project, dataset: Finished, *, scale: float = 0.3, row
             pl.DataFrame({"row_id": names, "order": range(rows)}).write_parquet(folder / "trained_rows.parquet")
         return {"rows_trained": rows or 0}
 
-    return run_stage(train_stage(project, dataset.path, find_data_verdict(project.runs, dataset.path)), fill)
+    return run_stage(train_stage(project, dataset.path, data_verdict_of(project, dataset.path)), fill)

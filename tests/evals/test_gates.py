@@ -53,6 +53,22 @@ def test_too_few_items_are_inconclusive_and_say_how_many_would_decide():
     assert "about 115 items would decide" in check.help
 
 
+@pytest.mark.parametrize(
+    ("counts", "task", "advice"),
+    [
+        (table(0, 0, 5, 4), IMPROVE, "about 167 items can show a gain of 0.15"),
+        (table(2, 3, 5, 4), IMPROVE, "about 167 items can show a gain of 0.15"),
+        (table(2, 5, 5, 8), NOT_REGRESS, "about 1,570 items can rule out a loss of 0.05"),
+    ],
+    ids=["no evidence", "an estimate on the wrong side", "a loss"],
+)
+def test_advice_always_names_a_number_of_items(counts, task, advice):
+    rule = improve if task is IMPROVE else not_regress
+    check = only(rule.judge(made_evidence(counts, task=task)))
+    assert check.outcome is INCONCLUSIVE
+    assert advice in check.help
+
+
 def test_a_gain_that_is_not_shown_fails_only_where_the_planned_one_is_ruled_out():
     counts = table(4, 3, 9, 4)
     small = made_evidence(counts, task={"must": "improve", "detect": 0.15})

@@ -118,9 +118,10 @@ def test_items_from_a_file_of_their_own(fresh, tiny_model_folder):
     assert theirs["results"]["toy_test"]["acc,none"] == pytest.approx(items["score"].mean())
 
 
-def test_a_metric_without_a_value_for_each_item_is_refused(fresh, tiny_model_folder):
+@pytest.mark.parametrize("name", ["brier_score", "no_such_metric"])
+def test_a_metric_without_a_value_for_each_item_is_refused(fresh, tiny_model_folder, name):
     project, adapter = fresh
-    metric = [{"metric": "brier_score", "aggregation": "brier_score", "higher_is_better": False}]
+    metric = [{"metric": name, "aggregation": name, "higher_is_better": False}]
     project = made_project(project.root, tiny_model_folder, task={"metric_list": metric})
     with pytest.raises(UserError, match="no value for a single item"):
         evaluate(project, adapter, QUIET)

@@ -57,6 +57,13 @@ def test_a_task_beside_the_config_wins_over_one_that_ships(folder, tmp_path, mon
         ("dataset_path: json\ndataset_kwargs: {data_files: {test: none.jsonl}}\n", "does not exist"),
         ("dataset_path: dataset:test\nprocess_docs: !function ../../evil.run\n", "beside the task file"),
         ("dataset_path: dataset:test\nprocess_docs: !function missing.run\n", "does not exist"),
+        ("dataset_path: json\ndataset_kwargs: [1]\n", "does not name its files"),
+        ("dataset_path: json\ndataset_kwargs: {data_files: 5}\n", "does not name its files"),
+        ("dataset_path: json\ndataset_kwargs: {data_files: {test: [colours.jsonl]}}\n", "does not name its files"),
+        ("dataset_path: dataset:train\ndoc_to_text: prompt\ndoc_to_target: answer\n", "kept out of training"),
+        ("dataset_path: dataset:../../x\ndoc_to_text: prompt\ndoc_to_target: answer\n", "kept out of training"),
+        ("dataset_path: dataset:test\ndoc_to_target: answer\n", "does not say what is asked"),
+        ("dataset_path: dataset:test\ndoc_to_text: prompt\n", "or what the answer is"),
     ],
 )
 def test_task_files_that_cannot_be_used(folder, text, message):
@@ -65,6 +72,18 @@ def test_task_files_that_cannot_be_used(folder, text, message):
         (folder / "colours.yaml").write_text(text, "utf-8")
     with pytest.raises(UserError, match=message):
         find_task("colours", folder)
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_task_may_ask_rows_that_were_not_trained(folder, split):
+    (folder / "colours.yaml").write_text(f"dataset_path: dataset:{split}\ndoc_to_text: a\ndoc_to_target: b\n", "utf-8")
+    assert find_task("colours", folder).split == split
+
+
+@pytest.mark.parametrize("name", ["../colours", "a/colours", "/colours", "", ".colours", "colours\n", "a" * 101])
+def test_a_suite_is_a_name_and_not_a_path(folder, name):
+    with pytest.raises(UserError, match="without folders"):
+        find_task(name, folder / "a")
 
 
 def test_yaml_cannot_run_code(folder):

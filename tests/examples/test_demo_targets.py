@@ -74,7 +74,13 @@ def test_demo_stops_when_the_audit_cannot_read(checkout):
     assert (done.returncode, calls) == (2, ["audit"])
 
 
-@pytest.mark.parametrize(("code", "meaning"), [("1", "fail"), ("4", "inconclusive"), ("2", "it could not judge")])
+def test_demo_says_what_is_missing_when_the_gate_is_inconclusive(checkout):
+    done, calls = make(checkout, "demo", EXIT_gate_model="4")
+    assert (done.returncode, calls) == (0, CHAIN)
+    assert "gate model exited 4: inconclusive, so this model does not ship" in done.stdout
+
+
+@pytest.mark.parametrize(("code", "meaning"), [("1", "fail"), ("2", "it could not judge")])
 def test_demo_reports_a_verdict_that_is_no_pass_and_fails_with_it(checkout, code, meaning):
     done, calls = make(checkout, "demo", EXIT_gate_model=code)
     assert (done.returncode, calls) == (2, CHAIN)

@@ -1,10 +1,12 @@
 """Adapter settings against a model's shape, and files that plain peft reads."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 
 from schemas.config import LoraSettings
 from schemas.errors import UserError
@@ -51,6 +53,30 @@ def test_an_architecture_that_transformers_does_not_have_is_refused(tmp_path):
     (tmp_path / "evil.py").write_text("raise SystemExit('code of the model ran')")
     with pytest.raises(UserError, match="architecture cannot be built"):
         empty_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "incomplete metadata"),
+        (lambda path: path.write_bytes(b""), "header"),
+        (lambda path: _without(path, "model.layers.1.mlp.up_proj.weight"), "1 tensors, the first is model.layers.1."),
+    ],
+    ids=["truncated", "empty", "a tensor is missing"],
+)
+def test_weights_that_are_not_whole_are_refused(tiny_model_folder, tmp_path, damage, found):
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    load_weights(folder)
+    damage(folder / "model.safetensors")
+    with pytest.raises(UserError, match="weights cannot be loaded") as caught:
+        load_weights(folder)
+    assert found in caught.value.problems[0].found
+
+
+def _without(path, name):
+    tensors = load_file(path)
+    del tensors[name]
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def tuned_model(folder) -> PeftModel:

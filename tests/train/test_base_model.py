@@ -156,6 +156,17 @@ def test_a_hub_that_cannot_be_reached(tmp_path, name, message):
     assert message in done.stdout
 
 
+@pytest.mark.parametrize(("name", "near"), [("SmolLM2-135M-instruct", True), ("someone/another-model", False)])
+def test_a_name_that_is_nearly_a_bundled_one_is_corrected(monkeypatch, name, near):
+    def closed(*arguments, **settings):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", closed)
+    with pytest.raises(UserError, match="could not be fetched") as caught:
+        ensure_base_model(name)
+    assert caught.value.problems[0].help.startswith(f"did you mean {SMOL}" if near else "check the id")
+
+
 @pytest.mark.slow
 def test_the_real_conversion_speaks_and_splits_digits(monkeypatch):
     monkeypatch.delenv("ASSAY_CACHE")

@@ -1,8 +1,10 @@
 """The train stage as a whole, on the tiny model: what it publishes, what it refuses, and that a stopped run goes on."""
 
 import dataclasses
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +13,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from curate.gate import data_gate_stage
+from schemas.atomic import disk_error
 from schemas.errors import ManifestError, UserError
 from schemas.manifest import open_stage
+from schemas.stage import run_stage
 from schemas.verdict import Outcome
 from tests.toy_project import ToyProject, toy_rows
 from train import adapter, run
 from train.monitor import SilentView
-from train.run import find_data_verdict, held_out_steps, train, train_stage
+from train.run import data_verdict_of, find_data_verdict, held_out_steps, train, train_stage
 
 SMALL = {"lora": {"r": 2, "last_layers": 2, "lora_dropout": 0.1}, "epochs": 2, "checkpoint_steps": 3}
 
@@ -206,6 +211,27 @@ def test_a_run_that_diverged_keeps_nothing(toy, monkeypatch):
     assert list((toy.root / "runs" / "train").iterdir()) == []
 
 
+def test_a_full_disk_keeps_the_last_checkpoint(uninterrupted, tmp_path, monkeypatch):
+    project, dataset, expected = uninterrupted
+    project = elsewhere(project, tmp_path)
+    full = disk_error(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter, "save_adapter", lambda *arguments: (_ for _ in ()).throw(full))
+        with pytest.raises(UserError, match="disk is full"):
+            train(project, dataset, SilentView())
+    view = Lines()
+    assert contents(train(project, dataset, view).folder) == expected
+    assert view.lines[0] == "resuming after step 8 of 8"
+
+
+def test_weights_that_cannot_be_loaded_leave_nothing_behind(toy, tmp_path):
+    toy.model = shutil.copytree(toy.model, tmp_path / "model")
+    (toy.model / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match="weights cannot be loaded"):
+        train(toy.project(**SMALL), gated(toy), SilentView())
+    assert list((toy.root / "runs" / "train").iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_killed_process_leaves_what_the_next_one_needs(uninterrupted, tmp_path):
     project, dataset, expected = uninterrupted
@@ -299,8 +325,6 @@ class TestRefusedBeforeWeightsAreLoaded:
         assert caught.value.problems[1].where == "rows.jsonl:3"
 
     def test_a_base_model_without_chat_template(self, toy, tmp_path, tiny_model_folder):
-        import shutil
-
         shutil.copytree(tiny_model_folder, tmp_path / "bare")
         path = tmp_path / "bare" / "tokenizer_config.json"
         settings = json.loads(path.read_text())
@@ -308,6 +332,13 @@ class TestRefusedBeforeWeightsAreLoaded:
         path.write_text(json.dumps(settings))
         with pytest.raises(UserError, match="has no chat template"):
             train(toy.project(base_model=str(tmp_path / "bare")), gated(toy), SilentView())
+
+    def test_a_tokenizer_with_more_tokens_than_the_model(self, toy, tmp_path):
+        toy.model = shutil.copytree(toy.model, tmp_path / "small")
+        path = toy.model / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 100}))
+        with pytest.raises(UserError, match="tokens that the base model does not know"):
+            train(toy.project(), gated(toy), SilentView())
 
     def test_a_base_model_that_is_not_there(self, toy):
         with pytest.raises(UserError, match="no base model in this folder"):
@@ -341,6 +372,14 @@ def test_the_planner_finds_what_training_made(toy):
     assert train_stage(project, dataset, find_data_verdict(project.runs, dataset)).folder == finished.folder
     other = toy.project(**SMALL | {"epochs": 1, "seed": 1})
     assert train_stage(other, dataset, find_data_verdict(project.runs, dataset)).folder != finished.folder
+
+
+def test_a_later_pass_of_another_config_does_not_hide_this_configs_own_failure(toy):
+    project, dataset = toy.project(), toy.dataset()
+    passed = toy.verdict(dataset)
+    assert data_verdict_of(project, dataset.path) == passed.path
+    own = run_stage(data_gate_stage(project, dataset.path), lambda folder: {})
+    assert data_verdict_of(project, dataset.path) == own.path
 
 
 def test_the_newest_verdict_counts_and_unreadable_ones_do_not(toy):
