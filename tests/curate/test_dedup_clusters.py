@@ -19,7 +19,7 @@ def array(edges: list[tuple[int, int]]) -> np.ndarray:
     return np.array(edges, dtype=np.int64).reshape(-1, 2)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(EDGES, st.permutations(list(range(15))), st.data())
 def test_greedy_choice_equals_its_definition(
     edges: list[tuple[int, int]], rank: list[int], data: st.DataObject
@@ -41,7 +41,7 @@ def test_greedy_choice_equals_its_definition(
             assert set(edges[edge]) == {row, int(found[row])}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(EDGES)
 def test_components_are_the_reachable_rows(edges: list[tuple[int, int]]) -> None:
     reach = [{row} for row in range(15)]
@@ -67,7 +67,7 @@ def test_identical_rows_are_never_cut_apart() -> None:
     assert (label.tolist(), cuts[0]["largest_part"]) == ([0, 0, 0], 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=3), min_size=2, max_size=6), st.integers(1, 3))
 def test_small_buckets_propose_all_their_pairs(keys: list[list[int]], workers: int) -> None:
     table = np.array(keys, dtype=np.uint32).T.copy()

@@ -71,7 +71,7 @@ def test_number_of_tokens(text: str, count: int) -> None:
     assert len(token_hashes(text)) == count
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=80), st.integers(0, 2**31 - 1))
 def test_signatures_equal_datasketch_bit_for_bit(tokens: list[int], seed: int) -> None:
     num_perm = 64
@@ -95,7 +95,7 @@ def test_signatures_of_texts_can_be_put_into_datasketch() -> None:
     assert mine.jaccard(other) < 0.2
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=40)), max_size=12), st.integers(0, 5))
 def test_spans_point_at_the_text_of_every_row(rows: list[str | None], start: int) -> None:
     import ctypes
@@ -111,7 +111,7 @@ def test_spans_of_another_type_are_refused() -> None:
         string_spans(pl.Series([1, 2]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=200))
 def test_tokenising_any_text_is_stable_under_case_of_ascii_and_outer_space(text: str) -> None:
     upper = "".join(char.upper() if char.isascii() else char for char in text)

@@ -180,7 +180,7 @@ def test_the_result_does_not_depend_on_workers_or_chunks(monkeypatch: pytest.Mon
     assert one.kind.drop_nulls().value_counts(sort=True).rows() == [("near", 40), ("normalised", 20)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=60), st.randoms(use_true_random=False))
 def test_kept_and_dropped_rows_add_up_whatever_the_rows(picks: list[int], rng: random.Random) -> None:
     pool = mixed_rows()

@@ -306,7 +306,7 @@ ROW = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(ROW, min_size=1, max_size=12))
 def test_rows_in_are_rows_kept_plus_rows_dropped(tmp_path_factory, rows):
     project = make_project(tmp_path_factory.mktemp("law"), rows)

@@ -264,7 +264,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(LINES, max_size=8))
 def test_every_line_is_a_row_or_a_fault_and_every_byte_is_kept(lines):
     data = b"\n".join(lines)
@@ -285,7 +285,7 @@ def test_every_line_is_a_row_or_a_fault_and_every_byte_is_kept(lines):
     assert set(unreadable) <= set(corpus.faults["index"].drop_nulls())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=80).map(lambda noise: b'[{"text": "a"}, ' + noise))
 def test_noise_in_an_array_ends_and_keeps_the_first_record(noise):
     corpus = source_from_bytes(noise, "json")

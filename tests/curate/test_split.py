@@ -35,7 +35,7 @@ def test_rare_labels_are_spread_and_the_total_stays_right() -> None:
     assert counts(splits) == {"train": 240, "validation": 30, "test": 30}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_components_and_groups_never_straddle(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 60))
@@ -51,7 +51,7 @@ def test_components_and_groups_never_straddle(data: st.DataObject) -> None:
             assert len({splits[row] for row in range(n) if column[row] == value}) == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 12), min_size=2, max_size=40), st.randoms(use_true_random=False))
 def test_with_keys_the_order_of_rows_does_not_matter(parts: list[int], rng: random.Random) -> None:
     keys = [f"row{at}" for at in range(len(parts))]

@@ -206,7 +206,7 @@ def test_continuous_scores_that_tie_are_no_evidence():
 # --------------------------------------------------------------------------------------------------- the whole
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(1, 60))
 def test_one_more_item_right_never_makes_the_verdict_worse(gained, lost, right, wrong):
     rank = {FAIL: 0, INCONCLUSIVE: 1, PASS: 2}
@@ -215,7 +215,7 @@ def test_one_more_item_right_never_makes_the_verdict_worse(gained, lost, right, 
     assert rank[only(improve.judge(after)).outcome] >= rank[only(improve.judge(before)).outcome]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
 def test_only_an_interval_above_the_bar_passes(gained, lost, right, wrong):
     check = only(improve.judge(made_evidence(table(gained, lost, right, wrong))))

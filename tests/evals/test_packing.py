@@ -1,4 +1,4 @@
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.packing import Query, common_prefix, pack
@@ -22,7 +22,6 @@ def paths(row):
     return found
 
 
-@settings(deadline=None)
 @given(QUERIES, st.booleans(), st.integers(3, 20))
 def test_every_query_is_answered_once_from_its_own_path(queries, branches, max_length):
     answered = []
@@ -39,7 +38,6 @@ def test_every_query_is_answered_once_from_its_own_path(queries, branches, max_l
     assert set(answered) == set(queries)
 
 
-@settings(deadline=None)
 @given(QUERIES)
 def test_rows_without_branches_are_plain_sequences(queries):
     assert not any(row.branches for row in pack(queries, 100, branches=False))
