@@ -32,7 +32,7 @@ def _assay(path: Path, setting: str) -> list[int]:
 
     from curate.dedup import find_duplicates
 
-    text = pl.read_ndjson(path, schema={"text": pl.String})["text"]
+    text = pl.scan_ndjson(path, schema={"text": pl.String}, low_memory=True).collect()["text"]
     result = find_duplicates(text, setting=setting)
     return [row if kept is None else kept for row, kept in enumerate(result.representative.to_list())]
 

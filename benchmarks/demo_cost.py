@@ -3,8 +3,8 @@
     python benchmarks/demo_cost.py --out demo_cost.json
 
 Runs the commands of `make demo` on the committed config, into an empty folder, one process a stage. Peak memory is the
-largest resident set of that process (`wait4`), so it counts pages that it shares with others. The floor, measured in the
-same run, is a Python that imports the training libraries and ends.
+largest resident set of that process (`wait4`), so it counts pages that it shares with others. The floor, measured in
+the same run, is a Python that imports the training libraries and ends.
 """
 
 import argparse

@@ -16,10 +16,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# What a byte before a word says of the word: it opens a line or a value, it begins with a capital, or it is one
-# character of an unspaced script.
-OPEN, CAPITAL, UNSPACED = 0x01, 0x02, 0x04
-
 # Markers written into transcoded text; both are control characters that count as separators in input.
 CAPITAL_BYTE, UNSPACED_BYTE = 0x1E, 0x1F
 
@@ -74,12 +70,10 @@ class Alphabet:
     """Lookup tables of the tokeniser.
 
     Attributes:
-        gaps: uint8 [256], what a byte of (transcoded) text before a word says of it.
         fold: uint32 [0x20000], folded code point and class bits of a code point from 128 on.
         pairs, composed: sorted uint32 keys ``base << 8 | mark - 0x300`` and the code points they compose to.
     """
 
-    gaps: NDArray[np.uint8]
     fold: NDArray[np.uint32]
     pairs: NDArray[np.uint32]
     composed: NDArray[np.uint32]
@@ -91,14 +85,7 @@ def alphabet() -> Alphabet:
     fold = np.zeros(TABLE_SIZE, dtype=np.uint32)
     fold[128:] = [_fold_entry(code) for code in range(128, TABLE_SIZE)]
     pairs, composed = _compositions(fold)
-    return Alphabet(_gap_bytes(), fold, pairs, composed)
-
-
-def _gap_bytes() -> NDArray[np.uint8]:
-    gaps = np.zeros(256, dtype=np.uint8)
-    gaps[[ord("\n"), ord("\r"), ord(":")]] = OPEN
-    gaps[CAPITAL_BYTE], gaps[UNSPACED_BYTE] = CAPITAL, UNSPACED
-    return gaps
+    return Alphabet(fold, pairs, composed)
 
 
 def _fold_entry(code: int) -> int:

@@ -13,19 +13,19 @@ import numpy as np
 
 from curate.dedup import alphabet as _a
 from curate.dedup.compiled import compiled, compiled_inner
-from curate.dedup.memory import load_byte, load_eight, store_eight, trailing_zeros
+from curate.dedup.memory import BLOCK, fold_block, load_byte, load_eight, store_eight, trailing_zeros
 
 # Bits of a token's description.
-OPEN, CAPITAL, UNSPACED = _a.OPEN, _a.CAPITAL, _a.UNSPACED
+OPEN, CAPITAL, UNSPACED = 0x01, 0x02, 0x04  # opens a line or a value; begins with a capital; of an unspaced script
 NUMBER, FUNCTION, INNER_CAPITAL, SHORT, NUMBER_WORD = (1 << bit for bit in range(3, 8))
 
 _CODE_MASK, _IS_WORD, _IS_UNSPACED = _a.CODE_MASK, _a.IS_WORD, _a.IS_UNSPACED
 _IS_CAPITAL, _IS_DROPPED, _TABLE_SIZE = _a.IS_CAPITAL, _a.IS_DROPPED, _a.TABLE_SIZE
 _CAPITAL_BYTE, _UNSPACED_BYTE = _a.CAPITAL_BYTE, _a.UNSPACED_BYTE
 
-_BYTES = np.uint64(0x0101010101010101)
-_LOW_BITS, _HIGH_BITS = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080)
-_CASE_BITS = np.uint64(0x2020202020202020)
+PADDING = BLOCK + 16  # zeros behind transcoded text: a whole block and two words of eight bytes may be read there
+_HIGH_BITS = np.uint64(0x8080808080808080)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _SEED = np.uint64(0xCBF29CE484222325)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
@@ -34,27 +34,10 @@ WORD_SET_BITS = 14
 MIN_CONTENT = 6  # with fewer content tokens, all tokens propose candidates
 
 # Typed constants: a constructor call inside compiled code costs compile time at every use.
-_U0, _U1, _U2, _U7, _U8, _U29, _U32 = map(np.uint64, (0, 1, 2, 7, 8, 29, 32))
-_U56, _U63, _U128, _U255 = map(np.uint64, (56, 63, 128, 255))
+_U0, _U1, _U2, _U29, _U32, _U56, _U63, _U255 = map(np.uint64, (0, 1, 2, 29, 32, 56, 63, 255))
 _V0, _V6, _V8, _V13, _V16, _V32, _V63, _V768 = map(np.uint32, (0, 6, 8, 13, 16, 32, 63, 768))
 _MURMUR_1, _MURMUR_2, _LARGEST = map(np.uint32, (0x85EBCA6B, 0xC2B2AE35, 0xFFFFFFFF))
-_TO_A, _PAST_Z = _BYTES * np.uint64(0x1F), _BYTES * np.uint64(0x05)  # added to a byte: 128 from "a", "{" on
-_TO_0, _PAST_9 = _BYTES * np.uint64(0x50), _BYTES * np.uint64(0x46)  # and from "0", ":" on
-_UNDERSCORES = _BYTES * np.uint64(ord("_"))
-_GATHER = np.uint64(0x0102040810204080)  # a product with it brings the low bits of eight bytes together
 _WORD_SET_SHIFT = np.uint64(64 - WORD_SET_BITS)
-
-
-@compiled_inner
-def is_ascii(address, length):  # type: ignore[no-untyped-def]
-    """Whether no byte of the span has its high bit set."""
-    seen = _U0
-    whole = length // 8 * 8
-    for at in range(0, whole, 8):
-        seen |= load_eight(address, at)
-    for at in range(whole, length):
-        seen |= np.uint64(load_byte(address, at))
-    return seen & _HIGH_BITS == 0
 
 
 @compiled_inner
@@ -91,7 +74,7 @@ def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-u
 
     Words beyond ASCII are written folded, behind a mark when they begin with a capital; characters of unspaced
     scripts each behind a mark, with a space after the last; separators become ASCII separators. `out` needs
-    2 * length + 8 bytes.
+    2 * length + 8 + PADDING bytes: that many zeros follow.
     """
     at = 0
     used = 0
@@ -154,103 +137,106 @@ def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-u
         in_word = entry & _IS_WORD != 0
         last = folded
         used = put_code(out, used, folded)
+    for at in range(used, used + PADDING, 8):
+        store_eight(target, at, _U0)
     return used
 
 
 @compiled_inner
-def load_up_to_eight(address, offset, length):  # type: ignore[no-untyped-def]
-    """The bytes from an offset on, at most eight, in the low bytes; none at or beyond `length` is read."""
-    if offset + 8 <= length:
-        return load_eight(address, offset)
-    value = _U0
-    for at in range(length - 1, offset - 1, -1):
-        value = value << _U8 | np.uint64(load_byte(address, at))
-    return value
+def add_carry(one, other, carry):  # type: ignore[no-untyped-def]
+    """The sum of two words of 64 bits and a carry; returns (sum, carry).
 
-
-@compiled_inner
-def word_bits(eight):  # type: ignore[no-untyped-def]
-    """Eight bits that say which of eight bytes belong to words: letters, digits, underscore, all from 128 on.
-
-    A sum carries into a byte's high bit exactly when its low seven bits reach a bound.
+    Added to a mask of runs of ones, a mask of bits inside them sets the bit behind each run that holds any.
     """
-    low = eight & _LOW_BITS
-    letter = low | _CASE_BITS
-    letter = (letter + _TO_A) & ~(letter + _PAST_Z)
-    digit = (low + _TO_0) & ~(low + _PAST_9)
-    under = ~((low ^ (_UNDERSCORES)) + _LOW_BITS)
-    word = ((letter | digit | under | eight) & _HIGH_BITS) >> _U7
-    return (word * _GATHER) >> _U56
+    partial = one + other
+    total = partial + carry
+    return total, np.uint64(partial < one) | np.uint64(total < partial)
 
 
 @compiled_inner
 def word_edges(address, length, edges):  # type: ignore[no-untyped-def]
-    """Where words begin and end, in turns; returns the number of edges (even)."""
+    """Bring text to lower case and note where words begin and end, in turns; returns the number of edges (even).
+
+    An edge is 4 * place + 2 * capital + 1 * other. At the beginning of a word: its first letter was a capital; the gap
+    before it opens a line or a value. At its end: a later letter was a capital; it holds a digit.
+    """
     used = 0
-    inside = _U0
-    for block in range(0, length, 64):
-        words = _U0
-        if block + 64 <= length:
-            for at in range(0, 64, 8):
-                words |= word_bits(load_eight(address, block + at)) << np.uint64(at)
-        else:
-            for at in range(0, length - block, 8):
-                rest = load_up_to_eight(address, block + at, length)
-                words |= word_bits(rest) << np.uint64(at)
-        turns = words ^ (words << _U1) ^ inside
+    inside = numbers = capitals = openings = _U0
+    for block in range(0, length + 1, BLOCK):
+        words, upper, digits, opens = fold_block(address, block)
+        before = words << _U1 | inside
+        starts = words & ~before
+        numbered, numbers = add_carry(words, digits, numbers)
+        inner, capitals = add_carry(words, upper & ~starts, capitals)
+        opened, openings = add_carry(~words, opens, openings)
+        other = (opened & words) | (numbered & ~words)
+        capital = (upper & starts) | (inner & ~words)
         inside = words >> _U63
+        turns = words ^ before
         while turns:
-            edges[used] = block + trailing_zeros(turns)
+            at = np.uint64(trailing_zeros(turns))
+            edges[used] = (np.uint64(block) + at) << _U2 | (capital >> at & _U1) << _U1 | (other >> at & _U1)
             used += 1
             turns &= turns - _U1
-    if inside:
-        edges[used] = length
-        used += 1
     return used
 
 
 @compiled_inner
-def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignore[no-untyped-def]
-    """Cut transcoded (or ASCII) text into tokens; returns their number.
+def low_bytes(count):  # type: ignore[no-untyped-def]
+    """A mask of the lowest bytes of eight: of none for a negative count, of all for more than eight."""
+    half = np.uint64(4 * max(0, min(count, 8)))  # in two halves: a shift by 64 is not defined
+    return ~(_ALL << half << half)
+
+
+@compiled_inner
+def hash_step(value, eight):  # type: ignore[no-untyped-def]
+    """Mix eight bytes into a hash."""
+    value = (value ^ eight) * _PRIME
+    return value ^ value >> _U32
+
+
+@compiled_inner
+def hash_word(address, start, size):  # type: ignore[no-untyped-def]
+    """Hash of the bytes of a word.
+
+    Two steps for every word, whatever its length: how long the next word is cannot be predicted, and a wrong guess
+    costs more than a step over nothing.
+    """
+    value = hash_step(_SEED ^ np.uint64(size), load_eight(address, start) & low_bytes(size))
+    value = hash_step(value, load_eight(address, start + 8) & low_bytes(size - 8))
+    for at in range(16, size, 8):
+        value = hash_step(value, load_eight(address, start + at) & low_bytes(size - at))
+    return value
+
+
+@compiled_inner
+def tokenise(address, length, words, room, hashes, marks):  # type: ignore[no-untyped-def]
+    """Cut transcoded text into tokens and bring it to lower case; returns the number of tokens.
 
     Args:
         address: of the first byte.
-        length: bytes of text.
-        gaps: uint8 [256], what a byte before a word says of it.
+        length: bytes of text; PADDING zeros follow.
         words: uint16 table over the top WORD_SET_BITS bits of a hash: the hash's low byte, and above it the bit of the
             word's class, FUNCTION or NUMBER_WORD.
-        edges: int32 space for length + 2 numbers.
+        room: of `tables.token_room`.
         hashes: uint64 output for half as many tokens.
         marks: uint16 output for as many.
     """
+    _, edges = room
     ends = word_edges(address, length, edges)
     count = 0
     before = np.int64(0)
     for edge in range(0, ends, 2):
-        start, stop = np.int64(edges[edge]), np.int64(edges[edge + 1])
-        gap = OPEN if edge == 0 else 0
-        for at in range(before, start):
-            gap |= gaps[load_byte(address, at)]
-        value = _SEED ^ np.uint64(stop - start)
-        digits = capitals = first = _U0
-        for at in range(start, stop, 8):
-            eight = load_up_to_eight(address, at, length)
-            if stop - at < 8:
-                eight &= (_U1 << np.uint64(8 * (stop - at))) - _U1
-            low = eight & _LOW_BITS
-            letter = low | _CASE_BITS
-            letter = (letter + _TO_A) & ~(letter + _PAST_Z) & ~eight
-            upper = letter & ~(low << _U2) & _HIGH_BITS
-            digits |= (low + _TO_0) & ~(low + _PAST_9) & ~eight & _HIGH_BITS
-            if at == start:
-                first = upper & _U128
-                capitals |= upper ^ first
-            else:
-                capitals |= upper
-            value = (value ^ (eight | (upper >> _U2))) * _PRIME
-            value ^= value >> _U32
-        # Without branches: what a word looks like cannot be predicted. Bits of `gap` are bits of `mark`.
-        mark = gap | CAPITAL * np.int64(first >> _U7) | INNER_CAPITAL * np.int64(capitals != 0)
+        begins, leaves = np.int64(edges[edge]), np.int64(edges[edge + 1])
+        start, stop, digits = begins >> 2, leaves >> 2, leaves & 1
+        size = stop - start
+        value = hash_word(address, start, size)
+        ahead = load_byte(address, start - (start > 0))
+        # Without branches: what a word looks like cannot be predicted.
+        mark = OPEN * (begins & 1 | np.int64(edge == 0)) | CAPITAL * (
+            begins >> 1 & 1 | np.int64(ahead == _CAPITAL_BYTE)
+        )
+        mark |= UNSPACED * np.int64(ahead == _UNSPACED_BYTE) | INNER_CAPITAL * (leaves >> 1 & 1)
         if digits:
             mark |= NUMBER
             value = _signed(address, start, value)
@@ -264,7 +250,7 @@ def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignor
         before = stop
         listed = np.int64(words[value >> _WORD_SET_SHIFT])
         mark |= (listed >> 8) * np.int64(listed & 0xFF == np.int64(value & _U255))
-        mark |= SHORT * np.int64(stop - start < 4)
+        mark |= SHORT * np.int64(size < 4)
         hashes[count] = value
         marks[count] = mark
         count += 1
@@ -296,33 +282,38 @@ def _signed(address, start, value):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def row_tokens(address, length, tables, scratch, edges, hashes, marks):  # type: ignore[no-untyped-def]
-    """Tokens of one row of UTF-8 text; returns their number. `tables` = (gaps, words, fold, pairs, composed)."""
-    gaps, words, fold, pairs, composed = tables
-    if is_ascii(address, length):
-        source, size = address, length
-    else:
-        size = transcode(address, length, fold, pairs, composed, scratch)
-        source = np.uint64(scratch.ctypes.data)
-    return tokenise(source, size, gaps, words, edges, hashes, marks)
+def row_tokens(address, length, tables, room, hashes, marks):  # type: ignore[no-untyped-def]
+    """Tokens of one row of UTF-8 text; returns their number. `tables` = (words, fold, pairs, composed)."""
+    words, fold, pairs, composed = tables
+    size = transcode(address, length, fold, pairs, composed, room[0])
+    return tokenise(np.uint64(room[0].ctypes.data), size, words, room, hashes, marks)
 
 
 @compiled
 def minhash(tokens, count, a, b, signature):  # type: ignore[no-untyped-def]
-    """Datasketch's affine32 MinHash of 32-bit token hashes; an empty set leaves every value at 2**32 - 1."""
-    for k in range(len(a)):
-        signature[k] = _LARGEST
+    """Datasketch's affine32 MinHash of 32-bit token hashes; an empty set leaves every value at 2**32 - 1.
+
+    Overwrites the tokens. Four are taken at once: the signature is read and written a quarter as often.
+    """
     for index in range(count):
         mixed = tokens[index]
         mixed ^= mixed >> _V16
         mixed = np.uint32(mixed * _MURMUR_1)
         mixed ^= mixed >> _V13
         mixed = np.uint32(mixed * _MURMUR_2)
-        mixed ^= mixed >> _V16
+        tokens[index] = mixed ^ mixed >> _V16
+    for k in range(len(a)):
+        signature[k] = _LARGEST
+    whole = count // 4 * 4
+    for at in range(0, whole, 4):
+        one, two, three, four = tokens[at], tokens[at + 1], tokens[at + 2], tokens[at + 3]
         for k in range(len(a)):
-            value = np.uint32(np.uint32(a[k] * mixed) + b[k])
-            if value < signature[k]:
-                signature[k] = value
+            low = min(np.uint32(a[k] * one + b[k]), np.uint32(a[k] * two + b[k]))
+            high = min(np.uint32(a[k] * three + b[k]), np.uint32(a[k] * four + b[k]))
+            signature[k] = min(signature[k], low, high)
+    for at in range(whole, count):
+        for k in range(len(a)):
+            signature[k] = min(signature[k], np.uint32(a[k] * tokens[at] + b[k]))
 
 
 @compiled_inner
@@ -368,9 +359,9 @@ def sketch_rows(addresses, lengths, tables, a, b, band_rows, space, outputs):  #
             signatures uint32 [n, num_perm], or [n, 0] to leave them out).
     """
     bands, sequence, masked, tokens, signatures = outputs
-    scratch, edges, hashes, marks, chosen, signature = space
+    room, hashes, marks, chosen, signature = space
     for row in range(len(lengths)):
-        count = row_tokens(addresses[row], lengths[row], tables, scratch, edges, hashes, marks)
+        count = row_tokens(addresses[row], lengths[row], tables, room, hashes, marks)
         whole, mask = _SEED, _SEED
         for index in range(count):
             whole = (whole ^ hashes[index]) * _PRIME

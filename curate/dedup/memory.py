@@ -8,6 +8,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+BLOCK = 64
+"""Bytes that `fold_block` reads and writes at once."""
+
 
 def _pointer(builder: Any, args: Any, bits: int) -> Any:
     """Pointer to address + offset, the first two arguments of an intrinsic."""
@@ -45,6 +48,43 @@ def store_eight(typingctx: Any, address: Any, offset: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.int64, types.uint64), codegen
+
+
+@intrinsic
+def fold_block(typingctx: Any, address: Any, offset: Any) -> Any:
+    """Write BLOCK bytes of ASCII in lower case, in place; returns one bit a byte, four times.
+
+    Returns:
+        (parts of words: letters, digits, underscore and all bytes from 128 on; capitals; digits; bytes that open a line
+        or a value: newline, carriage return, colon).
+    """
+    vector = ir.VectorType(ir.IntType(8), BLOCK)
+
+    def same(byte: int) -> Any:
+        return ir.Constant(vector, [byte] * BLOCK)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.inttoptr(builder.add(args[0], args[1]), vector.as_pointer())
+        text = builder.load(place)
+        text.align = 1
+
+        def between(value: Any, first: str, count: int) -> Any:
+            return builder.icmp_unsigned("<", builder.sub(value, same(ord(first))), same(count))
+
+        def equal(byte: str) -> Any:
+            return builder.icmp_unsigned("==", text, same(ord(byte)))
+
+        capital, digit = between(text, "A", 26), between(text, "0", 10)
+        letter = between(builder.or_(text, same(0x20)), "a", 26)
+        beyond = builder.icmp_signed("<", text, same(0))
+        word = builder.or_(builder.or_(letter, digit), builder.or_(beyond, equal("_")))
+        opening = builder.or_(builder.or_(equal("\n"), equal("\r")), equal(":"))
+        lowered = builder.add(text, builder.select(capital, same(0x20), same(0)))
+        builder.store(lowered, place).align = 1
+        bits = [builder.bitcast(mask, ir.IntType(BLOCK)) for mask in (word, capital, digit, opening)]
+        return context.make_tuple(builder, signature.return_type, bits)
+
+    return types.UniTuple(types.uint64, 4)(types.uint64, types.int64), codegen
 
 
 @intrinsic

@@ -117,9 +117,11 @@ class PairSearch:
 
     def judged(self, pairs: NDArray[np.int64], learn_slots: bool = False) -> Pairs:
         """Verify pairs, sorted by their first row; pairs below the floor are left out."""
-        kind, similarity, slots = self._judge(self.spans, pairs, self.floor)
+        kind, similarity = np.full(len(pairs), NORMALISED, dtype=np.uint8), np.ones(len(pairs))
+        rest = np.flatnonzero(~self._same_ascii(pairs))
+        kind[rest], similarity[rest], slots = self._judge(self.spans, pairs[rest], self.floor)
         if learn_slots:
-            self.templates = _template_rows(pairs, kind, slots)
+            self.templates = _template_rows(pairs[rest], kind[rest], slots)
         kind[(kind == NEAR) & _same_template(pairs, self.templates)] = TEMPLATE
         self._mark_normalised(pairs, kind, similarity)
         if self.answer is not None:
@@ -152,6 +154,13 @@ class PairSearch:
         self._run("sketch", work, list(_text_slices(spans)), n)
         return sketch
 
+    def _same_ascii(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        from curate.dedup.same_text import same_ascii
+
+        same = np.zeros(len(pairs), dtype=np.bool_)
+        same_ascii(self.spans.addresses, self.spans.lengths, pairs, same)
+        return same
+
     def _judge(
         self, spans: Spans, pairs: NDArray[np.int64], floor: float
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.uint64]]:
@@ -177,7 +186,7 @@ class PairSearch:
         self, pairs: NDArray[np.int64], kind: NDArray[np.uint8], similarity: NDArray[np.float64]
     ) -> None:
         """Pairs whose tokens are all equal may be equal but for case and whitespace."""
-        same = np.flatnonzero(similarity == 1.0)
+        same = np.flatnonzero((similarity == 1.0) & (kind != NORMALISED))
         rows = np.unique(pairs[same])
         hashes = normalised_hashes(self.text.gather(rows)).to_numpy()
         left, right = (hashes[np.searchsorted(rows, pairs[same, side])] for side in (0, 1))

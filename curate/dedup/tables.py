@@ -9,14 +9,17 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.alphabet import alphabet, function_words, number_words
-from curate.dedup.kernel import FUNCTION, NUMBER_WORD, WORD_SET_BITS, row_tokens
+from curate.dedup.kernel import FUNCTION, NUMBER_WORD, PADDING, WORD_SET_BITS, row_tokens
 from curate.dedup.spans import string_spans
 from curate.dedup.verify import LCS_SIDE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Tables = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+MAX_ROW = (1 << 29) - 8
+"""Bytes of a row: places in its text, which can be twice as long, are kept in 30 bits."""
+
+Tables = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def permutations(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
@@ -28,20 +31,30 @@ def permutations(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[
 
 @cache
 def tokeniser_tables() -> Tables:
-    """(gaps, words, fold, pairs, composed): byte classes, listed words, folding and composition."""
+    """(words, fold, pairs, composed): listed words, folding and composition."""
     known = alphabet()
-    tables = (known.gaps, np.zeros(1 << WORD_SET_BITS, np.uint16), known.fold, known.pairs, known.composed)
+    tables = (np.zeros(1 << WORD_SET_BITS, np.uint16), known.fold, known.pairs, known.composed)
     for listed, code in ((number_words(), NUMBER_WORD), (function_words(), FUNCTION)):
         for token in token_hashes(" ".join(listed), tables):
-            tables[1][int(token) >> (64 - WORD_SET_BITS)] = code << 8 | int(token) & 0xFF
+            tables[0][int(token) >> (64 - WORD_SET_BITS)] = code << 8 | int(token) & 0xFF
     return tables
 
 
-def row_space(longest: int, num_perm: int) -> tuple[np.ndarray, ...]:
+def token_room(longest: int) -> tuple[np.ndarray, ...]:
+    """Working memory of `row_tokens` for rows of up to `longest` bytes: (text, edges of words).
+
+    Raises:
+        ValueError: a row is longer than MAX_ROW bytes.
+    """
+    if longest > MAX_ROW:
+        raise ValueError(f"expected rows of at most {MAX_ROW} bytes, found one of {longest}")
+    return np.empty(2 * longest + 8 + PADDING, dtype=np.uint8), np.empty(2 * longest + 10, dtype=np.uint32)
+
+
+def row_space(longest: int, num_perm: int) -> tuple[Any, ...]:
     """Working memory of `sketch_rows` for rows of up to `longest` bytes."""
     return (
-        np.empty(2 * longest + 8, dtype=np.uint8),
-        np.empty(2 * longest + 10, dtype=np.int32),
+        token_room(longest),
         np.empty(longest // 2 + 2, dtype=np.uint64),
         np.empty(longest // 2 + 2, dtype=np.uint16),
         np.empty(longest // 2 + 2, dtype=np.uint32),
@@ -54,8 +67,7 @@ def pair_space(longest: int) -> tuple[Any, ...]:
     tokens = longest // 2 + 2
     entries = 1 << max(4, (2 * tokens - 1).bit_length())
     return (
-        np.empty(2 * longest + 8, dtype=np.uint8),
-        np.empty(2 * longest + 10, dtype=np.int32),
+        token_room(longest),
         np.empty(tokens, dtype=np.uint64),
         np.empty(tokens, dtype=np.uint16),
         np.empty(tokens, dtype=np.uint64),
@@ -72,7 +84,6 @@ def token_hashes(text: str, tables: Tables | None = None) -> NDArray[np.uint64]:
     spans = string_spans(pl.Series([text]))
     size = int(spans.lengths[0]) + 2
     hashes, marks = np.empty(size, np.uint64), np.empty(size, np.uint16)
-    scratch, edges = np.empty(2 * size + 8, np.uint8), np.empty(2 * size + 8, np.int32)
     known = tables or tokeniser_tables()
-    count = row_tokens(spans.addresses[0], spans.lengths[0], known, scratch, edges, hashes, marks)
+    count = row_tokens(spans.addresses[0], spans.lengths[0], known, token_room(size), hashes, marks)
     return hashes[:count]

@@ -342,15 +342,15 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, space, outputs):  # ty
         outputs: (verdict uint8 [p], similarity float64 [p], slots uint64 [p, 3]: key, left and right filler).
     """
     verdict, similarity, slots = outputs
-    scratch, edges, left, lm, right, rm, table, _, rowbuf, counts = space
+    room, left, lm, right, rm, table, _, rowbuf, counts = space
     current, n, stamp = -1, 0, 0
     for index in range(len(pairs)):
         a, b = pairs[index, 0], pairs[index, 1]
         if a != current:
             current, stamp = a, index + 1
-            n = row_tokens(addresses[a], lengths[a], tables, scratch, edges, left, lm)
+            n = row_tokens(addresses[a], lengths[a], tables, room, left, lm)
             fill_set(table, left, n, stamp)
-        m = row_tokens(addresses[b], lengths[b], tables, scratch, edges, right, rm)
+        m = row_tokens(addresses[b], lengths[b], tables, room, right, rm)
         common = 0
         size = table_size(n)
         for place in range(m):
@@ -374,15 +374,15 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, space, outputs):  # ty
 def judge_pairs_by_sets(addresses, lengths, pairs, tables, floor, space, outputs):  # type: ignore[no-untyped-def]
     """`judge_pairs` by the exact Jaccard similarity of sets of GRAM neighbouring tokens, and nothing else."""
     verdict, similarity, _ = outputs
-    scratch, edges, left, lm, right, rm, table, spare, _, _ = space
+    room, left, lm, right, rm, table, spare, _, _ = space
     current, n, distinct, stamp = -1, 0, 0, 0
     for index in range(len(pairs)):
         a, b = pairs[index, 0], pairs[index, 1]
         if a != current:
             current, stamp = a, index + 1
-            n = make_grams(left, row_tokens(addresses[a], lengths[a], tables, scratch, edges, left, lm), GRAM)
+            n = make_grams(left, row_tokens(addresses[a], lengths[a], tables, room, left, lm), GRAM)
             distinct = fill_set(table, left, n, stamp)
-        m = make_grams(right, row_tokens(addresses[b], lengths[b], tables, scratch, edges, right, rm), GRAM)
+        m = make_grams(right, row_tokens(addresses[b], lengths[b], tables, room, right, rm), GRAM)
         value = set_similarity(table, table_size(n), stamp, distinct, spare, right, m, index + 1)
         similarity[index] = value
         verdict[index] = NEAR if value >= floor and m > 0 else NONE
