@@ -46,14 +46,19 @@ def choose_representatives(
     via = np.full(n, -1, dtype=np.int64)
     if not len(pairs):
         return representative, via
-    source = np.concatenate((pairs[:, 0], pairs[:, 1]))
+    # Most rows are in no pair; only the others are looked at.
+    rows = np.flatnonzero(np.bincount(pairs.ravel(), minlength=n))
+    place = np.zeros(n, dtype=np.int64)
+    place[rows] = np.arange(len(rows))
+    source, target = (np.concatenate((pairs[:, side], pairs[:, 1 - side])) for side in (0, 1))
     by_source = np.argsort(source, kind="stable")
-    starts = np.concatenate(([0], np.cumsum(np.bincount(source, minlength=n))))
-    others = np.concatenate((pairs[:, 1], pairs[:, 0]))[by_source]
+    starts = np.concatenate(([0], np.cumsum(np.bincount(place[source]))))
     doubled = np.concatenate((strength, strength))[by_source]
-    _greedy(np.argsort(rank), rank, starts, others, doubled, representative, via)
-    found = via >= 0
-    via[found] = by_source[via[found]] % len(pairs)
+    chosen, reason = np.full((2, len(rows)), -1, dtype=np.int64)
+    _greedy(np.argsort(rank[rows]), rank[rows], starts, place[target[by_source]], doubled, chosen, reason)
+    dropped = np.flatnonzero(chosen >= 0)
+    representative[rows[dropped]] = rows[chosen[dropped]]
+    via[rows[dropped]] = by_source[reason[dropped]] % len(pairs)
     return representative, via
 
 

@@ -112,7 +112,10 @@ class PairSearch:
         if self.setting.gram == 0:
             proposed.append(_links(sketch.masked, rows))
         enough = sketch.tokens >= _MIN_TOKENS
-        proposed.append(candidate_pairs(sketch.bands[:, enough], rows[enough], self.workers))
+        if enough.all():  # copying the keys of all rows would double the memory they take
+            proposed.append(candidate_pairs(sketch.bands, rows, self.workers))
+        else:
+            proposed.append(candidate_pairs(sketch.bands[:, enough], rows[enough], self.workers))
         return self.judged(distinct_pairs(np.concatenate(proposed)), learn_slots=True)
 
     def judged(self, pairs: NDArray[np.int64], learn_slots: bool = False) -> Pairs:

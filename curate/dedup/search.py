@@ -242,12 +242,14 @@ def _kept_curve(outcome: _Outcome, rank: NDArray[np.int64], floor: float) -> lis
     """Rows that would stay at each threshold from the floor to 1, from the pairs verified once."""
     from curate.dedup.clusters import choose_representatives
 
-    found = outcome.found
     copies = int((outcome.leader != np.arange(len(rank))).sum())
+    found = outcome.found.where(outcome.found.kind <= NEAR)
+    involved, places = np.unique(found.rows, return_inverse=True)
+    found, order = Pairs(places.reshape(-1, 2), found.kind, found.similarity), rank[involved]
     curve = []
     for threshold in [step / 20 for step in range(int(np.ceil(floor * 20 - 1e-9)), 21)]:
-        dropping = (found.kind <= NORMALISED) | ((found.kind == NEAR) & (found.similarity >= threshold))
-        representative, _ = choose_representatives(found.rows[dropping], found.similarity[dropping], rank)
+        dropping = (found.kind <= NORMALISED) | (found.similarity >= threshold)
+        representative, _ = choose_representatives(found.rows[dropping], found.similarity[dropping], order)
         curve.append((threshold, len(rank) - copies - int((representative >= 0).sum())))
     return curve
 
