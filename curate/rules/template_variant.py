@@ -11,7 +11,7 @@ from pydantic import Field
 from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit, Rule
 from curate.rules.near_duplicate import STORY
-from curate.similar import similar_rows
+from curate.similar import Search, similar_rows
 from schemas.finding import Severity
 
 
@@ -51,7 +51,7 @@ class TemplateVariant(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each row with an earlier row of the same template."""
-        pairs = similar_rows(corpus, threshold=self.threshold).pairs.filter(pl.col("kind") == "template")
+        pairs = similar_rows(corpus, Search(self.threshold)).pairs.filter(pl.col("kind") == "template")
         best = pairs.sort("b", "similarity", "a", descending=[False, True, False]).unique(
             "b", keep="first", maintain_order=True
         )
