@@ -18,7 +18,7 @@ class RepresentativeRule(Rule):
     """Base of rules that keep one row of a group; its subclasses set the default policy."""
 
     policy: Policy = "first"
-    """Which row of a group stays: `first`, `longest` or `best` (by `best_by`); ties go to the first in reading order."""
+    """Which row of a group stays: `first`, `longest` or `best` (by `best_by`); ties go to the first row."""
     best_by: str | None = None
     """Metadata field of the policy `best`: the highest number stays, rows without a number come last."""
 
@@ -37,7 +37,7 @@ class RepresentativeRule(Rule):
         rows = corpus.rows.select("index")
         if self.policy == "first":
             return rows.with_columns(rank=pl.col("index").cast(pl.Int64))
-        texts = comparable_texts(corpus).select("index", "text")
+        texts = comparable_texts(corpus).select("index", pl.concat_str("text", "rejected", ignore_nulls=True))
         text = rows.join(texts, on="index", how="left", maintain_order="left")["text"]
         priority = None
         if self.best_by is not None:
@@ -65,7 +65,7 @@ class SimilarityRule(RepresentativeRule):
     setting: Literal["default", "fast"] = "default"
     """`default` aligns the words of two rows; `fast` compares their sets of five neighbouring words."""
     policy: Policy = "longest"
-    """Which row of a group stays: `first`, `longest` or `best` (by `best_by`); ties go to the first in reading order."""
+    """Which row of a group stays: `first`, `longest` or `best` (by `best_by`); ties go to the first row."""
 
     def similar(self, corpus: Corpus) -> Similar:
         """The verified pairs, and the rows that a row that stays stands for."""

@@ -160,7 +160,7 @@ def row_keys(corpus: Corpus) -> pl.DataFrame:
 
     `answer` is what the last assistant turn says (or the completion, the chosen answer, the reference, the plain text),
     `prompt` stands for all turns before it, `full` for the whole content: all turns, the rejected answer, and what
-    stands beside the turns. Keys are joined from `turn_keys`; a row without turns before its answer has an empty prompt.
+    stands beside the turns. Keys come from `turn_keys`; a row without turns before its answer has an empty prompt.
     """
 
     def compute() -> pl.DataFrame:

@@ -112,7 +112,7 @@ def _setting(name: str) -> Setting:
 def policy_rank(
     text: pl.Series, policy: Policy, priority: pl.Series | None = None, order: pl.Series | None = None
 ) -> NDArray[np.int64]:
-    """The place of each row in the policy's order, int64 [n], 0 for the first to be kept; arguments of `find_duplicates`.
+    """The place of each row in the policy's order, int64 [n], 0 is kept first; arguments of `find_duplicates`.
 
     Raises:
         ValueError: an unknown policy, or ``best`` without a priority.
@@ -227,7 +227,7 @@ def _result(
     parameters = _parameters(setting, threshold, floor, outcome.searched) | {
         "rows": n,
         "kept": int(kept.sum()),
-        "kept_by_threshold": _kept_curve(outcome, rank, floor),
+        "kept_by_threshold": _kept_curve(outcome, rank, floor, threshold),
     }
     return DuplicateResult(frame, columns["representative"], columns["kind"], columns["similarity"], parameters)
 
@@ -247,17 +247,17 @@ def _parameters(setting: Setting, threshold: float, floor: float, rows: int) -> 
     }
 
 
-def _kept_curve(outcome: _Outcome, rank: NDArray[np.int64], floor: float) -> list[tuple[float, int]]:
-    """Rows that would stay at each threshold from the floor to 1, from the pairs verified once."""
+def _kept_curve(outcome: _Outcome, rank: NDArray[np.int64], floor: float, threshold: float) -> list[tuple[float, int]]:
+    """Rows that would stay at each threshold from the floor to 1, and at the one used, from the pairs verified once."""
     from curate.dedup.clusters import choose_representatives
 
     found = outcome.found
     copies = int((outcome.leader != np.arange(len(rank))).sum())
     curve = []
-    for threshold in [step / 20 for step in range(int(np.ceil(floor * 20 - 1e-9)), 21)]:
-        dropping = _drops(found, threshold)
+    for step in sorted({threshold, *(step / 20 for step in range(int(np.ceil(floor * 20 - 1e-9)), 21))}):
+        dropping = _drops(found, step)
         representative, _ = choose_representatives(found.rows[dropping], found.similarity[dropping], rank)
-        curve.append((threshold, len(rank) - copies - int((representative >= 0).sum())))
+        curve.append((step, len(rank) - copies - int((representative >= 0).sum())))
     return curve
 
 

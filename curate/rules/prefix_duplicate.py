@@ -34,9 +34,9 @@ class PrefixDuplicate(Rule):
     teaches whatever the others do; the first answers would count as often as there are snapshots.
 
     ## Known problems
-    A longer conversation with a `weight` on any message does not count: its first answers may not be trained on. One
-    that is cut at `train.max_length` loses its end, never its beginning. A conflict about the shorter row's last answer
-    is no longer found once the row is dropped; let conflict come first.
+    Conversations whose messages have other weights (`weight`) count as different, since the longer one may not train
+    what the shorter one does; so do those with other tools. A conflict about the shorter row's last answer is no longer
+    found once the row is dropped; let conflict come first.
 
     ## Source
     House style; found in exports of shared chats.
@@ -61,11 +61,8 @@ class PrefixDuplicate(Rule):
         prefixes = _prefixes(corpus)
         whole = prefixes.filter((pl.col("turns") == pl.col("of")) & (pl.col("turns") >= MIN_TURNS))
         longer = prefixes.filter(pl.col("turns") < pl.col("of")).join(whole, on=PREFIX, how="semi")
-        weighted = [index for index in longer["index"].unique() if b'"weight"' in corpus.raw(index)]
-        holders = (
-            longer.filter(~pl.col("index").is_in(weighted))
-            .group_by(PREFIX)
-            .agg(pl.col("index", "of").sort_by("of", "index", descending=[True, False]).first())
+        holders = longer.group_by(PREFIX).agg(
+            pl.col("index", "of").sort_by("of", "index", descending=[True, False]).first()
         )
         found = whole.join(holders, on=PREFIX, suffix="_of_twin").sort("index")
         for index, turns, twin, total in found.select("index", "turns", "index_of_twin", "of_of_twin").iter_rows():
