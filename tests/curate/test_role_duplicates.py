@@ -4,27 +4,15 @@ from typing import Any
 
 import pytest
 
-from curate.findings import one_per_row
-from curate.readers import source_from_bytes
-from curate.rows import Corpus
 from curate.rules import select_rules
 from curate.rules.answer_duplicate import REFUSAL
 from curate.rules.near_duplicate import EDITED, STORY
 from schemas.finding import Severity
-from tests.curate.made_rows import chat, lines_of
+from tests.curate.made_rows import chat, corpus_from, twins
 
 BLUE = "Blue, as the sky is over the sea on a clear day in June."
 RED = "Perhaps red; it is warm, and easy to see from far away at night."
 FULL = ["DUP201", "DUP202", "DUP203"]
-
-
-def corpus_from(*rows: Any) -> Corpus:
-    return source_from_bytes(lines_of(list(rows)))
-
-
-def twins(corpus: Corpus, code: str, **options: Any) -> dict[int, int | None]:
-    (rule,) = select_rules([code], {code: options})
-    return {hit.index: hit.twin for hit in one_per_row(rule.find(corpus))}
 
 
 def talk(*texts: str, system: str = "", **more: Any) -> dict[str, Any]:
@@ -66,7 +54,7 @@ def test_copies_of_a_whole_row_are_left_to_the_rule_that_says_so(rows, full):
     assert len(twins(corpus, "DUP205", action="drop")) == 1, "one row of each prompt stays"
 
 
-PAIRS = [
+PAIRS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"prompt": "p", "chosen": STORY, "rejected": "No idea."}, {"rejected": "Ask somebody who was there instead."}),
     ({"prompt": "p", "completion": STORY, "label": True}, {"label": False}),
     ({"prompt": STORY, "reference": "yes"}, {"reference": "never"}),
