@@ -35,8 +35,9 @@ class PrefixDuplicate(Rule):
 
     ## Known problems
     Conversations whose messages have other weights (`weight`) count as different, since the longer one may not train
-    what the shorter one does; so do those with other tools. A conflict about the shorter row's last answer is no longer
-    found once the row is dropped; let conflict come first.
+    what the shorter one does; so do those with other tools. Where `train.max_length` is short, the longest conversation
+    loses parts of its prompts or does not fit at all; set `action: keep` there. A conflict about the shorter row's last
+    answer is no longer found once the row is dropped; let conflict come first.
 
     ## Source
     House style; found in exports of shared chats.
