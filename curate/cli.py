@@ -79,7 +79,7 @@ def curate(project: Project, form: str, quiet: bool, dry_run: bool) -> ExitCode:
         if dry_run:
             made = run_pipeline(project, progress)
             result = made.ledger.as_json(made.rows_by_split)
-            click.echo(json.dumps(result) if form == "json" else account(result))
+            click.echo(json.dumps(result) if form == "json" else account(result, made.ledger.searches))
             return ExitCode.PASS
         finished = run(project, progress)
     if not quiet:

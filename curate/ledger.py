@@ -56,6 +56,8 @@ class Ledger:
     steps: list[Step] = field(default_factory=list)
     drops: dict[int, Finding] = field(default_factory=dict)
     """Row index -> why it was dropped."""
+    searches: list[dict[str, Any]] = field(default_factory=list)
+    """What each step that searched for near-duplicates searched, for the report."""
 
     def close(self, kept: int) -> None:
         """Check that nothing was lost and nothing invented.

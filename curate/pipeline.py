@@ -23,6 +23,7 @@ from curate.rewriting import rewritten
 from curate.rows import Corpus
 from curate.rules.base import Action, Rule
 from curate.rules.catalogue import select_rules
+from curate.searches import search_account
 from curate.splitting import SPLITS, Splits, distinct_keys, split_rows
 from schemas.errors import ExitCode, UserError
 from schemas.finding import Finding
@@ -185,6 +186,8 @@ def run_steps(
         rows_in, action = corpus.height, rule.effective_action
         missing = "no eval items are configured (data.evals)" if rule.needs_evals and corpus.evals is None else ""
         hits = [] if missing else one_per_row(rule.find(corpus))
+        if parts := rule.searched(corpus):
+            ledger.searches.append(search_account(rule, corpus.height, parts))
         changed = 0
         if action is Action.DROP:
             ledger.drops |= {hit.index: to_finding(rule, hit, corpus, mask) for hit in hits}
@@ -261,6 +264,7 @@ def report(made: Curated) -> dict[str, Any]:
         "labels_by_split": table if max(map(len, table.values())) <= 50 else {},
         "before": statistics(made.whole),
         "after": statistics(made.kept),
+        "searches": made.ledger.searches,
         "findings_kept": {code: len(found) for code, found in sorted(made.remaining.items())},
         "findings": [
             finding.model_dump(mode="json")

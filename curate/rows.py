@@ -26,6 +26,7 @@ ROWS_SCHEMA: dict[str, Any] = {
     "kind": pl.String,  # schemas.records.Kind; null where the record has no known shape
     "shape": pl.String,  # wire shape as found: chat, sharegpt, alpaca, ...
     "metadata": pl.String,  # JSON of everything that is not content; null where there is none
+    "beside": pl.String,  # digest of content that is no turn: tools, label, weights; null where there is none
 }
 TURNS_SCHEMA: dict[str, Any] = {
     "index": pl.UInt32,
@@ -157,32 +158,43 @@ class Place:
 def row_keys(corpus: Corpus) -> pl.DataFrame:
     """What makes rows equal up to normalisation: `index`, `prompt`, `full`, `answer_key`, and `answer` as it stands.
 
-    `answer` is what the last assistant turn says (or the completion, the chosen answer, the plain text), `prompt`
-    stands for all turns before it, `full` for all turns. The keys are made of 128-bit hashes of each turn's speaker and
-    normalised text, so that moving text from one speaker to another makes another key; they mean something within one
-    process only. A row without turns before its answer has an empty prompt key.
+    `answer` is what the last assistant turn says (or the completion, the chosen answer, the reference, the plain text),
+    `prompt` stands for all turns before it, `full` for the whole content: all turns, the rejected answer, and what
+    stands beside the turns. Keys come from `turn_keys`; a row without turns before its answer has an empty prompt.
     """
 
     def compute() -> pl.DataFrame:
-        main = corpus.turns.filter(pl.col("part") != "rejected")
-        said = normalised_hashes(main["content"].fill_null(""))
-        speaker = pl.concat_str(pl.col("role").fill_null(""), pl.col("calls").fill_null(""), separator="\x1e").hash()
-        main = main.select(
-            "index",
-            "turn",
-            "content",
-            key=pl.format("{}.{}.{}", said["high"], said["low"], speaker),
-            answers=pl.col("role").is_in(["assistant", "text"]).fill_null(False),
-        ).with_columns(last=pl.col("turn").filter(pl.col("answers")).max().over("index"))
-        answer = pl.col("turn") == pl.col("last")
-        return main.group_by("index", maintain_order=True).agg(
-            prompt=pl.col("key").filter(pl.col("last").is_null() | (pl.col("turn") < pl.col("last"))).str.join(" "),
-            full=pl.col("key").str.join(" "),
+        keys = turn_keys(corpus).with_columns(main=pl.col("part") != "rejected")
+        answers = pl.col("main") & pl.col("role").is_in(["assistant", "reference", "text"]).fill_null(False)
+        keys = keys.with_columns(last=pl.col("turn").filter(answers).max().over("index"))
+        answer = pl.col("main") & (pl.col("turn") == pl.col("last"))
+        asked = pl.col("main") & (pl.col("last").is_null() | (pl.col("turn") < pl.col("last")))
+        found = keys.group_by("index", maintain_order=True).agg(
+            prompt=pl.col("key").filter(asked).str.join(" "),
+            full=pl.concat_str("part", "key", separator=" ").str.join(" "),
             answer_key=pl.col("key").filter(answer).last(),
             answer=pl.col("content").filter(answer).last(),
         )
+        beside = found.select("index").join(corpus.rows.select("index", "beside"), on="index", how="left")["beside"]
+        return found.with_columns(full=pl.concat_str("full", beside.fill_null(""), separator=" "))
 
     return corpus.remembered("row_keys", compute)
+
+
+def turn_keys(corpus: Corpus) -> pl.DataFrame:
+    """What makes turns equal up to normalisation: `index`, `turn`, `part`, `role`, `content`, and `key`.
+
+    A key is made of a 128-bit hash of the normalised text and one of the speaker with the tool calls, so that moving
+    text from one speaker to another makes another key. Keys mean something within one process only.
+    """
+
+    def compute() -> pl.DataFrame:
+        said = normalised_hashes(corpus.turns["content"].fill_null(""))
+        speaker = pl.concat_str(pl.col("role").fill_null(""), pl.col("calls").fill_null(""), separator="\x1e").hash()
+        key = pl.format("{}.{}.{}", said["high"], said["low"], speaker)
+        return corpus.turns.select("index", "turn", "part", "role", "content", key=key)
+
+    return corpus.remembered("turn_keys", compute)
 
 
 def all_texts(corpus: Corpus) -> pl.DataFrame:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import polars as pl
 
-from curate.dedup import normalise
+from curate.dedup import Policy, normalise
+from curate.dedup.pairs import SETTINGS
+from curate.metadata import field_numbers
 from curate.rows import Corpus
 
 COMMON_SHARE = 0.01
 COMMON_ROWS = 20
-Policy = Literal["longest", "first"]
-"""Which row of a group of duplicates stays."""
 INSTRUCTIONS = ("system", "developer")
 MEASURES = {"default": "alignment", "fast": "jaccard-5"}
 """What the similarity of a near-duplicate is, by setting of the search."""
@@ -32,51 +32,79 @@ class Similar:
 
 
 def comparable_texts(corpus: Corpus) -> pl.DataFrame:
-    """What rows are compared by: `index`, `system`, `text`, `answer`; only rows that say something.
+    """What rows are compared by: `index`, `system`, `text`, `answer`, `rejected`; only rows that say something.
 
     `text` joins what is said, turn by turn. Instructions are a column of their own: many rows share one, and what all
-    rows share says nothing about whether two of them are alike. `answer` is the last assistant turn.
+    rows share says nothing about whether two of them are alike. `answer` is the last assistant turn, `rejected` what
+    a preference row sets against it.
     """
 
     def compute() -> pl.DataFrame:
-        main = corpus.turns.filter(pl.col("part") != "rejected").with_columns(
+        turns = corpus.turns.with_columns(
+            main=pl.col("part") != "rejected",
             said=pl.concat_str(pl.col("content"), pl.col("calls"), separator="\n", ignore_nulls=True),
             instructs=pl.col("role").is_in(INSTRUCTIONS).fill_null(False),
         )
-        texts = main.group_by("index", maintain_order=True).agg(
-            system=pl.col("said").filter(pl.col("instructs")).str.join("\n"),
-            text=pl.col("said").filter(~pl.col("instructs")).str.join("\n"),
-            answer=pl.col("said").filter(pl.col("role") == "assistant").last(),
+        texts = turns.group_by("index", maintain_order=True).agg(
+            system=pl.col("said").filter(pl.col("main") & pl.col("instructs")).str.join("\n"),
+            text=pl.col("said").filter(pl.col("main") & ~pl.col("instructs")).str.join("\n"),
+            answer=pl.col("said").filter(pl.col("main") & pl.col("role").is_in(["assistant", "reference"])).last(),
+            rejected=pl.col("said").filter(~pl.col("main")).last(),
         )
         return texts.filter(pl.col("text").str.strip_chars() != "")
 
     return corpus.remembered("comparable_texts", compute)
 
 
-def similar_rows(
-    corpus: Corpus, *, threshold: float | None, policy: Policy = "longest", setting: str = "default"
-) -> Similar:
+@dataclass(frozen=True)
+class Search:
+    """How similar rows are looked for; equal searches of one corpus are made once."""
+
+    threshold: float | None = None
+    """Similarity from which a pair is a near-duplicate; null for the setting's own."""
+    policy: Policy = "longest"
+    best_by: str | None = None
+    """Metadata field for the policy `best`."""
+    setting: str = "default"
+
+    @property
+    def effective_threshold(self) -> float:
+        """The threshold given, or the setting's own."""
+        return SETTINGS[self.setting].threshold if self.threshold is None else self.threshold
+
+
+def similar_rows(corpus: Corpus, search: Search) -> Similar:
     """Duplicates among rows with the same instructions.
 
-    Rows under different instructions are different tasks. Each instruction that is common (1% of the rows, at least 20)
-    makes a group that is searched by itself, without the instruction's text; rows under rare instructions are searched
-    together, with it.
+    Rows under different instructions are different tasks, and so are rows with different tools or labels beside the
+    turns. Each instruction that is common (1% of the rows, at least 20) makes a group that is searched by itself,
+    without the instruction's text; rows under rare instructions are searched together, with it. A preference row is
+    compared with both its answers.
+
+    Raises:
+        UserError: no row has a number in the field `best_by`.
     """
-    return corpus.remembered(
-        ("similar_rows", threshold, policy, setting), lambda: _grouped(corpus, threshold, policy, setting)
+    search = replace(search, threshold=search.effective_threshold)
+    return corpus.remembered(("similar_rows", search), lambda: _grouped(corpus, search))
+
+
+def _grouped(corpus: Corpus, search: Search) -> Similar:
+    beside = corpus.rows.select("index", pl.col("beside").fill_null(""))
+    if search.best_by is not None:
+        beside = beside.with_columns(priority=field_numbers(corpus, search.best_by, f"best_by: {search.best_by}"))
+    texts = comparable_texts(corpus).join(beside, on="index", how="left", maintain_order="left")
+    texts = texts.with_columns(
+        pl.concat_str("text", "rejected", separator="\n", ignore_nulls=True),
+        pl.concat_str("answer", "rejected", separator="\n", ignore_nulls=True),
+        key=pl.concat_str(normalise(texts["system"]), "beside"),
     )
-
-
-def _grouped(corpus: Corpus, threshold: float | None, policy: Policy, setting: str) -> Similar:
-    texts = comparable_texts(corpus)
-    texts = texts.with_columns(key=normalise(texts["system"]))
     common = max(COMMON_ROWS, int(texts.height * COMMON_SHARE))
     rare = (pl.len().over("key") < common) & (pl.col("key") != "")
     texts = texts.with_columns(
         text=pl.when(rare).then(pl.concat_str("system", "text", separator="\n")).otherwise(pl.col("text")),
         key=pl.when(rare).then(pl.lit("\x00")).otherwise(pl.col("key")),
     )
-    parts = [_search(part, threshold, policy, setting) for part in texts.partition_by("key", maintain_order=True)]
+    parts = [_search(part, search) for part in texts.partition_by("key", maintain_order=True)]
     if not parts:
         empty = {"a": pl.UInt32, "b": pl.UInt32, "kind": pl.String, "measure": pl.String, "similarity": pl.Float64}
         gone = {"index": pl.UInt32, "representative": pl.UInt32} | {name: empty[name] for name in list(empty)[2:]}
@@ -88,21 +116,31 @@ def _grouped(corpus: Corpus, threshold: float | None, policy: Policy, setting: s
     )
 
 
-def _search(texts: pl.DataFrame, threshold: float | None, policy: Policy, setting: str) -> Similar:
+def _search(texts: pl.DataFrame, search: Search) -> Similar:
     from curate.dedup import find_duplicates
 
     index = texts["index"]
-    found = find_duplicates(texts["text"], threshold=threshold, policy=policy, answer=texts["answer"], setting=setting)
+    found = find_duplicates(
+        texts["text"],
+        threshold=search.threshold,
+        policy=search.policy,
+        priority=texts["priority"] if search.best_by is not None else None,
+        answer=texts["answer"],
+        setting=search.setting,
+    )
     pairs = found.pairs.with_columns(a=index.gather(found.pairs["a"]), b=index.gather(found.pairs["b"]))
     dropped = pl.DataFrame(
         {"index": index, "representative": found.representative, "kind": found.kind, "similarity": found.similarity}
-    ).filter(pl.col("representative").is_not_null())
+    ).filter(
+        # Rare instructions are searched together: there, what stands beside the turns may still differ.
+        pl.col("representative").is_not_null() & (texts["beside"] == texts["beside"].gather(found.representative))
+    )
     by_hash = pl.col("kind").is_in(["exact", "normalised"])
     dropped = dropped.select(
         "index",
         representative=index.gather(dropped["representative"]),
         kind="kind",
-        measure=pl.when(by_hash).then(pl.lit("hash-128")).otherwise(pl.lit(MEASURES[setting])),
+        measure=pl.when(by_hash).then(pl.lit("hash-128")).otherwise(pl.lit(MEASURES[search.setting])),
         similarity="similarity",
     )
     return Similar(pairs, dropped, [dict(found.parameters)])

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import polars as pl
 
+from curate.metadata import field_values
 from curate.rows import Corpus, row_keys
 from curate.similar import comparable_texts
 from curate.split import leak_free_splits
 from schemas.config import SplitConfig
-from schemas.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 PROOF_SCHEMA = "assay/split-proof/1"
@@ -193,27 +191,3 @@ def labels_of(corpus: Corpus, stratify_by: str | None) -> pl.Series:
         return field_values(corpus, stratify_by, "curate.split.stratify_by").alias("label")
     short = (answers.str.len_chars() <= LABEL_CHARS).fill_null(False)
     return pl.DataFrame({"label": answers}).select(pl.when(short).then(pl.col("label")))["label"]
-
-
-def field_values(corpus: Corpus, name: str, where: str) -> pl.Series:
-    """The value of a metadata field for each row, as text; null where a row does not have it.
-
-    Raises:
-        UserError: no row has the field, which would silently leave out what it was meant to do.
-    """
-    values: list[str | None] = []
-    seen: dict[str, None] = {}
-    for text in corpus.rows["metadata"]:
-        metadata = orjson.loads(text) if text else {}
-        seen.update(dict.fromkeys(metadata))
-        value = metadata.get(name)
-        values.append(value if isinstance(value, str) or value is None else orjson.dumps(value).decode())
-    if corpus.height and all(value is None for value in values):
-        close = difflib.get_close_matches(name, seen, n=1)
-        raise UserError(
-            f"no row has the metadata field {name!r}",
-            where=where,
-            found=f"fields {', '.join(sorted(seen)[:20])}" if seen else "rows without metadata",
-            help=f"did you mean {close[0]!r}?" if close else "name a field that the rows have, or remove the setting",
-        )
-    return pl.Series("group", values, dtype=pl.String)

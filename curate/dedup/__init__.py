@@ -2,15 +2,17 @@
 
 from curate.dedup.exact import exact_hashes, normalise, normalised_hashes
 from curate.dedup.pairs import KINDS, sketch_signatures
-from curate.dedup.search import DuplicateResult, find_duplicates, similarity_components
+from curate.dedup.search import DuplicateResult, Policy, find_duplicates, policy_rank, similarity_components
 
 __all__ = [
     "KINDS",
     "DuplicateResult",
+    "Policy",
     "exact_hashes",
     "find_duplicates",
     "normalise",
     "normalised_hashes",
+    "policy_rank",
     "similarity_components",
     "sketch_signatures",
 ]

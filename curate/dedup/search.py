@@ -30,7 +30,8 @@ from curate.dedup.pairs import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Policy = Literal["longest", "first", "best"]
+Policy = Literal["first", "longest", "best"]
+"""Which row of a group stays: the first in reading order, the longest, or the one with the highest number."""
 
 _SECOND_CHANCES = 4
 
@@ -95,12 +96,10 @@ def find_duplicates(  # noqa: PLR0913 - each option is one the user may set
     for other in (priority, order, answer):
         if other is not None and len(other) != len(text):
             raise ValueError(f"expected {len(text)} values beside the text, found {len(other)}")
-    rank = _policy_rank(text, policy, priority, order)
+    rank = policy_rank(text, policy, priority, order)
     exact, leaders = _exact_groups(text, rank)
     search = PairSearch(text, answer, chosen, floor, workers or os.cpu_count() or 1, seed, progress)
-    found = search.verified(leaders)
-    found.kind[(found.kind == NEAR) & (found.similarity < threshold)] = SIMILAR
-    found, representative, via = _choose(search, found, rank, threshold)
+    found, representative, via = _choose(search, search.verified(leaders), rank, threshold)
     return _result(_Outcome(exact, len(leaders), found, representative, via), chosen, threshold, floor, rank)
 
 
@@ -110,10 +109,14 @@ def _setting(name: str) -> Setting:
     return SETTINGS[name]
 
 
-def _policy_rank(
-    text: pl.Series, policy: Policy, priority: pl.Series | None, order: pl.Series | None
+def policy_rank(
+    text: pl.Series, policy: Policy, priority: pl.Series | None = None, order: pl.Series | None = None
 ) -> NDArray[np.int64]:
-    """The place of each row in the policy's order: 0 is the first to be kept."""
+    """The place of each row in the policy's order, int64 [n], 0 is kept first; arguments of `find_duplicates`.
+
+    Raises:
+        ValueError: an unknown policy, or ``best`` without a priority.
+    """
     n = len(text)
     tie = np.arange(n) if order is None else order.to_numpy()
     if policy == "first":
@@ -125,7 +128,7 @@ def _policy_rank(
             raise ValueError("policy 'best' needs a priority for each row")
         keys = (tie, -priority.cast(pl.Float64).fill_nan(None).fill_null(-np.inf).to_numpy())
     else:
-        raise ValueError(f"unknown policy {policy!r}; expected longest, first or best")
+        raise ValueError(f"unknown policy {policy!r}; expected first, longest or best")
     rank = np.empty(n, dtype=np.int64)
     rank[np.lexsort(keys)] = np.arange(n)
     return rank
@@ -151,7 +154,7 @@ def _choose(
     from curate.dedup.clusters import choose_representatives
 
     for _ in range(_SECOND_CHANCES):
-        dropping = np.flatnonzero(found.kind <= NEAR)
+        dropping = np.flatnonzero(_drops(found, threshold))
         strength = found.similarity[dropping] + 10.0 * (NEAR - found.kind[dropping])
         representative, via = choose_representatives(found.rows[dropping], strength, rank)
         edges = found.rows[dropping]
@@ -165,12 +168,17 @@ def _choose(
         if not len(more):
             break
         extra = search.judged(more)
-        extra.kind[(extra.kind == NEAR) & (extra.similarity < threshold)] = SIMILAR
-        if not (extra.kind <= NEAR).any():
+        if not _drops(extra, threshold).any():
             break
         found = found.extended(extra)
     via[via >= 0] = dropping[via[via >= 0]]
     return found, representative, via
+
+
+def _drops(found: Pairs, threshold: float) -> NDArray[np.bool_]:
+    """Pairs of which one row may be dropped for the other at a threshold."""
+    near: NDArray[np.bool_] = (found.kind == NEAR) & (found.similarity >= threshold)
+    return near | (found.kind <= NORMALISED)
 
 
 @dataclass(frozen=True)
@@ -199,6 +207,7 @@ def _result(
     copies = np.flatnonzero(copy)
     twins = np.sort(np.stack((leader[copies], copies), axis=1), axis=1)
     pairs = found.extended(Pairs(twins, np.zeros(len(twins), np.uint8), np.ones(len(twins))))
+    pairs.kind[(pairs.kind == NEAR) & (pairs.similarity < threshold)] = SIMILAR
     names = np.array(KINDS)
     measure = f"jaccard-{setting.gram}" if setting.gram else "alignment"
     frame = pl.DataFrame(
@@ -218,7 +227,7 @@ def _result(
     parameters = _parameters(setting, threshold, floor, outcome.searched) | {
         "rows": n,
         "kept": int(kept.sum()),
-        "kept_by_threshold": _kept_curve(outcome, rank, floor),
+        "kept_by_threshold": _kept_curve(outcome, rank, floor, threshold),
     }
     return DuplicateResult(frame, columns["representative"], columns["kind"], columns["similarity"], parameters)
 
@@ -238,8 +247,8 @@ def _parameters(setting: Setting, threshold: float, floor: float, rows: int) -> 
     }
 
 
-def _kept_curve(outcome: _Outcome, rank: NDArray[np.int64], floor: float) -> list[tuple[float, int]]:
-    """Rows that would stay at each threshold from the floor to 1, from the pairs verified once."""
+def _kept_curve(outcome: _Outcome, rank: NDArray[np.int64], floor: float, threshold: float) -> list[tuple[float, int]]:
+    """Rows that would stay at each threshold from the floor to 1, and at the one used, from the pairs verified once."""
     from curate.dedup.clusters import choose_representatives
 
     copies = int((outcome.leader != np.arange(len(rank))).sum())
@@ -247,10 +256,10 @@ def _kept_curve(outcome: _Outcome, rank: NDArray[np.int64], floor: float) -> lis
     involved, places = np.unique(found.rows, return_inverse=True)
     found, order = Pairs(places.reshape(-1, 2), found.kind, found.similarity), rank[involved]
     curve = []
-    for threshold in [step / 20 for step in range(int(np.ceil(floor * 20 - 1e-9)), 21)]:
-        dropping = (found.kind <= NORMALISED) | (found.similarity >= threshold)
+    for step in sorted({threshold, *(step / 20 for step in range(int(np.ceil(floor * 20 - 1e-9)), 21))}):
+        dropping = _drops(found, step)
         representative, _ = choose_representatives(found.rows[dropping], found.similarity[dropping], order)
-        curve.append((threshold, len(rank) - copies - int((representative >= 0).sum())))
+        curve.append((step, len(rank) - copies - int((representative >= 0).sum())))
     return curve
 
 

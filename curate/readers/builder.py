@@ -114,14 +114,18 @@ class Builder:
         self, line: int | None, start: int, stop: int, shaped: Shaped | None, record: Any, faults: list[Fault]
     ) -> None:
         index = self.next_index
-        row_id = kind = shape = metadata = None
+        row_id = kind = shape = metadata = beside = None
         if shaped is not None:
             row_id, kind, shape = row_identity(shaped.canonical), shaped.kind, shaped.shape
             metadata = _metadata(record, shaped.content_keys)
+            if shaped.beside is not None:
+                beside = row_identity(shaped.beside)
             self._add_turns(index, shaped)
         elif record is not None:
             row_id = row_identity(record)
-        self._rows.append((index, self.source, line, self._in_source, start, stop, row_id, kind, shape, metadata))
+        self._rows.append(
+            (index, self.source, line, self._in_source, start, stop, row_id, kind, shape, metadata, beside)
+        )
         for fault_kind, turn, found, expected in faults:
             self._faults.append((fault_kind, index, self.source, line, turn, found, expected))
         self.next_index += 1

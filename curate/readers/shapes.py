@@ -53,6 +53,8 @@ class Shaped:
     """Preference: how many of the messages come before the two answers."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Other content: tools, label, reference, text."""
+    weights: list[tuple[str, int, Any]] = field(default_factory=list)
+    """part, position, `weight` of the messages that have one."""
     turns: list[Turn] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
@@ -60,6 +62,14 @@ class Shaped:
     def canonical(self) -> list[Any]:
         """What the row's identity is made of: content, without the metadata and without the wire shape."""
         return [self.messages, self.rejected, self.extra]
+
+    @property
+    def beside(self) -> list[Any] | None:
+        """Content that is no turn: tools, a label, weights; null where there is none."""
+        if not (self.extra or self.weights):
+            return None
+        extra = {key: value for key, value in self.extra.items() if key not in ("text", "reference")}
+        return [extra, self.weights] if extra or self.weights else None
 
     def add(self, messages: Any, part: str, where: str) -> list[Any]:
         """Append turns from a list of messages; a bare string is not accepted here."""
@@ -84,6 +94,8 @@ class Shaped:
         if len(message) > 2 and (message.get("tool_calls") or message.get("function_call")):
             called = {key: message[key] for key in ("tool_calls", "function_call") if message.get(key)}
             calls = orjson.dumps(called, option=orjson.OPT_SORT_KEYS).decode()
+        if len(message) > 2 and message.get("weight") is not None:
+            self.weights.append((part, position, message["weight"]))
         if role.__class__ is not str:
             found = "no `role`" if "role" not in message else f"`role` is {type_name(role)}"
             self.faults.append(("wrong-type", position, found, "a role as text"))

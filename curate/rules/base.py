@@ -103,6 +103,10 @@ class Rule(Strict):
         """What the rule has to say about places that belong to no row."""
         return ()
 
+    def searched(self, corpus: Corpus) -> list[dict[str, Any]]:
+        """Parameters of the searches that `find` made, for the report; empty for rules that search nothing."""
+        return []
+
     def rewrite(self, text: str) -> str:
         """The text with what the rule found replaced; rules with the action redact or fix override this."""
         return text

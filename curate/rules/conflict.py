@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import polars as pl
 from pydantic import Field
 
-from curate.rows import Corpus, row_keys
+from curate.conflicts import conflicting_rows
+from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
 
@@ -23,7 +24,7 @@ class Conflict(Rule):
     Groups rows by their prompt (all turns before the last answer; case and white space do not count) and reports every
     row of a group with more than one answer. The rows of a group name each other. Answers of at most `label_chars`
     characters throughout the group are labels: a warning. Anything longer is free text, of which many may be right:
-    information.
+    information. So is a row that only repeats an earlier one of its group: exact-duplicate has said it.
 
     ## Why
     Two labels for one input cannot both be right; training on both teaches a coin toss, and no model can score on such
@@ -59,26 +60,18 @@ class Conflict(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each row of a group with more than one answer."""
-        kinds = corpus.rows.filter(pl.col("kind").is_in(["chat", "prompt-completion"])).select("index")
-        texts = (
-            row_keys(corpus)
-            .join(kinds, on="index", how="semi", maintain_order="left")
-            .filter((pl.col("prompt") != "") & pl.col("answer").is_not_null())
-            .filter(pl.col("answer_key").n_unique().over("prompt") > 1)
-            .with_columns(longest=pl.col("answer").str.strip_chars().str.len_chars().max().over("prompt"))
-            .select("index", "answer", "prompt", "answer_key", "longest")
-        )
-        for group in texts.partition_by("prompt", maintain_order=True):
+        rows = conflicting_rows(corpus, self.label_chars).with_columns(copy=~pl.col("full").is_first_distinct())
+        for group in rows.partition_by("prompt", maintain_order=True):
             yield from self._hits(corpus, group)
 
     def _hits(self, corpus: Corpus, group: pl.DataFrame) -> Iterator[Hit]:
-        members = list(group.select("index", "answer", "answer_key").iter_rows())
-        labels = group["longest"][0] <= self.label_chars
-        named = [self._named(corpus, index, answer) for index, answer, _ in members[:ROWS_NAMED]]
+        members = list(group.select("index", "answer", "answer_key", "copy").iter_rows())
+        labels = group["labels"][0]
+        named = [self._named(corpus, index, answer) for index, answer, *_ in members[:ROWS_NAMED]]
         answers = group["answer_key"].n_unique()
         what = f"the prompt of {len(members)} rows has {answers} different answers"
-        for index, answer, key in members:
-            twin = next(other for other, _, said in members if said != key)
+        for index, answer, key, copy in members:
+            twin = next(other for other, _, said, _ in members if said != key)
             yield Hit(
                 index,
                 what,
@@ -87,7 +80,7 @@ class Conflict(Rule):
                 twin=twin,
                 measure="same-prompt",
                 similarity=1.0,
-                severity=None if labels else Severity.INFO,
+                severity=None if labels and not copy else Severity.INFO,
             )
 
     @staticmethod

@@ -7,17 +7,18 @@ from typing import ClassVar
 
 import polars as pl
 
+from curate.representatives import RepresentativeRule
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, Hit, Rule
+from curate.rules.base import Action, Example, Hit
 from schemas.finding import Severity
 
 
-class ExactDuplicate(Rule):
-    """A row whose content equals that of an earlier row.
+class ExactDuplicate(RepresentativeRule):
+    """A row whose content equals that of another row.
 
     ## What it does
     Compares digests of 128 bits over the content: turns, tools, answers. Metadata, the order of keys and the wire shape
-    do not count. The first row of each group is the representative; every later one is reported.
+    do not count. One row of each group is the representative, by default the first; every other one is reported.
 
     ## Why
     A repeated row counts double in training, inflates every measure of held-out quality if its copies straddle a split,
@@ -34,7 +35,7 @@ class ExactDuplicate(Rule):
     name: ClassVar[str] = "exact-duplicate"
     severity: ClassVar[Severity] = Severity.WARNING
     default_action: ClassVar[Action] = Action.DROP
-    help: ClassVar[str] = "keep one of the copies; `assay curate` keeps the first"
+    help: ClassVar[str] = "keep one of the copies; `assay curate` keeps the first, or as `policy` says"
     fires: ClassVar[tuple[Example, ...]] = (
         Example(({"text": "a", "metadata": {"id": 1}}, {"text": "a", "metadata": {"id": 2}})),
         Example(({"prompt": "a", "completion": "b"}, {"instruction": "a", "output": "b"})),
@@ -45,11 +46,7 @@ class ExactDuplicate(Rule):
     )
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
-        """One hit for each row that repeats an earlier one."""
-        copies = (
-            corpus.rows.filter(pl.col("kind").is_not_null())
-            .select("index", "row_id", twin=pl.col("index").first().over("row_id"))
-            .filter(pl.col("index") != pl.col("twin"))
-        )
-        for index, twin in copies.select("index", "twin").iter_rows():
-            yield Hit(index, "the same content as an earlier row", twin=twin, measure="equality", similarity=1.0)
+        """One hit for each row that repeats the representative."""
+        rows = corpus.rows.filter(pl.col("kind").is_not_null()).select("index", group="row_id")
+        for index, twin in self.twins(rows, corpus).iter_rows():
+            yield Hit(index, "the same content as another row", twin=twin, measure="equality", similarity=1.0)

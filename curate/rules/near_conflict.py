@@ -11,7 +11,7 @@ from pydantic import Field
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from curate.rules.near_duplicate import EDITED, STORY
-from curate.similar import comparable_texts, similar_rows
+from curate.similar import Search, comparable_texts, similar_rows
 from schemas.finding import Severity
 
 
@@ -55,7 +55,7 @@ class NearConflict(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each row with an earlier, nearly equal row of another label."""
-        pairs = similar_rows(corpus, threshold=self.threshold).pairs.filter(
+        pairs = similar_rows(corpus, Search(self.threshold)).pairs.filter(
             (pl.col("kind") == "other-answer") & (pl.col("similarity") >= self.threshold)
         )
         answers = comparable_texts(corpus).select("index", "answer")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
-from pydantic import Field
-
+from curate.representatives import SimilarityRule
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, Hit, Rule
-from curate.similar import similar_rows
+from curate.rules.base import Action, Example, Hit
 from schemas.finding import Severity
 
 STORY = (
@@ -28,7 +26,7 @@ EDITED = (
 )
 
 
-class NearDuplicate(Rule):
+class NearDuplicate(SimilarityRule):
     """A row that says almost the same as another row.
 
     ## What it does
@@ -58,15 +56,9 @@ class NearDuplicate(Rule):
         Example(({"text": "yes"}, {"text": "no"})),
     )
 
-    threshold: float = Field(default=0.7, gt=0.0, le=1.0)
-    """Similarity at or above which a row counts as a near-duplicate."""
-    policy: Literal["longest", "first"] = "longest"
-    """Which row of a group stays; ties go to the first in reading order."""
-
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each row that a kept row stands for, exact and normalised copies included in the search."""
-        similar = similar_rows(corpus, threshold=self.threshold, policy=self.policy)
-        for index, twin, kind, measure, similarity in similar.dropped.iter_rows():
+        for index, twin, kind, measure, similarity in self.similar(corpus).dropped.iter_rows():
             place, other = corpus.place(index), corpus.place(twin)
             if place.row_id == other.row_id:
                 continue  # exact-duplicate reports it
@@ -79,3 +71,7 @@ class NearDuplicate(Rule):
                 measure=measure,
                 similarity=round(similarity, 4),
             )
+
+    def searched(self, corpus: Corpus) -> list[dict[str, Any]]:
+        """The parameters of the search: one entry for each group of rows that was searched by itself."""
+        return self.similar(corpus).parameters

@@ -11,7 +11,7 @@ from pydantic import Field
 from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit, Rule
 from curate.rules.near_duplicate import STORY
-from curate.similar import similar_rows
+from curate.similar import Search, similar_rows
 from schemas.finding import Severity
 
 
@@ -20,7 +20,8 @@ class TemplateVariant(Rule):
 
     ## What it does
     Takes the verified pairs of near-duplicate and reports, for each row, its most similar earlier row of the same
-    template. Such rows are kept; splits never separate them.
+    template. Such rows are kept; splits never separate them. With `action: drop`, a row is dropped only for a variant
+    of it that stays.
 
     ## Why
     Templated rows are wanted where the slot carries the task (sums, names, slots of a form) and worthless where it does
@@ -51,7 +52,9 @@ class TemplateVariant(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each row with an earlier row of the same template."""
-        pairs = similar_rows(corpus, threshold=self.threshold).pairs.filter(pl.col("kind") == "template")
+        pairs = similar_rows(corpus, Search(self.threshold)).pairs.filter(pl.col("kind") == "template")
+        if self.effective_action is Action.DROP:
+            pairs = _with_a_row_that_stays(pairs)
         best = pairs.sort("b", "similarity", "a", descending=[False, True, False]).unique(
             "b", keep="first", maintain_order=True
         )
@@ -64,3 +67,12 @@ class TemplateVariant(Rule):
                 measure=measure,
                 similarity=round(similarity, 4),
             )
+
+
+def _with_a_row_that_stays(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The pairs whose earlier row is the later one of no pair that is left: in reading order, the first ones stay."""
+    dropped: set[int] = set()
+    for earlier, later in pairs.select("a", "b").sort("b", "a").iter_rows():
+        if earlier not in dropped:
+            dropped.add(later)
+    return pairs.filter(~pl.col("a").is_in(dropped))

@@ -9,8 +9,10 @@ import orjson
 import yaml
 
 from curate.configfile import Project, load_project
+from curate.findings import one_per_row
 from curate.readers import source_from_bytes
 from curate.rows import Corpus
+from curate.rules import select_rules
 from curate.rules.base import Example, FileHit, Hit, Rule
 
 WORDS = (
@@ -46,8 +48,18 @@ def write_rows(path: Path, rows: list[Any]) -> Path:
 
 
 def corpus_of(example: Example) -> Corpus:
-    corpus = source_from_bytes(lines_of(list(example.lines)))
-    return replace(corpus, evals=source_from_bytes(lines_of(list(example.evals)))) if example.evals else corpus
+    corpus = corpus_from(*example.lines)
+    return replace(corpus, evals=corpus_from(*example.evals)) if example.evals else corpus
+
+
+def corpus_from(*rows: Any) -> Corpus:
+    return source_from_bytes(lines_of(list(rows)))
+
+
+def twins(corpus: Corpus, code: str, **options: Any) -> dict[int, int | None]:
+    """Row -> the representative that a rule names for it."""
+    (rule,) = select_rules([code], {code: options})
+    return {hit.index: hit.twin for hit in one_per_row(rule.find(corpus))}
 
 
 def all_hits(rule: Rule, corpus: Corpus) -> list[Hit | FileHit]:

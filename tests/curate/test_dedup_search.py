@@ -234,6 +234,15 @@ def test_parameters_hold_the_curves() -> None:
     assert (curve[0.7], curve[1.0]) == (2, 3)
 
 
+def test_the_curve_says_what_a_lower_threshold_would_keep_and_holds_the_one_used() -> None:
+    rows = pl.Series([BASE, replaced(replaced(BASE, 20, "spoon"), 60, "kettle"), prose(4)])
+    strict = find_duplicates(rows, threshold=0.98, floor=0.9)
+    curve = dict(strict.parameters["kept_by_threshold"])  # type: ignore[call-overload]
+    assert curve == {0.9: 2, 0.95: 2, 0.98: 3, 1.0: 3}
+    assert strict.representative.null_count() == 3
+    assert strict.pairs["kind"].to_list() == ["similar"]
+
+
 def test_large_searches_use_longer_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pl.Series([BASE, replaced(BASE, 40, "spoon"), None])
     assert find_duplicates(rows).parameters["rows_per_band"] == 5

@@ -11,7 +11,7 @@ def test_explain_prints_the_page(capsys: pytest.CaptureFixture[str]):
     assert explain.main(["DUP203"], standalone_mode=False) == 0
     out = capsys.readouterr().out
     assert out.startswith("# DUP203 near-duplicate\n")
-    assert "- `threshold` (default 0.7)" in out
+    assert "- `setting` (default 'default')" in out
 
 
 def test_rules_lists_every_rule_as_text_and_as_json(capsys):
@@ -21,7 +21,7 @@ def test_rules_lists_every_rule_as_text_and_as_json(capsys):
     listed = json.loads(capsys.readouterr().out)
     assert [rule["code"] for rule in listed] == [rule.code for rule in all_rules()]
     near = next(rule for rule in listed if rule["name"] == "near-duplicate")
-    assert near["options"]["threshold"]["default"] == 0.7
+    assert near["options"]["policy"]["default"] == "longest"
 
 
 def test_an_unknown_code_is_exit_2(capsys):
