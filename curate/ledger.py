@@ -28,6 +28,7 @@ DROPPED_SCHEMA: dict[str, Any] = {
     "survivor_row_id": pl.String,
     "survivor_path": pl.String,
     "survivor_line": pl.Int64,
+    "fingerprint": pl.String,
     "raw": pl.Binary,
 }
 
@@ -46,6 +47,8 @@ class Step:
     """Rows on which the rule fired, whatever was done about it."""
     not_run: str = ""
     """Why it was not run; empty where it was."""
+    rows_spared: int = 0
+    """Rows that the rule would have dropped and the keep list holds."""
 
 
 @dataclass
@@ -56,6 +59,8 @@ class Ledger:
     steps: list[Step] = field(default_factory=list)
     drops: dict[int, Finding] = field(default_factory=dict)
     """Row index -> why it was dropped."""
+    keep: dict[str, Any] = field(default_factory=dict)
+    """What the keep list did; empty where there is none."""
 
     def close(self, kept: int) -> None:
         """Check that nothing was lost and nothing invented.
@@ -89,6 +94,7 @@ class Ledger:
             "by_rule": dict(sorted(Counter(finding.code for finding in self.drops.values()).items())),
             "steps": [vars(step) for step in self.steps],
             "splits": splits,
+            "keep": self.keep,
         }
 
     def dropped_frame(self, corpus: Corpus) -> pl.DataFrame:
@@ -116,6 +122,7 @@ class Ledger:
                     twin.get("row_id"),
                     twin.get("path"),
                     twin.get("line"),
+                    finding.fingerprint,
                     corpus.raw(index),
                 )
             )

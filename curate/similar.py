@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,7 +77,8 @@ def _grouped(corpus: Corpus, threshold: float | None, policy: Policy, setting: s
         text=pl.when(rare).then(pl.concat_str("system", "text", separator="\n")).otherwise(pl.col("text")),
         key=pl.when(rare).then(pl.lit("\x00")).otherwise(pl.col("key")),
     )
-    parts = [_search(part, threshold, policy, setting) for part in texts.partition_by("key", maintain_order=True)]
+    groups = texts.partition_by("key", maintain_order=True)
+    parts = [_search(part, threshold, policy, setting, corpus.searched) for part in groups]
     if not parts:
         empty = {"a": pl.UInt32, "b": pl.UInt32, "kind": pl.String, "measure": pl.String, "similarity": pl.Float64}
         gone = {"index": pl.UInt32, "representative": pl.UInt32} | {name: empty[name] for name in list(empty)[2:]}
@@ -88,11 +90,24 @@ def _grouped(corpus: Corpus, threshold: float | None, policy: Policy, setting: s
     )
 
 
-def _search(texts: pl.DataFrame, threshold: float | None, policy: Policy, setting: str) -> Similar:
+def _search(
+    texts: pl.DataFrame,
+    threshold: float | None,
+    policy: Policy,
+    setting: str,
+    progress: Callable[[str, int, int], None],
+) -> Similar:
     from curate.dedup import find_duplicates
 
     index = texts["index"]
-    found = find_duplicates(texts["text"], threshold=threshold, policy=policy, answer=texts["answer"], setting=setting)
+    found = find_duplicates(
+        texts["text"],
+        threshold=threshold,
+        policy=policy,
+        answer=texts["answer"],
+        setting=setting,
+        progress=progress,
+    )
     pairs = found.pairs.with_columns(a=index.gather(found.pairs["a"]), b=index.gather(found.pairs["b"]))
     dropped = pl.DataFrame(
         {"index": index, "representative": found.representative, "kind": found.kind, "similarity": found.similarity}
