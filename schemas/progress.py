@@ -28,7 +28,8 @@ class Progress:
 
     Args:
         quiet: show nothing.
-        patience_s: show nothing before this time has passed, and leave no line of a part that took less.
+        patience_s: show nothing before this time has passed, and leave no line of a part that took less; a log, which
+            keeps its lines, waits for at least as long as it waits between two of them.
         stream: where it is shown; by default stderr.
         clock: seconds that only grow.
     """
@@ -45,8 +46,8 @@ class Progress:
         self._quiet = quiet
         self._redraws = not quiet and self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._clock = clock
-        self._patience = patience_s
-        self._next = clock() + patience_s
+        self._patience = max(patience_s, PLAIN_INTERVAL_S) if patience_s and not self._redraws else patience_s
+        self._next = clock() + self._patience
         self._what = self._part = ""
         self._unit = "rows"
         self._open = False
