@@ -200,15 +200,9 @@ def _changed_rows(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, list[d
     same = ["row_id", "split", "code", "text"]
     for keys in ([*same, "path", "line", "row"], same):
         before, after = _without_equals(before, after, keys)
-    # What is left of each content is paired, kept rows first, in the order of the splits.
-    order = pl.col("split").replace_strict({name: n for n, name in enumerate(SPLITS)}, default=len(SPLITS))
-    left, right = (
-        frame.sort("row_id", order, "code", "path", "line", "row", nulls_last=True).with_columns(
-            rank=pl.int_range(pl.len()).over("row_id"), here=pl.lit(value=True)
-        )
-        for frame in (before, after)
+    pairs = _numbered(before, after).join(
+        _numbered(after, before), on=["row_id", "home", "number"], how="full", coalesce=True, suffix="_b"
     )
-    pairs = left.join(right, on=["row_id", "rank"], how="full", coalesce=True, suffix="_b")
     changes: dict[str, list[dict[str, Any]]] = {kind: [] for kind in ROW_CHANGES}
     fields = [name for name in STATE if name != "row_id"]
     for pair in pairs.iter_rows(named=True):
@@ -218,6 +212,21 @@ def _changed_rows(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, list[d
     for found in changes.values():
         found.sort(key=lambda change: _place_key(change["after"] or change["before"]))
     return changes
+
+
+def _numbered(frame: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """Rows with a `number` by which those of one content are paired with those of the other side.
+
+    A row that stands at the same place on both sides is paired with itself (`home`), what is left in the order of the
+    splits, dropped rows last.
+    """
+    place = ["row_id", "path", "line", "row"]
+    order = pl.col("split").replace_strict({name: n for n, name in enumerate(SPLITS)}, default=len(SPLITS))
+    there = other.select(place).with_columns(home=pl.lit(value=True))
+    found = frame.join(there, on=place, how="left", nulls_equal=True, maintain_order="left")
+    found = found.with_columns(pl.col("home").fill_null(value=False), here=pl.lit(value=True))
+    found = found.sort("row_id", pl.when(~pl.col("home")).then(order), "path", "line", "row", nulls_last=True)
+    return found.with_columns(number=pl.int_range(pl.len()).over("row_id", "home"))
 
 
 def _without_equals(left: pl.DataFrame, right: pl.DataFrame, keys: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -1,7 +1,8 @@
 """Rows that stay whatever the rules say: `curate.keep` and `curate.keep_file`, the undo of single decisions.
 
-An entry is a row's id, which stands for every copy of that row, or the fingerprint of a finding. Text after `#` is the
-reason. Rows on the list may still be redacted; rows that cannot be written at all cannot be kept.
+An entry is a row's id or the fingerprint of a finding, and takes back one drop: the row that would go first stays,
+whatever later rules say. Copies of a row have one id, so two entries of it take back two copies. Text after `#` is the
+reason. Rows that stay may still be redacted; rows that cannot be written at all cannot be kept.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def read_keep_list(config: CurateConfig, root: Path) -> KeepList:
     """
     entries = [_entry(text, "curate.keep") for text in config.keep]
     if config.keep_file is None:
-        return KeepList(_useful(entries))
+        return KeepList(_named(entries))
     path = root / config.keep_file
     try:
         data = path.read_bytes()
@@ -73,7 +74,7 @@ def read_keep_list(config: CurateConfig, root: Path) -> KeepList:
         ) from error
     lines = data.decode("utf-8-sig", "backslashreplace").split("\n")
     entries += [_entry(line, f"{config.keep_file}:{number}") for number, line in enumerate(lines, 1)]
-    return KeepList(_useful(entries), digest(data))
+    return KeepList(_named(entries), digest(data))
 
 
 def _entry(text: str, where: str) -> Entry:
@@ -81,67 +82,75 @@ def _entry(text: str, where: str) -> Entry:
     return Entry(word.strip(" \t\r\n\"',").lower(), where, reason.strip())
 
 
-def _useful(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Entries that name something, the first of each name."""
-    named: dict[str, Entry] = {}
-    for entry in entries:
-        if entry.word:
-            named.setdefault(entry.word, entry)
-    return tuple(named.values())
+def _named(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Entries that name something; lines that hold a comment or nothing do not."""
+    return tuple(entry for entry in entries if entry.word)
 
 
 class Keeper:
     """Holds rows back from rules that would drop them, and accounts for it."""
 
     def __init__(self, entries: Iterable[Entry], whole: Corpus, unwritable: set[int]) -> None:
-        self._entries = {entry.word: entry for entry in entries}
+        self._waiting: dict[str, list[Entry]] = {}
+        for entry in entries:
+            self._waiting.setdefault(entry.word, []).append(entry)
+        self._count = sum(map(len, self._waiting.values()))
         self._whole = whole
         self._unwritable = unwritable
-        wanted = pl.Series(list(self._entries), dtype=pl.String).implode()
-        rows = whole.rows.filter(pl.col("row_id").is_in(wanted)).select("index", "row_id")
-        self._listed: dict[int, Entry] = {index: self._entries[row_id] for index, row_id in rows.iter_rows()}
-        self._matched = {entry.word for entry in self._listed.values()}
-        self._undone: list[tuple[Entry, int, Finding]] = []
+        self._held: dict[int, Entry] = {}
+        self._undone: list[tuple[Entry, Finding]] = []
+        self._refused: list[tuple[Entry, int]] = []
         self._fingerprints: dict[str, Finding] = {}
 
     def spared(self, found: Mapping[int, Finding]) -> set[int]:
         """The rows that stay among those that a rule is about to drop.
 
         Args:
-            found: row index -> the finding for which it would be dropped.
+            found: row index -> the finding for which it would be dropped, in reading order.
         """
         stay = set()
-        for index, finding in found.items() if self._entries else ():
+        for index, finding in found.items() if self._waiting else ():
             self._fingerprints[finding.fingerprint] = finding
-            entry = self._entries.get(finding.fingerprint) or self._listed.get(index)
+            entry = self._held.get(index) or self._taken(finding)
             if entry is None:
                 continue
-            self._listed.setdefault(index, entry)
-            self._matched.add(entry.word)
-            if index not in self._unwritable:
-                self._undone.append((entry, index, finding))
-                stay.add(index)
+            if index in self._unwritable:
+                self._refused.append((entry, index))
+                continue
+            self._held[index] = entry
+            self._undone.append((entry, finding))
+            stay.add(index)
         return stay
+
+    def _taken(self, finding: Finding) -> Entry | None:
+        """The first entry for a finding or its row that has taken nothing back yet."""
+        for word in (finding.fingerprint, finding.row_id or ""):
+            if waiting := self._waiting.get(word):
+                return waiting.pop(0)
+        return None
 
     def account(self) -> dict[str, Any]:
         """What the ledger says of the list: decisions undone, and entries that did nothing, with the reason."""
-        effective = {entry.word for entry, _, _ in self._undone}
-        unwritable = [(entry, index) for index, entry in sorted(self._listed.items()) if index in self._unwritable]
-        blocked = {entry.word for entry, _ in unwritable}
-        unmatched = [entry for word, entry in self._entries.items() if word not in self._matched]
+        idle = [entry for waiting in self._waiting.values() for entry in waiting]
+        ids = pl.Series(list(self._waiting), dtype=pl.String).implode()
+        rows = self._whole.rows.filter(pl.col("row_id").is_in(ids)).select("row_id", "index")
+        index_of = dict(reversed(rows.rows()))  # the first row of each id
+        refused = self._refused + [
+            (entry, index_of[entry.word]) for entry in idle if index_of.get(entry.word) in self._unwritable
+        ]
+        matched = [entry for entry in idle if entry.word in index_of or entry.word in self._fingerprints]
+        unmatched = [entry for entry in idle if entry.word not in index_of and entry.word not in self._fingerprints]
         return {
-            "entries": len(self._entries),
-            "rows": len({index for _, index, _ in self._undone}),
-            "by_rule": dict(sorted(Counter(finding.code for _, _, finding in self._undone).items())),
+            "entries": self._count,
+            "rows": len(self._held),
+            "by_rule": dict(sorted(Counter(finding.code for _, finding in self._undone).items())),
             "undone": [
                 vars(entry)
                 | {"code": found.code, "name": found.name, "path": found.path, "line": found.line, "row": found.row}
-                for entry, _, found in self._undone
+                for entry, found in self._undone
             ],
-            "without_effect": [
-                vars(self._entries[word]) for word in self._entries if word in self._matched - effective - blocked
-            ],
-            "unwritable": [vars(entry) | self._address(self._whole.place(index)) for entry, index in unwritable],
+            "without_effect": [vars(entry) for entry in matched if index_of.get(entry.word) not in self._unwritable],
+            "unwritable": [vars(entry) | self._address(self._whole.place(index)) for entry, index in refused],
             "unmatched": [
                 vars(entry) | {"near": self._near(entry.word) if number < NEAR_LOOKED_UP else []}
                 for number, entry in enumerate(unmatched)

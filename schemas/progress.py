@@ -51,6 +51,7 @@ class Progress:
         self._what = self._part = ""
         self._unit = "rows"
         self._open = False
+        self._last = self._next
         self._restart(0)
 
     def __enter__(self) -> Self:
@@ -75,11 +76,17 @@ class Progress:
         self._report(self._what, self._unit, done, total)
 
     def part(self, name: str, done: int, total: int, unit: str = "rows") -> None:
-        """How far a part of what runs is; its rate counts from the first call with its name."""
-        if name != self._part:
-            self._part = name
-            self._restart(done)
+        """How far a part of what runs is.
+
+        Its rate counts from the first call with its name, since other work may lie between it and the part before; only
+        that first call counts from the last one of any name.
+        """
+        first, self._part = name != self._part, name
+        if first:
+            self._start, self._base = self._last, 0
         self._report(f"{self._what}, {name}" if self._what else name, unit, done, total)
+        if first:
+            self._restart(done)
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -97,9 +104,10 @@ class Progress:
 
     def _restart(self, done: int) -> None:
         self._start, self._base = self._clock(), done
+        self._last = self._start
 
     def _report(self, what: str, unit: str, done: int, total: int) -> None:
-        now = self._clock()
+        now = self._last = self._clock()
         ended = done >= total and now - self._start >= self._patience
         if not (self._due(now) or (ended and not self._quiet)):
             return

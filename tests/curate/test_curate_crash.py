@@ -6,7 +6,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import assay
 from curate import pipeline
 from curate.configfile import Project
 from curate.pipeline import curate, curate_stage
+from curate.readers import read_corpus
 from curate.rules.near_duplicate import EDITED, STORY
 from schemas.atomic import exclusive
 from schemas.errors import UserError
@@ -211,15 +212,13 @@ def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(size, undisturbed
 # ------------------------------------------------------------------------------------------------ a changing source
 
 
-def change_while_reading(monkeypatch: pytest.MonkeyPatch, change: object, *, before: bool) -> None:
-    read = pipeline.read_corpus
-
+def change_while_reading(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object], *, before: bool) -> None:
     def reading(*arguments, **named):
         if before:
-            change()  # type: ignore[operator]
-        corpus = read(*arguments, **named)
+            change()
+        corpus = read_corpus(*arguments, **named)
         if not before:
-            change()  # type: ignore[operator]
+            change()
         return corpus
 
     monkeypatch.setattr(pipeline, "read_corpus", reading)

@@ -67,21 +67,40 @@ def test_an_unlisted_row_is_dropped_all_the_same(before, tmp_path):
     assert ledger["keep"]["by_rule"] == {"DUP201": 1}
 
 
-def test_no_rule_at_all_drops_a_listed_row_and_all_copies_of_it_stay(before, tmp_path):
+def test_an_entry_takes_back_one_copy_and_no_later_rule_drops_it(tmp_path):
     rows = [
         *distinct_rows(12),
-        *(chat("Same question", "yes", label="yes") for _ in range(3)),
+        *(chat("Same question", "yes", label="yes") for _ in range(4)),
         chat("Same question", "no"),
     ]
     everything = {"steps": ["exact-duplicate", "conflict"], "rules": {"conflict": {"action": "drop"}}}
     dropped = dropped_rows(tmp_path / "plain", rows=rows, **everything)
-    assert sorted(dropped["code"].to_list()) == ["CON301", "CON301", "DUP201", "DUP201"]
+    assert sorted(dropped["code"].to_list()) == ["CON301", "CON301", "DUP201", "DUP201", "DUP201"]
     word = value_of(dropped, "DUP201")
-    project = made(tmp_path / "listed", rows=rows, **everything, keep=[word])
-    result = run_pipeline(project)
-    assert result.ledger.keep["by_rule"] == {"CON301": 3, "DUP201": 2}
-    assert result.ledger.keep["rows"] == 3
-    assert [int(index) for index in result.ledger.drops] == [15]
+    for entries in (1, 2):
+        result = run_pipeline(made(tmp_path / f"listed{entries}", rows=rows, **everything, keep=[word] * entries))
+        assert result.ledger.keep["by_rule"] == {"CON301": entries, "DUP201": entries}
+        assert result.ledger.keep["rows"] == entries
+        assert sorted(result.ledger.drops) == [12, *range(13 + entries, 17)]
+
+
+def test_the_copies_of_a_row_that_was_taken_back_are_duplicates_still(before, tmp_path):
+    rows = [*ROWS, NEAR[0], NEAR[1]]
+    dropped = dropped_rows(tmp_path / "plain", rows=rows)
+    near = dropped.filter(pl.col("code") == "DUP203")
+    assert dropped["row_id"].to_list().count(near["row_id"][0]) == 2, "the row, and its copy"
+    result = run_pipeline(made(tmp_path / "listed", rows=rows, keep=[near["row_id"][0]]))
+    kept = result.kept.rows["row_id"].to_list()
+    assert kept.count(near["row_id"][0]) == 1
+    assert (result.kept.height, result.ledger.keep["rows"]) == (len(rows) - dropped.height + 1, 1)
+
+
+def test_more_entries_than_drops_are_without_effect(before, tmp_path):
+    row, copy = value_of(before, "DUP203"), value_of(before, "DUP201", "fingerprint")
+    words = [row, row, copy, copy]
+    keep = run_pipeline(made(tmp_path, keep=words)).ledger.keep
+    assert (keep["entries"], keep["rows"], keep["unmatched"]) == (4, 2, [])
+    assert [entry["word"] for entry in keep["without_effect"]] == [words[0], words[2]]
 
 
 def test_a_file_of_ids_with_reasons(before, tmp_path):

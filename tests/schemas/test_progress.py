@@ -72,17 +72,17 @@ def test_a_dumb_terminal_gets_lines(term, monkeypatch):
     assert ("\x1b" in shown.getvalue()) is (term == "xterm")
 
 
-def test_a_part_counts_from_its_first_call_and_in_its_own_unit():
+def test_a_part_counts_in_its_own_unit_and_from_its_first_call_once_there_are_two():
     clock, shown = Clock(), io.StringIO()
     progress = Progress(stream=shown, clock=clock)
     progress.begin("near-duplicate")
-    clock.now += 50  # what came before the first call is no part of the rate
+    clock.now += 50  # what came before the first call is no part of the rate after it
     progress.part("verify", 100, 500, "pairs")
     clock.now += 10
     progress.part("verify", 300, 500, "pairs")
     assert shown.getvalue().splitlines() == [
         "near-duplicate",
-        "near-duplicate, verify: 100/500 pairs",
+        "near-duplicate, verify: 100/500 pairs  2.0 pairs/s  3m 20s left",
         "near-duplicate, verify: 300/500 pairs  20.0 pairs/s  10s left",
     ]
 
