@@ -69,8 +69,8 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
 def curate(project: Project, form: str, quiet: bool, dry_run: bool) -> ExitCode:
     """Run the steps of the config over its sources and publish the dataset.
 
-    Prints the path of its manifest. Every row that came in is kept, or dropped with a reason. Rows that `curate.keep`
-    or `curate.keep_file` of the config lists are never dropped.
+    Prints the path of its manifest. Every row that came in is kept, or dropped with a reason. Each entry of
+    `curate.keep` or `curate.keep_file` takes back one drop, and the ledger says so.
     """
     from curate.pipeline import curate as run
     from curate.summary import account_markdown, account_of, ledger_of

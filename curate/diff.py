@@ -220,7 +220,9 @@ def _numbered(frame: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     A row that stands at the same place on both sides is paired with itself (`home`), what is left in the order of the
     splits, dropped rows last.
     """
-    place = ["row_id", "path", "line", "row"]
+    place = ["row_id", "path", "line", "row", "again"]
+    # Imported files may share a name: rows of one place are told apart by their order.
+    frame, other = (side.with_columns(again=pl.int_range(pl.len()).over(place[:-1])) for side in (frame, other))
     order = pl.col("split").replace_strict({name: n for n, name in enumerate(SPLITS)}, default=len(SPLITS))
     there = other.select(place).with_columns(home=pl.lit(value=True))
     found = frame.join(there, on=place, how="left", nulls_equal=True, maintain_order="left")

@@ -188,13 +188,16 @@ def test_a_dataset_and_an_audit_and_a_changed_dataset_are_exit_2(datasets, audit
     assert "do not match" in capsys.readouterr().err
 
 
-STATES = st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from(["train", "test", "DUP201", "SCH101"])), max_size=8)
+STATES = st.lists(
+    st.tuples(st.sampled_from("xyz"), st.sampled_from(["train", "test", "DUP201", "SCH101"]), st.integers(0, 2)),
+    max_size=8,
+)
 
 
-def frame_of(states: list[tuple[str, str]]) -> pl.DataFrame:
+def frame_of(states: list[tuple[str, str, int]]) -> pl.DataFrame:
     rows = [
-        (row_id, *((None, state) if state.isupper() else (state, None)), None, "p", n + 1, n, None, None, 0)
-        for n, (row_id, state) in enumerate(states)
+        (row_id, *((None, state) if state.isupper() else (state, None)), None, "p", line, 0, None, None, 0)
+        for row_id, state, line in states
     ]
     texts = ("row_id", "split", "code", "name", "path", "survivor_path")
     names = ("row_id", "split", "code", "name", "path", "line", "row", "survivor_path", "survivor_line", "text")
@@ -205,14 +208,13 @@ def frame_of(states: list[tuple[str, str]]) -> pl.DataFrame:
 @given(STATES, STATES)
 def test_changes_turn_one_side_into_the_other(before, after):
     changes = _changed_rows(frame_of(before), frame_of(after))
-    balance = Counter(before)
+    balance = Counter((row_id, state) for row_id, state, _ in before)
     for change in (change for found in changes.values() for change in found):
         for side, sign in ((change["before"], -1), (change["after"], 1)):
             if side:
                 balance[change["row_id"], side["split"] or side["code"]] += sign
-    assert +balance == Counter(after)
+    assert +balance == Counter((row_id, state) for row_id, state, _ in after)
     assert min(balance.values(), default=0) >= 0
-    sizes = (Counter(row_id for row_id, _ in side) for side in (before, after))
-    left, right = sizes
+    left, right = (Counter(row_id for row_id, *_ in side) for side in (before, after))
     assert len(changes["added"]) == (right - left).total()
     assert len(changes["removed"]) == (left - right).total()
