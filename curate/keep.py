@@ -22,6 +22,8 @@ from schemas.config import CurateConfig
 from schemas.errors import UserError
 from schemas.finding import Finding
 
+MAX_WORD_CHARS, MAX_REASON_CHARS = 200, 1000
+"""The ledger repeats every entry; a file that is no list of ids must not swell it."""
 NEAR_CHARS = 8
 """An id that shares this many characters with an entry, at its beginning or its end, may be the one that was meant."""
 NEAR_NAMED = 3
@@ -79,7 +81,7 @@ def read_keep_list(config: CurateConfig, root: Path) -> KeepList:
 
 def _entry(text: str, where: str) -> Entry:
     word, _, reason = text.partition("#")
-    return Entry(word.strip(" \t\r\n\"',").lower(), where, reason.strip())
+    return Entry(word.strip(" \t\r\n\"',").lower()[:MAX_WORD_CHARS], where, reason.strip()[:MAX_REASON_CHARS])
 
 
 def _named(entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -203,6 +203,16 @@ def test_a_missing_file_and_a_word_that_is_no_text_are_exit_2(tmp_path, capsys):
         made(tmp_path, keep=[12345678])
 
 
+def test_a_file_that_is_no_list_of_ids_is_warned_about_and_hardly_swells_the_ledger(tmp_path, capsys):
+    tmp_path.joinpath("keep.bin").write_bytes(b"\x00\xff\x1b[2J" + b"a" * 1_000_000 + b"#" + b"b" * 1_000_000)
+    made(tmp_path, keep_file="keep.bin")
+    assert assay.run(["curate", str(tmp_path / "assay.yaml"), "-q"]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("warning: keep.bin:1: \\x00\\xff\\x1b[2jaaa")
+    assert len(err) < 200
+    assert Path(out.strip()).with_name("ledger.json").stat().st_size < 20_000
+
+
 def test_many_stale_entries_are_counted(tmp_path, capsys):
     made(tmp_path, keep=[f"{number:032x}" for number in range(1, 31)])
     assert assay.run(["curate", str(tmp_path / "assay.yaml"), "-q"]) == 0
