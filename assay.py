@@ -44,6 +44,7 @@ COMMANDS = {
     "import": Entry("Start", "evals.cli_evidence:import_", "Wrap your own dataset or adapter in a manifest."),
     "audit": Entry("Data", "curate.cli:audit", "Find faults in rows, read-only, without a config."),
     "curate": Entry("Data", "curate.cli:curate", "Make the dataset: kept rows, dropped rows, splits, proof."),
+    "diff": Entry("Data", "curate.cli_diff:diff", "Say what changed between two datasets or two audits."),
     "rules": Entry("Data", "curate.cli:rules", "List all rules."),
     "explain": Entry("Data", "curate.cli:explain", "Print a rule's page."),
     "train": Entry("Training", "train.cli:train", "Train a LoRA adapter on a dataset."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -15,6 +15,7 @@ from curate.rules.base import Rule
 from curate.rules.catalogue import select_rules
 from schemas.errors import ExitCode
 from schemas.finding import Finding, Severity
+from schemas.progress import SILENT, Progress
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -47,16 +48,17 @@ class Audit:
         return ExitCode.FAIL if any(finding.severity.rank <= rank for finding in self.findings) else ExitCode.PASS
 
 
-def audit_corpus(corpus: Corpus, rules: Sequence[Rule], progress: Callable[[str], None] = lambda rule: None) -> Audit:
+def audit_corpus(corpus: Corpus, rules: Sequence[Rule], progress: Progress = SILENT) -> Audit:
     """Run the rules over a corpus.
 
     Args:
         corpus: what was read.
         rules: configured rules; those that need eval items are not run on a corpus without any.
-        progress: called with the name of each rule before it runs.
+        progress: shows each rule, and how far it is.
     """
     # Personal data stays hidden even if its rule was not selected.
     mask = masker([*rules, *(rule for rule in select_rules([]) if rule.code not in {r.code for r in rules})])
+    corpus = replace(corpus, progress=progress)
     order = {source.path: number for number, source in enumerate(corpus.sources)}
     findings: list[Finding] = []
     not_run: dict[str, str] = {}
@@ -64,7 +66,7 @@ def audit_corpus(corpus: Corpus, rules: Sequence[Rule], progress: Callable[[str]
         if rule.needs_evals and corpus.evals is None:
             not_run[rule.code] = "no eval items were given (--against)"
             continue
-        progress(rule.name)
+        progress.begin(rule.name)
         findings += findings_of(rule, corpus, mask)
     findings.sort(key=lambda f: (order[f.path], f.row if f.row is not None else -1, f.line or 0, f.code))
     return Audit(corpus, tuple(rules), tuple(findings), mask, not_run)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 
 from curate.cli_options import config_option, format_option, project_options, quiet_option
 from schemas.errors import ExitCode, UserError
+from schemas.progress import PATIENCE_S, Progress
 
 if TYPE_CHECKING:
     from curate.configfile import Project
@@ -57,36 +57,67 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
         overrides=flags["overrides"],
         out=flags["out"],
     )
-    with progress_on_stderr(flags["quiet"]) as progress:
+    with Progress(quiet=flags["quiet"], patience_s=PATIENCE_S) as progress:
         found = run_audit(request, progress)
     _emit(render(found, flags["form"], flags["max_findings"], flags["statistics"]), flags["out"])
     return found.exit_code(flags["fail_on"])
 
 
 @click.command(short_help="Make the dataset: kept rows, dropped rows, splits, proof.")
-@project_options()
-@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@project_options("text", "json", "markdown")
+@click.option("--dry-run", is_flag=True, help="Do all of it but write nothing; say what would be written, and where.")
 def curate(project: Project, form: str, quiet: bool, dry_run: bool) -> ExitCode:
     """Run the steps of the config over its sources and publish the dataset.
 
-    Prints the path of its manifest. Every row that came in is kept, or dropped with a reason.
+    Prints the path of its manifest. Every row that came in is kept, or dropped with a reason. Each entry of
+    `curate.keep` or `curate.keep_file` takes back one drop, and the ledger says so.
     """
     from curate.pipeline import curate as run
-    from curate.pipeline import run_pipeline
-    from curate.summary import account, account_of
+    from curate.summary import account_markdown, account_of, ledger_of
 
-    with progress_on_stderr(quiet) as progress:
+    with Progress(quiet=quiet, patience_s=PATIENCE_S) as progress:
         if dry_run:
-            made = run_pipeline(project, progress)
-            result = made.ledger.as_json(made.rows_by_split)
-            click.echo(json.dumps(result) if form == "json" else account(result, made.ledger.searches))
-            return ExitCode.PASS
+            return _dry_run(project, form, progress)
         finished = run(project, progress)
+    ledger = ledger_of(finished)
     if not quiet:
         click.echo(account_of(finished), err=True)
+    _warn(ledger)
     summary = {"manifest": str(finished.path), "reused": finished.reused, "counts": finished.manifest.counts}
-    click.echo(json.dumps(summary) if form == "json" else str(finished.path))
+    if form == "markdown":
+        click.echo(account_markdown(ledger), nl=False)
+    else:
+        click.echo(json.dumps(summary) if form == "json" else str(finished.path))
     return ExitCode.PASS
+
+
+def _dry_run(project: Project, form: str, progress: Progress) -> ExitCode:
+    """Run everything but the writing, and print the ledger with what would have been written."""
+    from curate.pipeline import check_unchanged, curate_stage, run_pipeline
+    from curate.summary import account, account_markdown, plan, plan_text
+
+    stage = curate_stage(project)
+    made = run_pipeline(project, progress)
+    check_unchanged(stage, made)
+    ledger = made.ledger.as_json(made.rows_by_split)
+    planned = plan(stage, ledger)
+    progress.end()
+    if form == "json":
+        click.echo(json.dumps(ledger | {"would_write": planned}))
+    elif form == "markdown":
+        click.echo(f"{account_markdown(ledger)}\n```text\n{plan_text(planned)}\n```")
+    else:
+        click.echo(f"{account(ledger, made.ledger.searches)}\n{plan_text(planned)}")
+    _warn(ledger)
+    return ExitCode.PASS
+
+
+def _warn(ledger: dict[str, Any]) -> None:
+    """Entries of the keep list that do nothing are named, however quiet the command is to be."""
+    from curate.summary import warnings
+
+    for line in warnings(ledger):
+        click.echo(f"warning: {line}", err=True)
 
 
 @click.command(short_help="Print a rule's page.")
@@ -129,16 +160,3 @@ def _emit(text: str, out: Path | None) -> None:
     from schemas.atomic import write_atomic
 
     write_atomic(out, text.encode("utf-8", "backslashreplace"))
-
-
-@contextmanager
-def progress_on_stderr(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """What is being done: a line that is replaced where stderr is a terminal, nothing elsewhere."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda text: None
-        return
-    with console.status("starting") as status:
-        yield status.update

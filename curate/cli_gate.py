@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli import progress_on_stderr
 from curate.cli_options import VERDICT_FORMATS, project_options
 from schemas.errors import ExitCode
+from schemas.progress import PATIENCE_S, Progress
 
 if TYPE_CHECKING:
     from curate.configfile import Project
@@ -31,7 +31,7 @@ def gate_data(project: Project, form: str, quiet: bool, dataset: Path | None) ->
     from schemas.verdict import EXIT_CODES
 
     manifest = dataset or require(curate_stage(project), "curate").path
-    with progress_on_stderr(quiet) as progress:
+    with Progress(quiet=quiet, patience_s=PATIENCE_S) as progress:
         finished = run(project, manifest, progress)
     verdict = read_verdict(finished)
     click.echo(FORMATS[form](verdict), nl=False)

@@ -19,6 +19,7 @@ from curate.gate_checks import (
 )
 from schemas.atomic import write_atomic
 from schemas.manifest import input_stage
+from schemas.progress import SILENT, Progress
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 from schemas.verdict import Check, Outcome, Verdict, combine
 
@@ -73,7 +74,7 @@ def data_gate_stage(project: Project, dataset: Path) -> Stage:
     )
 
 
-def gate_data(project: Project, dataset: Path, progress: Callable[[str], None] = lambda text: None) -> Finished:
+def gate_data(project: Project, dataset: Path, progress: Progress = SILENT) -> Finished:
     """Judge a dataset and publish the verdict, or return the verified verdict of an equal run.
 
     Raises:
@@ -95,7 +96,7 @@ def judge(
     project: Project,
     dataset: Dataset,
     subject: dict[str, str],
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Progress = SILENT,
 ) -> Verdict:
     """All checks of the data gate.
 
@@ -103,11 +104,11 @@ def judge(
         project: config with the thresholds.
         dataset: what is judged.
         subject: role -> digest of what is judged.
-        progress: called with the name of each condition.
+        progress: shows each condition.
     """
     checks: list[Check] = []
     for condition in CONDITIONS:
-        progress(condition.name)
+        progress.begin(condition.name)
         checks += condition.check(project, dataset)
     outcome = combine(check.outcome for check in checks)
     return Verdict(

@@ -28,6 +28,7 @@ DROPPED_SCHEMA: dict[str, Any] = {
     "survivor_row_id": pl.String,
     "survivor_path": pl.String,
     "survivor_line": pl.Int64,
+    "fingerprint": pl.String,
     "raw": pl.Binary,
 }
 
@@ -46,6 +47,8 @@ class Step:
     """Rows on which the rule fired, whatever was done about it."""
     not_run: str = ""
     """Why it was not run; empty where it was."""
+    rows_spared: int = 0
+    """Rows that the rule would have dropped and the keep list holds."""
 
 
 @dataclass
@@ -58,6 +61,8 @@ class Ledger:
     """Row index -> why it was dropped."""
     searches: list[dict[str, Any]] = field(default_factory=list)
     """What each step that searched for near-duplicates searched, for the report."""
+    keep: dict[str, Any] = field(default_factory=dict)
+    """What the keep list did; empty where there is none."""
 
     def close(self, kept: int) -> None:
         """Check that nothing was lost and nothing invented.
@@ -91,6 +96,7 @@ class Ledger:
             "by_rule": dict(sorted(Counter(finding.code for finding in self.drops.values()).items())),
             "steps": [vars(step) for step in self.steps],
             "splits": splits,
+            "keep": self.keep,
         }
 
     def dropped_frame(self, corpus: Corpus) -> pl.DataFrame:
@@ -118,6 +124,7 @@ class Ledger:
                     twin.get("row_id"),
                     twin.get("path"),
                     twin.get("line"),
+                    finding.fingerprint,
                     corpus.raw(index),
                 )
             )

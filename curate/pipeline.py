@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from curate.audit import statistics
 from curate.configfile import Project
 from curate.export import ExportRow, export_rows, write_parquet, write_split
 from curate.findings import masker, one_per_row, to_finding
+from curate.keep import Keeper, KeepList, read_keep_list
 from curate.ledger import Ledger, Step
 from curate.readers import read_corpus
 from curate.readers.builder import ROWS_PER_CHUNK
@@ -28,6 +28,7 @@ from curate.splitting import SPLITS, Splits, distinct_keys, split_rows
 from schemas.errors import ExitCode, UserError
 from schemas.finding import Finding
 from schemas.manifest import InputRef, input_file
+from schemas.progress import SILENT, Progress
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 
 STAGE = "curate"
@@ -35,7 +36,6 @@ REPORT_SCHEMA = "assay/curate-report/1"
 KEPT_FINDINGS_NAMED = 1000
 UNREADABLE = ("broken-line", "not-an-object", "unknown-shape", "wrong-type", "duplicate-key")
 """Rules whose rows cannot be written in any form, or not without a guess at what they mean."""
-Progress = Callable[[str], None]
 
 
 class NoRows(UserError):
@@ -54,6 +54,7 @@ class Curated:
     splits: Splits
     remaining: dict[str, list[Finding]]
     """Rule code -> findings of rows that stayed as they are."""
+    keep: KeepList = field(default_factory=KeepList)
 
     @property
     def rows_by_split(self) -> dict[str, int]:
@@ -72,6 +73,9 @@ def curate_stage(project: Project) -> Stage:
     folder = inputs_from(project.runs, STAGE)
     refs = [_input("source", path, folder) for path in project.source_files()]
     refs += [_input("evals", path, folder) for path in project.eval_files()]
+    if (kept := project.config.curate.keep_file) is not None:
+        read_keep_list(project.config.curate, project.root)
+        refs.append(_input("keep", project.root / kept, folder))
     given: dict[str, Any] = {key: project.given[key] for key in ("data", "curate") if key in project.given}
     return Stage(
         stage=STAGE,
@@ -110,7 +114,7 @@ def configured_rules(project: Project) -> tuple[Rule, ...]:
     return select_rules(config.steps, config.rules, where=f"{project.path}: curate")
 
 
-def curate(project: Project, progress: Progress = lambda text: None) -> Finished:
+def curate(project: Project, progress: Progress = SILENT) -> Finished:
     """Run the pipeline and publish its folder, or return the verified result of an equal run.
 
     Raises:
@@ -122,35 +126,26 @@ def curate(project: Project, progress: Progress = lambda text: None) -> Finished
 
     def fill(folder: Path) -> dict[str, int]:
         made = run_pipeline(project, progress)
-        _check_unchanged(stage, made.whole)
+        check_unchanged(stage, made)
         return publish(made, project, folder, progress)
 
     return run_stage(stage, fill)
 
 
-def run_pipeline(
-    project: Project, progress: Progress = lambda text: None, rows_per_chunk: int = ROWS_PER_CHUNK
-) -> Curated:
+def run_pipeline(project: Project, progress: Progress = SILENT, rows_per_chunk: int = ROWS_PER_CHUNK) -> Curated:
     """Read, run the steps in order, split; writes nothing.
 
     Raises:
         NoRows, UserError, ConservationError: as `curate`.
     """
-    data = project.config.data
-    progress("reading")
-    whole = read_corpus(
-        project.source_files(),
-        kind=data.format,
-        columns=data.columns,
-        evals=project.eval_files(),
-        rows_per_chunk=rows_per_chunk,
-        name=lambda path: _name(project, path),
-    )
-    if not whole.height:
-        raise NoRows("the sources hold no row", where=", ".join(source.path for source in whole.sources)[:500])
+    keep = read_keep_list(project.config.curate, project.root)
+    whole = _read(project, progress, rows_per_chunk)
     rules = configured_rules(project)
-    kept, ledger, remaining = run_steps(whole, rules, progress)
-    kept = _drop_unreadable(kept, ledger)
+    unwritable = _unwritable(whole)
+    keeper = Keeper(keep.entries, whole, unwritable)
+    kept, ledger, remaining = run_steps(whole, rules, progress, keeper)
+    kept = _drop_unwritable(kept, unwritable, ledger)
+    ledger.keep = keeper.account() if keep.entries else {}
     ledger.close(kept.height)
     if not kept.height:
         raise NoRows(
@@ -159,20 +154,44 @@ def run_pipeline(
             found=", ".join(f"{step.name}: {step.rows_dropped:,}" for step in ledger.steps if step.rows_dropped),
             help="run `assay audit` on the sources to see why",
         )
-    progress("splitting")
+    progress.begin("splitting")
     changing = [rule for rule in rules if rule.effective_action in (Action.REDACT, Action.FIX)]
     readable = whole.without(whole.rows.filter(pl.col("kind").is_null())["index"])
     # Rows are compared as they will be published, those that were dropped too: they tie together rows that stay.
     for rule in changing:
         readable = rewritten(readable, rule, readable.rows["index"])
-    splits = split_rows(readable, kept, project.config.curate.split, data.group_by)
-    return Curated(whole, kept, ledger, splits, remaining)
+    splits = split_rows(readable, kept, project.config.curate.split, project.config.data.group_by)
+    return Curated(whole, kept, ledger, splits, remaining, keep)
+
+
+def _read(project: Project, progress: Progress, rows_per_chunk: int) -> Corpus:
+    paths = project.source_files()
+    total, done = sum(path.stat().st_size for path in paths), 0
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        progress.advance(done, total)
+
+    progress.begin("reading", "bytes")
+    whole = read_corpus(
+        paths,
+        kind=project.config.data.format,
+        columns=project.config.data.columns,
+        evals=project.eval_files(),
+        rows_per_chunk=rows_per_chunk,
+        progress=count,
+        name=lambda path: _name(project, path),
+    )
+    if not whole.height:
+        raise NoRows("the sources hold no row", where=", ".join(source.path for source in whole.sources)[:500])
+    return replace(whole, progress=progress)
 
 
 def run_steps(
-    whole: Corpus, rules: tuple[Rule, ...], progress: Progress
+    whole: Corpus, rules: tuple[Rule, ...], progress: Progress = SILENT, keeper: Keeper | None = None
 ) -> tuple[Corpus, Ledger, dict[str, list[Finding]]]:
-    """Run each rule on what the ones before it left.
+    """Run each rule on what the ones before it left; rows on the keep list are not dropped.
 
     Returns:
         (kept rows, ledger, findings of rows that stayed as they are by rule code).
@@ -182,58 +201,85 @@ def run_steps(
     remaining: dict[str, list[Finding]] = {}
     corpus = whole
     for rule in rules:
-        progress(rule.name)
+        progress.begin(rule.name)
         rows_in, action = corpus.height, rule.effective_action
         missing = "no eval items are configured (data.evals)" if rule.needs_evals and corpus.evals is None else ""
         hits = [] if missing else one_per_row(rule.find(corpus))
         if parts := rule.searched(corpus):
             ledger.searches.append(search_account(rule, corpus.height, parts))
         changed = 0
-        if action is Action.DROP:
-            ledger.drops |= {hit.index: to_finding(rule, hit, corpus, mask) for hit in hits}
-            corpus = corpus.without(hit.index for hit in hits) if hits else corpus
+        spared: set[int] = set()
+        if action is Action.DROP and hits:
+            found = {hit.index: to_finding(rule, hit, corpus, mask) for hit in hits}
+            spared = keeper.spared(found) if keeper else spared
+            if spared:
+                remaining[rule.code] = [found.pop(index) for index in sorted(spared)]
+            ledger.drops |= found
+            corpus = corpus.without(found)
         elif action in (Action.REDACT, Action.FIX) and hits:
             corpus = rewritten(corpus, rule, pl.Series([hit.index for hit in hits], dtype=pl.UInt32))
             changed = len(hits)
         elif hits:
             remaining[rule.code] = [to_finding(rule, hit, corpus, mask) for hit in hits]
         dropped = rows_in - corpus.height
-        ledger.steps.append(Step(rule.code, rule.name, str(action), rows_in, dropped, changed, len(hits), missing))
+        ledger.steps.append(
+            Step(rule.code, rule.name, str(action), rows_in, dropped, changed, len(hits), missing, len(spared))
+        )
     return corpus, ledger, remaining
 
 
-def _drop_unreadable(corpus: Corpus, ledger: Ledger) -> Corpus:
+def _unwritable(corpus: Corpus) -> set[int]:
+    """Rows that cannot be written: those of no known shape, and those whose values are of the wrong type."""
+    unwritable = set(corpus.rows.filter(pl.col("kind").is_null())["index"])
+    return unwritable | {hit.index for rule in select_rules(["wrong-type"]) for hit in rule.find(corpus)}
+
+
+def _drop_unwritable(corpus: Corpus, unwritable: set[int], ledger: Ledger) -> Corpus:
     """Rows that cannot be written are dropped even if no step of the config asked for it."""
-    hits = [(rule, hit) for rule in select_rules(UNREADABLE) for hit in one_per_row(rule.find(corpus))]
-    unreadable = set(corpus.rows.filter(pl.col("kind").is_null())["index"])
-    unreadable |= {hit.index for rule, hit in hits if rule.name == "wrong-type"}
-    if not unreadable:
+    left = unwritable.intersection(corpus.rows["index"]) if unwritable else unwritable
+    if not left:
         return corpus
     rows_in = corpus.height
     mask = masker(select_rules([]))
-    for rule, hit in hits:
-        if hit.index in unreadable:
-            ledger.drops.setdefault(hit.index, to_finding(rule, hit, corpus, mask))
-    corpus = corpus.without(unreadable)
-    count = len(unreadable)
+    for rule in select_rules(UNREADABLE):
+        for hit in one_per_row(rule.find(corpus)):
+            if hit.index in left:
+                ledger.drops.setdefault(hit.index, to_finding(rule, hit, corpus, mask))
+    corpus = corpus.without(left)
+    count = len(left)
     ledger.steps.append(Step("SCH1", "unreadable", "drop", rows_in, count, 0, count))
     return corpus
 
 
-def _check_unchanged(stage: Stage, corpus: Corpus) -> None:
-    """The bytes that were read are those that the stage is named after."""
-    promised = sorted(ref.sha256 for ref in stage.inputs if ref.role == "source")
-    if promised != sorted(source.sha256 for source in corpus.sources):
-        raise UserError(
-            "a source changed while it was being curated",
-            where=", ".join(source.path for source in corpus.sources)[:500],
-            help="wait until nothing writes to it, and run the command again",
-        )
+def check_unchanged(stage: Stage, made: Curated) -> None:
+    """Make sure that the bytes that were read are those that the stage is named after.
+
+    Raises:
+        UserError: a source, or the keep file, is not what it was when the run began.
+    """
+
+    def promised(role: str) -> list[str]:
+        return sorted(ref.sha256 for ref in stage.inputs if ref.role == role)
+
+    sources = made.whole.sources
+    if promised("source") != sorted(source.sha256 for source in sources):
+        what, where = "a source", ", ".join(source.path for source in sources)[:500]
+    elif promised("keep") != ([made.keep.sha256] if made.keep.sha256 else []):
+        what, where = "the keep file", str(stage.config["curate"]["keep_file"])
+    elif made.whole.evals and promised("evals") != sorted(source.sha256 for source in made.whole.evals.sources):
+        what, where = "a file of eval items", ", ".join(source.path for source in made.whole.evals.sources)[:500]
+    else:
+        return
+    raise UserError(
+        f"{what} changed while it was being curated",
+        where=where,
+        help="wait until nothing writes to it, and run the command again",
+    )
 
 
-def publish(made: Curated, project: Project, folder: Path, progress: Progress = lambda text: None) -> dict[str, int]:
+def publish(made: Curated, project: Project, folder: Path, progress: Progress = SILENT) -> dict[str, int]:
     """Write the files of the stage; gives its counts."""
-    progress("writing")
+    progress.begin("writing")
     data = folder / "data"
     data.mkdir()
     shape = shape_records(project.config.data.columns, project.config.data.format)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from curate.readers.files import STDIN
 from curate.rules.catalogue import select_rules
 from schemas.atomic import refuse_to_replace
 from schemas.errors import ConfigError, Problem
+from schemas.progress import SILENT, Progress
 
 DEFAULT_CONFIG = Path("assay.yaml")
 DEFAULT_RUNS = Path("runs")
@@ -37,7 +38,7 @@ class AuditRequest:
     """File for the result; it must be none of those that are read."""
 
 
-def run_audit(request: AuditRequest, progress: Callable[[str], None] = lambda text: None) -> Audit:
+def run_audit(request: AuditRequest, progress: Progress = SILENT) -> Audit:
     """Read the files and run the rules.
 
     Raises:
@@ -56,7 +57,7 @@ def run_audit(request: AuditRequest, progress: Callable[[str], None] = lambda te
     evals = expand_paths(request.against, Path(), "--against", start="") or (project.eval_files() if project else ())
     if request.out is not None:
         refuse_to_replace([request.out], [*paths, *evals])
-    progress("reading")
+    progress.begin("reading")
     corpus = read_corpus(paths, evals=evals, **_reading(project))
     return audit_corpus(corpus, rules, progress)
 

@@ -14,6 +14,7 @@ import orjson
 import polars as pl
 
 from curate.dedup import normalised_hashes
+from schemas.progress import SILENT, Progress
 
 ROWS_SCHEMA: dict[str, Any] = {
     "index": pl.UInt32,  # position over all sources; stays the same when rows are dropped
@@ -83,6 +84,8 @@ class Corpus:
     """Eval items to keep out of training."""
     rewritten: dict[int, bytes] = field(default_factory=dict)
     """Row index -> JSON of its record after redaction."""
+    progress: Progress = field(default=SILENT, repr=False, compare=False)
+    """Where a search that takes long shows how far it is."""
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     """Results that several rules share, such as the pairs of similar rows."""
 
@@ -109,6 +112,10 @@ class Corpus:
             faults=self.faults.filter(pl.col("index").is_null() | ~pl.col("index").is_in(gone)),
             memo={},
         )
+
+    def searched(self, part: str, done: int, total: int) -> None:
+        """Show how far a search for duplicates is; `find_duplicates` calls this."""
+        self.progress.part(part, done, total, "pairs" if part == "verify" else "rows")
 
     def place(self, index: int) -> Place:
         """Where a row is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,7 +105,8 @@ def _grouped(corpus: Corpus, search: Search) -> Similar:
         text=pl.when(rare).then(pl.concat_str("system", "text", separator="\n")).otherwise(pl.col("text")),
         key=pl.when(rare).then(pl.lit("\x00")).otherwise(pl.col("key")),
     )
-    parts = [_search(part, search) for part in texts.partition_by("key", maintain_order=True)]
+    groups = texts.partition_by("key", maintain_order=True)
+    parts = [_search(part, search, corpus.searched) for part in groups]
     if not parts:
         empty = {"a": pl.UInt32, "b": pl.UInt32, "kind": pl.String, "measure": pl.String, "similarity": pl.Float64}
         gone = {"index": pl.UInt32, "representative": pl.UInt32} | {name: empty[name] for name in list(empty)[2:]}
@@ -116,7 +118,7 @@ def _grouped(corpus: Corpus, search: Search) -> Similar:
     )
 
 
-def _search(texts: pl.DataFrame, search: Search) -> Similar:
+def _search(texts: pl.DataFrame, search: Search, progress: Callable[[str, int, int], None]) -> Similar:
     from curate.dedup import find_duplicates
 
     index = texts["index"]
@@ -127,6 +129,7 @@ def _search(texts: pl.DataFrame, search: Search) -> Similar:
         priority=texts["priority"] if search.best_by is not None else None,
         answer=texts["answer"],
         setting=search.setting,
+        progress=progress,
     )
     pairs = found.pairs.with_columns(a=index.gather(found.pairs["a"]), b=index.gather(found.pairs["b"]))
     dropped = pl.DataFrame(

@@ -123,7 +123,7 @@ def components(whole: Corpus, threshold: float, kept: pl.Series, groups: pl.Seri
     from curate.dedup import find_duplicates, similarity_components
 
     texts = comparable_texts(whole)
-    found = find_duplicates(texts["text"], floor=threshold, answer=texts["answer"])
+    found = find_duplicates(texts["text"], floor=threshold, answer=texts["answer"], progress=whole.searched)
     label, cuts = similarity_components(found, threshold=threshold, max_share=MAX_SHARE)
     raised = pl.Series("threshold", [None] * texts.height, dtype=pl.Float64)
     if cuts:

@@ -208,6 +208,7 @@ curate:
   steps: [schema, exact-duplicate, near-duplicate, conflict, contamination, pii]   # `assay rules` lists them
   rules:
     pii: {{action: redact}}        # or drop, or keep
+  # keep_file: keep.txt          # row ids of dropped.parquet, one a line: no rule drops these rows
   split: {{train: 0.8, validation: 0.1, test: {TEST_SHARE}, stratify_by: {stratify}, seed: 0}}
 
 train:

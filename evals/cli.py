@@ -36,8 +36,8 @@ def evals(project: Project, form: str, quiet: bool, adapter: Path | None) -> Exi
     Also measures the supervised loss of both models on trained and on test rows. A run that was stopped goes on from
     its last finished part when the same command is given again. Prints the path of the results' manifest.
     """
-    from evals.progress import Progress
     from evals.run import evaluate, finished_parts
+    from schemas.progress import Progress
 
     made = adapter or _adapter(project)
     try:

@@ -16,12 +16,12 @@ from evals import references
 from evals.consistency import ITEM_SCHEMA, filled
 from evals.dataset_items import AskedRow, dataset_items, loss_rows, prompt_check, sampled, split_rows, trained_rows
 from evals.parts import Parts, count_parts
-from evals.progress import Progress
 from evals.scoring import LossRow, expect_losses, score_losses, summarise_losses
 from evals.stats import Interval, clustered_mean, proportion
 from evals.tasks import Items, Task, file_items, find_task, write_task
 from schemas.atomic import write_atomic
 from schemas.base import file_digest, fingerprint
+from schemas.progress import Progress
 from schemas.results import EvalResults, TaskScore
 from schemas.stage import Stage
 from train.base_model import ensure_base_model

@@ -107,7 +107,7 @@ def import_dataset(files: Mapping[str, Sequence[Path]], runs: Path, name: str) -
 
 
 def _as_given(whole: Corpus, split_of_source: Sequence[str]) -> Curated:
-    kept, ledger, remaining = run_steps(whole, select_rules(UNREADABLE), lambda text: None)
+    kept, ledger, remaining = run_steps(whole, select_rules(UNREADABLE))
     ledger.close(kept.height)
     if not kept.height:
         raise UserError("no row can be read", where=", ".join(source.path for source in whole.sources)[:500])

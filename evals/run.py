@@ -11,10 +11,10 @@ from curate.configfile import Project
 from curate.model_files import base_model_inputs
 from evals.evaluation import Evaluation
 from evals.parts import count_parts
-from evals.progress import Progress
 from evals.tasks import find_task
 from schemas.errors import AssayError, MissingExtra, UserError
 from schemas.manifest import InputRef, input_file, input_stage, manifest_path, open_stage, read_manifest
+from schemas.progress import Progress
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 from train.base_model import ensure_base_model
 

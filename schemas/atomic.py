@@ -16,7 +16,7 @@ from pathlib import Path
 
 from schemas.errors import UserError
 
-WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 """Errors of the system that only a write can meet."""
 
 
@@ -86,7 +86,7 @@ def readable_disk_errors(path: Path, *, only_named: bool = False) -> Iterator[No
             raise
         raise disk_error(path, error) from error
     except Exception as error:
-        for code in (errno.ENOSPC, errno.EDQUOT):
+        for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             if os.strerror(code) in str(error):
                 raise disk_error(path, OSError(code, os.strerror(code))) from error
         raise
@@ -107,6 +107,12 @@ def disk_error(path: Path, error: OSError) -> UserError:
             "the disk is full; nothing was published",
             where=str(path),
             help="free some space, or choose another folder with --out, and run the same command again",
+        )
+    if error.errno == errno.EFBIG:
+        return UserError(
+            "a file would be larger than this disk or account allows; nothing was published",
+            where=str(path),
+            help="raise the limit (ulimit -f), or choose a folder on another disk with --out",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError(

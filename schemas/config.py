@@ -61,6 +61,10 @@ class CurateConfig(Strict):
     """Rule names or families."""
     rules: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Rule name -> its options; each rule checks its own."""
+    keep: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    """Row ids, or fingerprints of findings: each entry takes back one drop; `# reason` may follow."""
+    keep_file: PathText | None = None
+    """File of more of them, one a line, relative to the config."""
     split: SplitConfig = SplitConfig()
 
 

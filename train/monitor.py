@@ -13,9 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from schemas.atomic import sync, write_atomic
-
-PLAIN_INTERVAL_S = 10.0
-"""A line at most this often where the output is not a terminal."""
+from schemas.progress import PLAIN_INTERVAL_S, duration
 
 
 class MetricsLog:
@@ -173,13 +171,3 @@ def choose_view(quiet: bool) -> View:
         return SilentView()
     console = Console(stderr=True)
     return TerminalView(console) if console.is_terminal else PlainView()
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people: `48s`, `3m 05s`, `2h 07m`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"

@@ -74,7 +74,7 @@ def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-u
 
     Words beyond ASCII are written folded, behind a mark when they begin with a capital; characters of unspaced
     scripts each behind a mark, with a space after the last; separators become ASCII separators. `out` needs
-    2 * length + 8 + PADDING bytes: that many zeros follow.
+    2 * length + 8 bytes.
     """
     at = 0
     used = 0
@@ -137,8 +137,6 @@ def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-u
         in_word = entry & _IS_WORD != 0
         last = folded
         used = put_code(out, used, folded)
-    for at in range(used, used + PADDING, 8):
-        store_eight(target, at, _U0)
     return used
 
 
@@ -285,8 +283,11 @@ def _signed(address, start, value):  # type: ignore[no-untyped-def]
 def row_tokens(address, length, tables, room, hashes, marks):  # type: ignore[no-untyped-def]
     """Tokens of one row of UTF-8 text; returns their number. `tables` = (words, fold, pairs, composed)."""
     words, fold, pairs, composed = tables
+    text = np.uint64(room[0].ctypes.data)
     size = transcode(address, length, fold, pairs, composed, room[0])
-    return tokenise(np.uint64(room[0].ctypes.data), size, words, room, hashes, marks)
+    for at in range(size, size + PADDING, 8):
+        store_eight(text, at, _U0)
+    return tokenise(text, size, words, room, hashes, marks)
 
 
 @compiled

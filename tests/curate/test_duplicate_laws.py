@@ -73,7 +73,7 @@ def options(draw: st.DrawFn) -> dict[str, dict[str, Any]]:
 def test_no_row_is_lost_in_any_order_and_every_drop_names_a_row_that_stays(rows, steps, given_options):
     corpus = corpus_from(*rows)
     rules = select_rules(steps, given_options)
-    kept, ledger, _ = run_steps(corpus, rules, lambda text: None)
+    kept, ledger, _ = run_steps(corpus, rules)
     ledger.close(kept.height)
     assert set(kept.rows["index"]) | set(ledger.drops) == set(range(len(rows)))
     assert not {finding.code for finding in ledger.drops.values()} & {"CON301", "CON302"}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from curate.configfile import Project
-from evals.progress import Progress
 from evals.run import evaluate
+from schemas.progress import Progress
 from schemas.stage import Finished
 from tests.evals.made_adapter import made_adapter, made_dataset, made_project
 

@@ -11,13 +11,13 @@ from evals import evaluation, harness
 from evals.consistency import ITEM_SCHEMA
 from evals.gate import judge_results, model_gate_stage
 from evals.packing import Query
-from evals.progress import Progress
 from evals.run import dataset_of, evals_stage, evaluate
 from evals.scoring import LOSS_SCHEMA
 from evals.token_scores import TokenScorer
 from schemas.atomic import exclusive
 from schemas.errors import ManifestError, UserError
 from schemas.manifest import input_stage
+from schemas.progress import Progress
 from schemas.results import EvalResults
 from schemas.stage import Stage, require, run_stage
 from schemas.verdict import Outcome, Verdict

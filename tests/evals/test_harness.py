@@ -12,9 +12,9 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from evals import harness
-from evals.progress import Progress
 from evals.run import evaluate
 from schemas.errors import UserError
+from schemas.progress import Progress
 from tests.evals.made_adapter import made_project
 
 GENERATE = {

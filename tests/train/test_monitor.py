@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from train.monitor import MetricsLog, PlainView, Rate, SilentView, TerminalView, choose_view, duration
+from train.monitor import MetricsLog, PlainView, Rate, SilentView, TerminalView, choose_view
 
 
 class Clock:
@@ -89,10 +89,3 @@ def test_quiet_shows_nothing(capsys):
 
 def test_a_pipe_gets_lines():
     assert isinstance(choose_view(quiet=False), PlainView)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (59.6, "1m 00s"), (185, "3m 05s"), (7620, "2h 07m")]
-)
-def test_durations_read_well(seconds, text):
-    assert duration(seconds) == text

@@ -1,0 +1,284 @@
+"""Killed anywhere, out of disk, twice at once, its input changed: nothing half-written, and the same bytes after."""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import assay
+from curate import pipeline
+from curate.configfile import Project
+from curate.pipeline import curate, curate_stage
+from curate.readers import read_corpus
+from curate.rules.near_duplicate import EDITED, STORY
+from schemas.atomic import exclusive
+from schemas.errors import UserError
+from schemas.manifest import MANIFEST_NAME, open_stage
+from tests.curate.made_rows import chat, distinct_rows, make_project, write_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = [
+    *distinct_rows(150),
+    b'{"messages": [',
+    distinct_rows(1)[0],
+    chat(STORY, "fiction"),
+    chat(EDITED, "fiction"),
+    chat("Ask kim@kde.org", "no"),
+]
+SEEDS = range(3)
+
+# Runs `assay curate`, and kills itself with SIGKILL at the n-th time that it touches something under the results.
+KILLED_AT = """
+import os, signal, sys
+config, runs, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
+touched = 0
+def watch(event, arguments):
+    global touched
+    if event.split(".")[0] in ("open", "os", "shutil") and any(str(given).startswith(runs) for given in arguments):
+        touched += 1
+        if touched == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+import assay
+code = assay.run(["curate", config, "--quiet"])
+print(touched)
+sys.exit(code)
+"""
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+import assay
+sys.exit(assay.run(["curate", sys.argv[1], "--quiet"]))
+"""
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Digest of every file but the manifest, and the manifest's digest of what does not depend on the circumstances."""
+    found = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST_NAME
+    }
+    return found | {MANIFEST_NAME: open_stage(folder, "curate")[0].content_digest}
+
+
+def command(script: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-c", script, *map(str, arguments)]
+
+
+def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    # The kernels stay compiled where they are; the rooms are this checkout's.
+    settings = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"} | environment
+    return subprocess.Popen(
+        arguments, cwd=ROOT, env=settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def published(runs: Path) -> list[str]:
+    """What lies in the folder of results that is not hidden; every such folder must be whole."""
+    folder = runs / "curate"
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.exists() else []
+    for name in names:
+        if not name.endswith(".partial"):
+            open_stage(folder / name, "curate")
+    return names
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, str]:
+    return digests(curate(make_project(tmp_path_factory.mktemp("undisturbed"), ROWS)).folder)
+
+
+@pytest.fixture(scope="module")
+def touches(tmp_path_factory, undisturbed) -> int:
+    """How often a run touches its results' folder; this one has a single thread in polars, and makes the same bytes."""
+    project = make_project(tmp_path_factory.mktemp("counted"), ROWS)
+    process = start(command(KILLED_AT, project.path, project.runs, 0), POLARS_MAX_THREADS="1")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert digests(curate_stage(project).folder) == undisturbed
+    return int(out.splitlines()[-1])
+
+
+def check_killed(process: subprocess.Popen[str], project: Project, undisturbed: dict[str, str]) -> None:
+    process.communicate()
+    assert process.returncode in (-signal.SIGKILL, 0)
+    assert len(published(project.runs)) <= 1
+    finished = curate(project)
+    assert digests(finished.folder) == undisturbed
+    assert published(project.runs) == [finished.folder.name]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_run_that_was_killed_at_any_step_of_its_writing_ends_with_the_same_bytes(
+    seed, undisturbed, touches, tmp_path
+):
+    project = make_project(tmp_path, ROWS)
+    last = random.Random(seed).randint(1, touches)
+    process = start(command(KILLED_AT, project.path, project.runs, last))
+    check_killed(process, project, undisturbed)
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_run_that_was_killed_at_any_time_ends_with_the_same_bytes(seed, undisturbed, tmp_path):
+    project = make_project(tmp_path, ROWS)
+    process = start(command(KILLED_AT, project.path, project.runs, 0))
+    try:
+        process.wait(timeout=random.Random(seed).uniform(0.0, 2.5))
+    except subprocess.TimeoutExpired:
+        process.kill()
+    check_killed(process, project, undisturbed)
+
+
+def test_of_two_runs_at_once_one_waits_for_nobody_and_the_bytes_are_the_same(undisturbed, tmp_path):
+    project = make_project(tmp_path, ROWS)
+    pair = [start(command(KILLED_AT, project.path, project.runs, 0)) for _ in range(2)]
+    errors = [process.communicate()[1] for process in pair]
+    codes = [process.returncode for process in pair]
+    assert 0 in codes
+    for code, error in zip(codes, errors, strict=True):
+        assert code == 0 or (code == 2 and "another assay run is writing this folder" in error)
+    assert digests(curate_stage(project).folder) == undisturbed
+    assert published(project.runs) == [curate_stage(project).folder.name]
+
+
+def test_a_second_run_is_refused_while_the_first_one_lives_but_may_look_at_the_outcome(tmp_path, capsys):
+    project = make_project(tmp_path, ROWS)
+    target = curate_stage(project).folder
+    target.parent.mkdir(parents=True)
+    with exclusive(target):
+        assert assay.run(["curate", str(project.path)]) == 2
+        assert f"held by process {os.getpid()}" in capsys.readouterr().err
+        assert assay.run(["curate", str(project.path), "--dry-run"]) == 0
+    assert published(project.runs) == []
+    assert assay.run(["curate", str(project.path)]) == 0
+
+
+# ----------------------------------------------------------------------------------------------------- a full disk
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    folder.mkdir()
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
+    if not mounted:
+        pytest.skip("no small file system can be mounted here; the limit on a file's size is tested instead")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("size", ["4k", "16k", "32k", "64k", "96k"])
+def test_a_full_disk_is_exit_2_with_nothing_published_and_a_clean_run_after(size, undisturbed, tmp_path, capsys):
+    project = make_project(tmp_path / "project", ROWS)
+    arguments = ["curate", str(project.path), "--quiet", "--out"]
+    with small_disk(tmp_path / "disk", size) as disk:
+        assert assay.run([*arguments, str(disk / "runs")]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("error: the disk is full")
+        assert err.count("error:") == 1
+        assert published(disk / "runs") == []
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        assert assay.run([*arguments, str(disk / "runs")]) == 0
+        assert digests(Path(capsys.readouterr().out.strip()).parent) == undisturbed
+
+
+@pytest.mark.parametrize("size", [1, 2000, 10_000])
+def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(size, undisturbed, tmp_path):
+    project = make_project(tmp_path, ROWS)
+    process = start(command(LIMITED, project.path, size), PYTHONDONTWRITEBYTECODE="1")
+    _, err = process.communicate()
+    assert process.returncode == 2, err
+    assert err.startswith("error: a file would be larger than this disk or account allows; nothing was published")
+    assert published(project.runs) == []
+    assert digests(curate(project).folder) == undisturbed
+
+
+# ------------------------------------------------------------------------------------------------ a changing source
+
+
+def change_while_reading(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object], *, before: bool) -> None:
+    def reading(*arguments, **named):
+        if before:
+            change()
+        corpus = read_corpus(*arguments, **named)
+        if not before:
+            change()
+        return corpus
+
+    monkeypatch.setattr(pipeline, "read_corpus", reading)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "evals.jsonl"])
+@pytest.mark.parametrize("how", ["appended", "emptied", "removed"])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry-run"])
+def test_a_file_that_changes_before_it_is_read_is_exit_2_and_a_run_after_that_is_clean(
+    name, how, dry, tmp_path, monkeypatch, capsys
+):
+    write_rows(tmp_path / "evals.jsonl", [{"question": "what do seven llamas eat", "answer": "hay"}])
+    project = make_project(tmp_path, ROWS, data={"sources": ["rows.jsonl"], "evals": ["evals.jsonl"]})
+    path, data = tmp_path / name, (tmp_path / name).read_bytes()
+    first = curate(project)
+    changes = {
+        "appended": lambda: path.write_bytes(data + data),
+        "emptied": lambda: path.write_bytes(b""),
+        "removed": lambda: path.unlink(missing_ok=True),
+    }
+    project.path.write_text(project.path.read_text("utf-8").replace("name: made", "name: again"), "utf-8")
+    with monkeypatch.context() as patch:
+        change_while_reading(patch, changes[how], before=True)
+        empty = how == "emptied" and name == "rows.jsonl"
+        assert assay.run(["curate", str(project.path), "-q", *dry]) == (4 if empty else 2)
+    err = capsys.readouterr().err
+    assert ("changed while it was being curated" in err) or how == "removed" or empty
+    assert name in err
+    assert published(project.runs) == [first.folder.name]
+    path.write_bytes(data)
+    assert assay.run(["curate", str(project.path), "-q"]) == 0
+    assert digests(Path(capsys.readouterr().out.strip()).parent) | {MANIFEST_NAME: ""} == digests(first.folder) | {
+        MANIFEST_NAME: ""
+    }
+
+
+def test_what_is_appended_after_the_reading_belongs_to_the_next_run(undisturbed, tmp_path, monkeypatch):
+    project = make_project(tmp_path, ROWS)
+
+    def append() -> None:
+        write_rows(tmp_path / "rows.jsonl", [*ROWS, *distinct_rows(1, start=900)])
+
+    with monkeypatch.context() as patch:
+        change_while_reading(patch, append, before=False)
+        first = curate(project)
+    assert digests(first.folder) == undisturbed
+    second = curate(project)
+    assert second.folder != first.folder
+    assert second.manifest.counts["rows_in"] == len(ROWS) + 1
+
+
+def test_a_result_that_was_damaged_is_refused_until_it_is_removed(undisturbed, tmp_path):
+    project = make_project(tmp_path, ROWS)
+    folder = curate(project).folder
+    path = folder / "data" / "train.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="do not match"):
+        curate(project)
+    for file in sorted(folder.rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    folder.rmdir()
+    assert digests(curate(project).folder) == undisturbed
+    assert pl.read_parquet(path).height > 0
