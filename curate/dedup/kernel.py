@@ -1,7 +1,7 @@
 """The compiled tokeniser and MinHash kernel. Importing this module imports numba.
 
 Text is read in place from Arrow memory. A token is a 64-bit hash of a lower-cased word (or of one
-character of an unspaced script) plus 16 bits about where and how it was written. Signatures follow
+character of an unspaced script) plus 32 bits about where and how it was written. Signatures follow
 datasketch's ``affine32`` scheme bit for bit: ``min over tokens of a[k] * fmix32(h) + b[k] mod 2**32``.
 """
 
@@ -17,9 +17,14 @@ from curate.dedup.memory import load_byte, load_eight, store_eight, trailing_zer
 
 # Bits of a token's description.
 OPEN, CAPITAL, UNSPACED = _a.OPEN, _a.CAPITAL, _a.UNSPACED
-NUMBER, FUNCTION, INNER_CAPITAL, SHORT, NUMBER_WORD = (1 << bit for bit in range(3, 8))
+NUMBER, FUNCTION, INNER_CAPITAL, SHORT, NUMBER_WORD, NEGATION, ENTITY = (1 << bit for bit in range(3, 10))
+CLOSED_SET = 10  # from this bit on: the number of the closed set that the word belongs to, 0 for none
+CLOSED_SETS = 31 << CLOSED_SET
+SYMBOLS = 16  # from this bit on: a hash of the operators before the token, 0 for none
+STRONG = 1 << 31  # one of them belongs to the token alone, so that its absence tells as well
 
 _CODE_MASK, _IS_WORD, _IS_UNSPACED = _a.CODE_MASK, _a.IS_WORD, _a.IS_UNSPACED
+_OPERATOR = _a.OPERATOR
 _IS_CAPITAL, _IS_DROPPED, _TABLE_SIZE = _a.IS_CAPITAL, _a.IS_DROPPED, _a.TABLE_SIZE
 _CAPITAL_BYTE, _UNSPACED_BYTE = _a.CAPITAL_BYTE, _a.UNSPACED_BYTE
 
@@ -30,7 +35,7 @@ _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _SEED = np.uint64(0xCBF29CE484222325)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 NUMBER_MASK = np.uint64(0xD6E8FEB86659FD93)  # stands for any number in the masked hash
-WORD_SET_BITS = 14
+WORD_SET_BITS = 15
 MIN_CONTENT = 6  # with fewer content tokens, all tokens propose candidates
 
 # Typed constants: a constructor call inside compiled code costs compile time at every use.
@@ -217,11 +222,11 @@ def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignor
         address: of the first byte.
         length: bytes of text.
         gaps: uint8 [256], what a byte before a word says of it.
-        words: uint16 table over the top WORD_SET_BITS bits of a hash: the hash's low byte, and above it the bit of the
-            word's class, FUNCTION or NUMBER_WORD.
+        words: uint32 table over the top WORD_SET_BITS bits of a hash: the hash's low byte, and above it the bits of the
+            word's class: FUNCTION, NUMBER_WORD, NEGATION, ENTITY, and CLOSED_SETS.
         edges: int32 space for length + 2 numbers.
         hashes: uint64 output for half as many tokens.
-        marks: uint16 output for as many.
+        marks: uint32 output for as many.
     """
     ends = word_edges(address, length, edges)
     count = 0
@@ -231,6 +236,10 @@ def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignor
         gap = OPEN if edge == 0 else 0
         for at in range(before, start):
             gap |= gaps[load_byte(address, at)]
+        symbols = 0
+        if gap & _OPERATOR:
+            gap ^= _OPERATOR
+            symbols = operators(address, before, start) if edge else 0
         value = _SEED ^ np.uint64(stop - start)
         digits = capitals = first = _U0
         for at in range(start, stop, 8):
@@ -247,6 +256,8 @@ def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignor
                 capitals |= upper ^ first
             else:
                 capitals |= upper
+            # An underscore makes a name as an inner capital does.
+            capitals |= ~((low ^ _UNDERSCORES) + _LOW_BITS) & ~eight & _HIGH_BITS
             value = (value ^ (eight | (upper >> _U2))) * _PRIME
             value ^= value >> _U32
         # Without branches: what a word looks like cannot be predicted. Bits of `gap` are bits of `mark`.
@@ -264,11 +275,54 @@ def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignor
         before = stop
         listed = np.int64(words[value >> _WORD_SET_SHIFT])
         mark |= (listed >> 8) * np.int64(listed & 0xFF == np.int64(value & _U255))
+        if is_reference(address, start, stop, length, mark):
+            continue
+        mark |= symbols << SYMBOLS
         mark |= SHORT * np.int64(stop - start < 4)
         hashes[count] = value
         marks[count] = mark
         count += 1
     return count
+
+
+@compiled_inner
+def is_reference(address, start, stop, length, mark):  # type: ignore[no-untyped-def]
+    """Whether a word is how HTML writes a character: ``&amp;`` or ``&#39;``."""
+    if start == 0 or stop == length or not mark & (ENTITY | NUMBER) or load_byte(address, stop) != 59:
+        return False
+    back = load_byte(address, start - 1)
+    if mark & ENTITY:
+        return back == 38
+    return back == 35 and start > 1 and load_byte(address, start - 2) == 38
+
+
+@compiled_inner
+def operators(address, start, stop):  # type: ignore[no-untyped-def]
+    """15 bits that tell the operators between two words of one line apart, 0 for none; bit 15 for a sign or denial.
+
+    Marks of text are none: bullets and quotes at the beginning of a line, emphasis, dashes and arrows of any length.
+    """
+    value = strong = before = last = np.int64(0)
+    for at in range(start, stop):
+        byte = np.int64(load_byte(address, at))
+        if byte == 10 or byte == 13:
+            return np.int64(0)
+        counted = byte == 37 or byte == 38 or byte == 43 or byte == 45 or byte == 47
+        counted = counted or (60 <= byte <= 62) or byte == 94 or byte == 124 or byte == 126
+        if byte == 33:  # otherwise it ends a sentence
+            counted = at + 1 == stop or load_byte(address, at + 1) == 61
+        elif byte == 42 and before != 42:
+            end = at
+            while end < stop and load_byte(address, end) == 42:
+                end += 1
+            counted = (at == start) == (end == stop)  # otherwise it is emphasis
+        if counted and not (byte == last and (byte == 45 or byte == 62)):
+            value = (value * 31 + byte) & 0x7FFF
+            last = byte
+            opened = before == 40 or before == 44 or before == 58 or before == 61 or before == 91
+            strong |= np.int64(at + 1 == stop and (byte == 33 or byte == 126 or (byte == 45 and opened)))
+        before = byte
+    return value | (strong << 15)
 
 
 @compiled_inner

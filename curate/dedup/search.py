@@ -97,7 +97,7 @@ def find_duplicates(  # noqa: PLR0913 - each option is one the user may set
             raise ValueError(f"expected {len(text)} values beside the text, found {len(other)}")
     rank = _policy_rank(text, policy, priority, order)
     exact, leaders = _exact_groups(text, rank)
-    search = PairSearch(text, answer, chosen, floor, workers or os.cpu_count() or 1, seed, progress)
+    search = PairSearch(text, answer, chosen, floor, threshold, workers or os.cpu_count() or 1, seed, progress)
     found = search.verified(leaders)
     found.kind[(found.kind == NEAR) & (found.similarity < threshold)] = SIMILAR
     found, representative, via = _choose(search, found, rank, threshold)
