@@ -63,11 +63,10 @@ billion first second third fourth fifth sixth seventh eighth ninth tenth
 # Words that deny: where a pair differs in little else, one of them more or less turns the meaning round. Unspaced
 # scripts are cut into characters, so that only denials of one character can stand here.
 _NEGATIONS = """
-not no never none nothing nobody nowhere neither nor without cannot unable ain aren couldn didn doesn don hadn hasn
+not no never ain aren couldn didn doesn don hadn hasn
 haven isn mustn needn shouldn wasn weren won wouldn dont doesnt didnt isnt wont cant t
-nicht nichts nie niemals kein keine keinen keinem keiner ohne pas ne jamais aucun aucune sans ni nunca sin jamás tampoco
-non mai senza não nunca sem nenhum niet geen zonder nie bez не нет никогда без ни ні
-لا ليس ليست لم لن غير بدون नहीं मत बिना नही
+nicht nie niemals kein keine keinen keinem keiner pas ne jamais nunca jamás non não niet geen не нет никогда
+لا ليس ليست لم لن غير नहीं मत नही
 안 못 않는다 않는 않고 않다 않습니다 않았습니다 없다 없는 없습니다 없었습니다 아니다 아닙니다
 不 没 沒 無 无 未 非 否 勿 ん
 """.split()
@@ -80,7 +79,19 @@ before after during until
 above below over under
 up down on off
 more less most least
-always sometimes rarely
+always sometimes rarely never
+all none
+with without
+can cannot
+either neither
+something nothing
+somebody nobody
+mit ohne
+avec sans
+con sin
+с без
+yes no
+있습니다 없습니다 있다 없다 있는 없는 있었습니다 없었습니다
 he she him his her
 left right
 true false
@@ -121,7 +132,7 @@ def negations() -> list[str]:
 
 
 def closed_sets() -> list[list[str]]:
-    """Sets of words and symbols that exclude each other: opposites, units, days, months, languages; at most 31."""
+    """Sets of words and symbols that exclude each other: opposites, units, days, months, languages; at most 63."""
     return [line.split() for line in _CLOSED_SETS.replace("\\\n", "").split("\n") if line]
 
 

@@ -19,7 +19,7 @@ from curate.dedup.memory import load_byte, load_eight, store_eight, trailing_zer
 OPEN, CAPITAL, UNSPACED = _a.OPEN, _a.CAPITAL, _a.UNSPACED
 NUMBER, FUNCTION, INNER_CAPITAL, SHORT, NUMBER_WORD, NEGATION, ENTITY = (1 << bit for bit in range(3, 10))
 CLOSED_SET = 10  # from this bit on: the number of the closed set that the word belongs to, 0 for none
-CLOSED_SETS = 31 << CLOSED_SET
+CLOSED_SETS = 63 << CLOSED_SET
 SYMBOLS = 16  # from this bit on: a hash of the operators before the token, 0 for none
 STRONG = 1 << 31  # one of them belongs to the token alone, so that its absence tells as well
 

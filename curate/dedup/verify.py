@@ -39,6 +39,7 @@ PASSAGE = 9  # tokens on both sides, hardly any in common, that make a changed r
 KEYED_REGIONS = 4  # with more changed regions, a pair says nothing about a template
 MAX_SLOTS = 3  # different slots that still make a template
 CLOSE = 8  # tokens of a changed region, both sides together, in which a word stands for its opposite or is denied
+ANY = (1 << 32) - 1  # every word, but no character of an unspaced script
 FEW = 2  # with so few changed regions, a denial or an operator is what tells the rows apart
 GRAM = 5  # tokens of a shingle where a plain Jaccard similarity decides
 LCS_SIDE = 64  # regions up to this many tokens a side are aligned inside, too
@@ -100,7 +101,8 @@ def unmatched(left, lm, l0, l1, right, r0, r1, kinds):  # type: ignore[no-untype
     """
     missing = 0
     for i in range(l0, l1):
-        if lm[i] & kinds and (not lm[i] & FUNCTION or lm[i] & kinds & NEGATION):
+        asked = not lm[i] & UNSPACED if kinds == ANY else lm[i] & kinds != 0
+        if asked and (not lm[i] & FUNCTION or lm[i] & kinds & NEGATION):
             found = 0
             for j in range(r0, r1):
                 found += right[j] == left[i]
@@ -161,11 +163,13 @@ def region_is_slot(left, lm, l0, l1, right, rm, r0, r1, context):  # type: ignor
 
 @compiled_inner
 def denies(left, lm, l0, l1, right, rm, r0, r1):  # type: ignore[no-untyped-def]
-    """Whether a small changed region denies on one side only ("do not" and "don't" deny on both)."""
+    """Whether all that a small changed region changes is that one side denies ("do not" and "don't" deny on both)."""
     if l1 - l0 + r1 - r0 > CLOSE:
         return False
     lost = unmatched(left, lm, l0, l1, right, r0, r1, NEGATION)
-    return (lost > 0) != (unmatched(right, rm, r0, r1, left, l0, l1, NEGATION) > 0)
+    gained = unmatched(right, rm, r0, r1, left, l0, l1, NEGATION)
+    every = unmatched(left, lm, l0, l1, right, r0, r1, ANY) + unmatched(right, rm, r0, r1, left, l0, l1, ANY)
+    return (lost > 0) != (gained > 0) and every <= lost + gained
 
 
 @compiled_inner
