@@ -163,7 +163,9 @@ def word_diff(old: list[str], new: list[str]) -> Iterator[str]:
         left, right = left[:LONGEST_MIDDLE], right[:LONGEST_MIDDLE]
         yield f"    (only the first {LONGEST_MIDDLE:,} words from the first difference on are compared)"
     yield f"    {len(old):,} words beside {len(new):,}; they begin: {_words(new, 20)}"
-    changes = [code for code in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes() if code[0] != "equal"]
+    changes = [
+        code for code in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes() if code[0] != "equal"
+    ]
     for _, i0, i1, j0, j1 in changes[:SHOWN_DIFFERENCES]:
         before = " ".join(old[max(0, start + i0 - CONTEXT) : start + i0])
         after = " ".join(old[start + i1 : start + i1 + CONTEXT])

@@ -14,6 +14,7 @@ import numpy as np
 from curate.dedup import alphabet as _a
 from curate.dedup.compiled import compiled, compiled_inner
 from curate.dedup.memory import load_byte, load_eight, store_eight, trailing_zeros
+from curate.dedup.symbols import is_reference, joins_numbers, operators, signed
 
 # Bits of a token's description.
 OPEN, CAPITAL, UNSPACED = _a.OPEN, _a.CAPITAL, _a.UNSPACED
@@ -264,10 +265,10 @@ def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignor
         mark = gap | CAPITAL * np.int64(first >> _U7) | INNER_CAPITAL * np.int64(capitals != 0)
         if digits:
             mark |= NUMBER
-            value = _signed(address, start, value)
+            value = signed(address, start, value)
         value = (value ^ (value >> _U29)) * _MIX
         value ^= value >> _U32
-        if digits and count and start == before + 1 and _joins_numbers(address, before):
+        if digits and count and start == before + 1 and joins_numbers(address, before):
             # Points and commas between digits belong to the number.
             hashes[count - 1] = (hashes[count - 1] ^ value) * _PRIME
             before = stop
@@ -275,7 +276,7 @@ def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignor
         before = stop
         listed = np.int64(words[value >> _WORD_SET_SHIFT])
         mark |= (listed >> 8) * np.int64(listed & 0xFF == np.int64(value & _U255))
-        if is_reference(address, start, stop, length, mark):
+        if is_reference(address, start, stop, length, mark & ENTITY, mark & NUMBER):
             continue
         mark |= symbols << SYMBOLS
         mark |= SHORT * np.int64(stop - start < 4)
@@ -283,70 +284,6 @@ def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignor
         marks[count] = mark
         count += 1
     return count
-
-
-@compiled_inner
-def is_reference(address, start, stop, length, mark):  # type: ignore[no-untyped-def]
-    """Whether a word is how HTML writes a character: ``&amp;`` or ``&#39;``."""
-    if start == 0 or stop == length or not mark & (ENTITY | NUMBER) or load_byte(address, stop) != 59:
-        return False
-    back = load_byte(address, start - 1)
-    if mark & ENTITY:
-        return back == 38
-    return back == 35 and start > 1 and load_byte(address, start - 2) == 38
-
-
-@compiled_inner
-def operators(address, start, stop):  # type: ignore[no-untyped-def]
-    """15 bits that tell the operators between two words of one line apart, 0 for none; bit 15 for a sign or denial.
-
-    Marks of text are none: bullets and quotes at the beginning of a line, emphasis, dashes and arrows of any length.
-    """
-    value = strong = before = last = np.int64(0)
-    for at in range(start, stop):
-        byte = np.int64(load_byte(address, at))
-        if byte == 10 or byte == 13:
-            return np.int64(0)
-        counted = byte == 37 or byte == 38 or byte == 43 or byte == 45 or byte == 47
-        counted = counted or (60 <= byte <= 62) or byte == 94 or byte == 124 or byte == 126
-        if byte == 33:  # otherwise it ends a sentence
-            counted = at + 1 == stop or load_byte(address, at + 1) == 61
-        elif byte == 42 and before != 42:
-            end = at
-            while end < stop and load_byte(address, end) == 42:
-                end += 1
-            counted = (at == start) == (end == stop)  # otherwise it is emphasis
-        if counted and not (byte == last and (byte == 45 or byte == 62)):
-            value = (value * 31 + byte) & 0x7FFF
-            last = byte
-            opened = before == 40 or before == 44 or before == 58 or before == 61 or before == 91
-            strong |= np.int64(at + 1 == stop and (byte == 33 or byte == 126 or (byte == 45 and opened)))
-        before = byte
-    return value | (strong << 15)
-
-
-@compiled_inner
-def _joins_numbers(address, at):  # type: ignore[no-untyped-def]
-    """Whether the byte is a point or comma between two digits."""
-    byte = load_byte(address, at)
-    if byte != 46 and byte != 44:
-        return False
-    before, after = load_byte(address, at - 1), load_byte(address, at + 1)
-    return 48 <= before <= 57 and 48 <= after <= 57
-
-
-@compiled_inner
-def _signed(address, start, value):  # type: ignore[no-untyped-def]
-    """Mix an operator before a number into its hash, so that ``3 + 5`` and ``3 - 5`` differ by a number."""
-    back = start - 1
-    while back >= 0:
-        byte = load_byte(address, back)
-        if byte != 32 and (byte < 9 or byte > 13):
-            if byte == 43 or byte == 45 or byte == 47 or byte == 60 or byte == 62 or byte == 94 or byte == 36:
-                value = (value ^ np.uint64(byte)) * _PRIME
-            break
-        back -= 1
-    return value
 
 
 @compiled

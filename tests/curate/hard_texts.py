@@ -155,6 +155,8 @@ HINDI = (
     "बेकरी सब मेहमानों के लिए रोटी बनाती है और दमकल वाले पूरे दिन मंदिर के पीछे की सड़क बंद रखते हैं। उत्सव के बाद सब मिलकर चौक "
     "साफ करते हैं और मेज़ें स्कूल में वापस रखते हैं। अगली सुबह बगीचे में सबके लिए नाश्ता होता है और हर कोई शहद या ताज़े सेब ला सकता है।"
 )
-SHORT = "The bakery on the corner opens early in the morning and closes when all the bread has been sold to its customers."
+SHORT = (
+    "The bakery on the corner opens early in the morning and closes when all the bread has been sold to its customers."
+)
 ASK = "Explain to a beginner how the engine of a small boat works and what has to be checked before every trip to the sea."
 TEXTS = {name: text for name, text in vars().items() if name.isupper() and isinstance(text, str)}

@@ -323,7 +323,9 @@ def test_a_mail_and_its_quotation_without_an_answer_are_one_row() -> None:
     assert drops(MAIL, "Johanna wrote:\n" + re.sub("(?m)^", "> ", MAIL)) == 1
 
 
-@pytest.mark.parametrize("answers", [("The mayor", "The school"), ("spam", "ham"), ("positive", "negative"), ("1", "2")])
+@pytest.mark.parametrize(
+    "answers", [("The mayor", "The school"), ("spam", "ham"), ("positive", "negative"), ("1", "2")]
+)
 def test_the_same_prompt_with_another_short_answer_is_kept(answers: tuple[str, str]) -> None:
     assert drops(*(f"{MEMO}\n{answer}" for answer in answers), answer=pl.Series(answers)) == 0
     assert drops(*(f"{MEMO}\n{answer}" for answer in answers[:1] * 2), answer=pl.Series(answers[:1] * 2)) == 1
@@ -338,7 +340,9 @@ def test_the_same_prompt_with_another_answer_is_kept_and_with_an_edited_answer_d
 
 def test_an_answer_must_reach_the_threshold_by_itself() -> None:
     """A long prompt must not hide that the short answers are two answers."""
-    answers = [" ".join(f"{word}{'x' * (at % 5 == 0 and side)}" for at, word in enumerate(MEMO.split())) for side in (0, 1)]
+    answers = [
+        " ".join(f"{word}{'x' * (at % 5 == 0 and side)}" for at, word in enumerate(MEMO.split())) for side in (0, 1)
+    ]
     text = pl.Series([f"{DOSE}\n{LINKS}\n{RECIPE}\n{answer}" for answer in answers])
     found = find_duplicates(text, answer=pl.Series(answers), threshold=0.7)
     assert found.pairs["kind"].to_list() == ["other-answer"]
