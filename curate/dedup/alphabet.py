@@ -210,8 +210,8 @@ def _separator(char: str, category: str) -> int:
     """The ASCII separator that stands for a separator beyond ASCII."""
     if category in ("Zl", "Zp") or char == "\u0085":
         return ord("\n")
-    if char == "\u2212":
-        return ord("-")
+    if category == "Pd" or char == "\u2212":
+        return ord("-")  # dashes and the minus sign
     plain = unicodedata.normalize("NFKC", char)
     if plain and ord(plain[0]) < 128 and not plain[0].isalnum():
         return ord(plain[0])

@@ -273,11 +273,11 @@ def tokenise(address, length, gaps, words, edges, hashes, marks):  # type: ignor
             hashes[count - 1] = (hashes[count - 1] ^ value) * _PRIME
             before = stop
             continue
-        before = stop
         listed = np.int64(words[value >> _WORD_SET_SHIFT])
         mark |= (listed >> 8) * np.int64(listed & 0xFF == np.int64(value & _U255))
-        if is_reference(address, start, stop, length, mark & ENTITY, mark & NUMBER):
-            continue
+        if mark & (ENTITY | NUMBER) and is_reference(address, start, stop, length, mark & ENTITY):
+            continue  # part of the gap before the next word
+        before = stop
         mark |= symbols << SYMBOLS
         mark |= SHORT * np.int64(stop - start < 4)
         hashes[count] = value

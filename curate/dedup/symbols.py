@@ -14,9 +14,9 @@ _PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
 @compiled_inner
-def is_reference(address, start, stop, length, named, numeric):  # type: ignore[no-untyped-def]
+def is_reference(address, start, stop, length, named):  # type: ignore[no-untyped-def]
     """Whether a word is how HTML writes a character: ``&amp;`` or ``&#39;``."""
-    if start == 0 or stop == length or not (named or numeric) or load_byte(address, stop) != 59:
+    if start == 0 or stop == length or load_byte(address, stop) != 59:
         return False
     back = load_byte(address, start - 1)
     if named:
@@ -30,9 +30,17 @@ def operators(address, start, stop):  # type: ignore[no-untyped-def]
 
     Marks of text are none: bullets and quotes at the beginning of a line, emphasis, dashes and arrows of any length.
     """
-    value = strong = before = last = np.int64(0)
+    value = strong = before = last = skipped = np.int64(0)
     for at in range(start, stop):
         byte = np.int64(load_byte(address, at))
+        if skipped > 0:
+            skipped = 0 if byte == 59 else skipped
+            continue
+        if byte == 38 and at + 1 < stop:
+            second = np.int64(load_byte(address, at + 1))
+            if second == 35 or second >= 97:  # a reference: only those of < and > stand for an operator
+                skipped = 1
+                byte = 60 if second == 108 else 62 if second == 103 else 38 if second == 97 else 32
         if byte == 10 or byte == 13:
             return np.int64(0)
         counted = byte == 37 or byte == 38 or byte == 43 or byte == 45 or byte == 47
@@ -70,6 +78,8 @@ def signed(address, start, value):  # type: ignore[no-untyped-def]
     while back >= 0:
         byte = load_byte(address, back)
         if byte != 32 and (byte < 9 or byte > 13):
+            if byte == 59 and back > 2 and load_byte(address, back - 1) == 116 and load_byte(address, back - 3) == 38:
+                byte = 60 if load_byte(address, back - 2) == 108 else 62  # &lt; or &gt;
             if byte == 43 or byte == 45 or byte == 47 or byte == 60 or byte == 62 or byte == 94 or byte == 36:
                 value = (value ^ np.uint64(byte)) * _PRIME
             break
