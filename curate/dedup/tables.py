@@ -34,14 +34,15 @@ def tokeniser_tables() -> Tables:
     classes: dict[int, int] = {}
     for listed, code in (
         (function_words(), FUNCTION),
+        (negations(), NEGATION),
         (number_words(), NUMBER_WORD),
         *((words, number << CLOSED_SET) for number, words in enumerate(closed_sets(), 1)),
-        (negations(), NEGATION),
         (entities(), ENTITY),
     ):
         for token in token_hashes(" ".join(listed), tables).tolist():
             classes[token] = classes.get(token, 0) | code
-    for token, code in classes.items():
+    # Where two words share a place, the one that is listed first keeps it.
+    for token, code in reversed(classes.items()):
         tables[1][token >> (64 - WORD_SET_BITS)] = code << 8 | token & 0xFF
     return tables
 

@@ -233,9 +233,9 @@ def region_hash(tokens, start, stop):  # type: ignore[no-untyped-def]
 def align(left, lm, n, tail, right, rm, m, rowbuf, counts, keys):  # type: ignore[no-untyped-def]
     """Walk two rows to their common tail and sort what differs into edits and slots.
 
-    Fills `counts` (tokens matched, edits, slots, edits that touch content, changed regions, edits that deny, tokens that
-    stand behind another operator) and `keys` (hash of the text outside the changed regions, hashes of what stands in
-    them left and right).
+    Fills `counts` (tokens matched, edits, slots, edits that touch content, changed regions, edits that deny, tokens
+    behind another operator) and `keys` (hash of the text outside the changed regions, hashes of what stands in them
+    left and right).
     """
     matched = edits = slots = touched = regions = denied = operators = 0
     ln, rn = n - tail, m - tail
