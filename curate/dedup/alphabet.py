@@ -41,10 +41,10 @@ our ours ourselves out over own please quite rather re really s same she should 
 the their theirs them themselves then there therefore these they this those though through thus to too under until
 up upon us use very was we were what when where whether which while who whom whose why will with within would
 you your yours yourself yourselves
-de la le les des du un une et est que qui dans pour sur par avec plus pas ne se ce cette sont
+de la le les des du un une et est que qui dans pour sur par avec plus se ce cette sont
 el los las una y en es por con para como del al lo su sus esta este son
-der die das und ist nicht ein eine einer eines den dem im zu mit auf auch sich von wie aus bei wird sind
-il di che non per della dei gli nel o e da em os uma para com mais
+der die das und ist ein eine einer eines den dem im zu mit auf auch sich von wie aus bei wird sind
+il di che per della dei gli nel o e da em os uma para com mais
 """.split()
 
 # Numbers spelled out: replacing one by another is "another number", not an edit.
@@ -53,6 +53,86 @@ zero one two three four five six seven eight nine ten eleven twelve thirteen fou
 seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million
 billion first second third fourth fifth sixth seventh eighth ninth tenth
 """.split()
+
+# Words that deny: where a pair differs in little else, one of them more or less turns the meaning round. Unspaced
+# scripts are cut into characters, so that only denials of one character can stand here.
+_NEGATIONS = """
+not no never ain aren couldn didn doesn don hadn hasn
+haven isn mustn needn shouldn wasn weren won wouldn dont doesnt didnt isnt wont cant t
+nicht nie niemals kein keine keinen keinem keiner pas ne jamais nunca jamás non não niet geen не нет никогда
+لا ليس ليست لم لن غير नहीं मत नही
+안 못 않는다 않는 않고 않다 않습니다 않았습니다 없다 없는 없습니다 없었습니다 아니다 아닙니다
+不 没 沒 無 无 未 非 否 勿 ん
+""".split()
+
+# Small closed sets, one a line: a word in the place of another of its set makes another row, as another number does.
+# Words that also stand for each other without a change of meaning (big, large) are not both listed.
+_CLOSED_SETS = """\
+and or
+before after during until
+above below over under
+up down on off
+more less most least
+always sometimes rarely never
+all none
+with without
+can cannot
+either neither
+something nothing
+somebody nobody
+mit ohne
+avec sans
+con sin
+с без
+yes no
+있습니다 없습니다 있다 없다 있는 없는 있었습니다 없었습니다
+he she him his her
+left right
+true false
+min max minimum maximum asc desc ascending descending
+increase increases increased increasing decrease decreases decreased decreasing
+positive negative neutral
+high low higher lower early late earlier later
+large small larger smaller long short longer shorter
+hot cold old new fast slow faster slower cheap expensive easy difficult
+open closed opens closes inside outside
+last next best worst better worse
+enable disable enabled disabled include exclude included excluded allow deny allowed forbidden accept reject accepted \
+rejected buy sell bought sold import export success failure pass fail passed failed win lose wins loses spam ham
+north south east west northern southern eastern western
+morning evening noon midnight today tomorrow yesterday am pm
+mg g kg km m cm mm miles mile feet foot inches inch yards lb lbs pounds ounces oz ml cl l liters litres gallons cups \
+tablespoons teaspoons tbsp tsp celsius fahrenheit kelvin dollars euros cents usd eur gbp jpy
+kb mb gb tb bytes bits hz khz mhz ghz
+seconds minutes hours days weeks months years second minute hour day week month year decades centuries
+monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun
+january february march april june july august september october november december jan feb mar apr jun jul aug sep oct \
+nov dec
+english french german spanish italian portuguese dutch russian chinese japanese korean arabic hindi turkish latin
+python java javascript typescript rust golang kotlin ruby perl php swift
+一 二 三 四 五 六 七 八 九 十 百 千 万 萬
+左 右 上 下 前 后 後 早 晚
+€ £ ¥ ₹ ₩ ₽ ¢
+≤ ≥ ≠ ≈ ≡ ∈ ∉ ⊂ ⊃ ⊆ ⊇ ∪ ∩ ∀ ∃ ± ∞ ∧ ∨ ∑ ∏ ∫ ∂ ∇
+"""
+
+# Characters that HTML and XML must write as words; the words are no text.
+_ENTITIES = "amp lt gt quot apos nbsp".split()
+
+
+def negations() -> list[str]:
+    """Words that deny, of several languages."""
+    return _NEGATIONS
+
+
+def closed_sets() -> list[list[str]]:
+    """Sets of words and symbols that exclude each other: opposites, units, days, months, languages; at most 63."""
+    return [line.split() for line in _CLOSED_SETS.replace("\\\n", "").split("\n") if line]
+
+
+def entities() -> list[str]:
+    """Names of the character references that text is escaped with."""
+    return _ENTITIES
 
 
 def function_words() -> list[str]:
@@ -92,6 +172,8 @@ def _fold_entry(code: int) -> int:
     """Folded code point and class of one code point: NFKC, then case folding, where that is one character."""
     char = chr(code)
     category = unicodedata.category(char)
+    if category in ("Sc", "Sm") and char in _CLOSED_SETS:
+        return IS_WORD | IS_UNSPACED | code
     if category[0] not in "LNM":
         if category in ("Cf", "Cs", "Cn", "Co"):
             return IS_DROPPED
@@ -112,6 +194,8 @@ def _separator(char: str, category: str) -> int:
     """The ASCII separator that stands for a separator beyond ASCII."""
     if category in ("Zl", "Zp") or char == "\u0085":
         return ord("\n")
+    if category == "Pd" or char == "\u2212":
+        return ord("-")  # dashes and the minus sign
     plain = unicodedata.normalize("NFKC", char)
     if plain and ord(plain[0]) < 128 and not plain[0].isalnum():
         return ord(plain[0])

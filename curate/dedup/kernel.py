@@ -1,7 +1,7 @@
 """The compiled tokeniser and MinHash kernel. Importing this module imports numba.
 
 Text is read in place from Arrow memory. A token is a 64-bit hash of a lower-cased word (or of one
-character of an unspaced script) plus 16 bits about where and how it was written. Signatures follow
+character of an unspaced script) plus 32 bits about where and how it was written. Signatures follow
 datasketch's ``affine32`` scheme bit for bit: ``min over tokens of a[k] * fmix32(h) + b[k] mod 2**32``.
 """
 
@@ -14,10 +14,15 @@ import numpy as np
 from curate.dedup import alphabet as _a
 from curate.dedup.compiled import compiled, compiled_inner
 from curate.dedup.memory import BLOCK, fold_block, load_byte, load_eight, store_eight, trailing_zeros
+from curate.dedup.symbols import is_reference, joins_numbers, operators, signed
 
 # Bits of a token's description.
 OPEN, CAPITAL, UNSPACED = 0x01, 0x02, 0x04  # opens a line or a value; begins with a capital; of an unspaced script
-NUMBER, FUNCTION, INNER_CAPITAL, SHORT, NUMBER_WORD = (1 << bit for bit in range(3, 8))
+NUMBER, FUNCTION, INNER_CAPITAL, SHORT, NUMBER_WORD, NEGATION, ENTITY = (1 << bit for bit in range(3, 10))
+CLOSED_SET = 10  # from this bit on: the number of the closed set that the word belongs to, 0 for none
+CLOSED_SETS = 63 << CLOSED_SET
+SYMBOLS = 16  # from this bit on: a hash of the operators before the token, 0 for none
+STRONG = 1 << 31  # one of them belongs to the token alone, so that its absence tells as well
 
 _CODE_MASK, _IS_WORD, _IS_UNSPACED = _a.CODE_MASK, _a.IS_WORD, _a.IS_UNSPACED
 _IS_CAPITAL, _IS_DROPPED, _TABLE_SIZE = _a.IS_CAPITAL, _a.IS_DROPPED, _a.TABLE_SIZE
@@ -30,11 +35,11 @@ _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _SEED = np.uint64(0xCBF29CE484222325)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 NUMBER_MASK = np.uint64(0xD6E8FEB86659FD93)  # stands for any number in the masked hash
-WORD_SET_BITS = 14
+WORD_SET_BITS = 17
 MIN_CONTENT = 6  # with fewer content tokens, all tokens propose candidates
 
 # Typed constants: a constructor call inside compiled code costs compile time at every use.
-_U0, _U1, _U2, _U29, _U32, _U56, _U63, _U255 = map(np.uint64, (0, 1, 2, 29, 32, 56, 63, 255))
+_U0, _U1, _U2, _U3, _U29, _U32, _U56, _U63, _U255 = map(np.uint64, (0, 1, 2, 3, 29, 32, 56, 63, 255))
 _V0, _V6, _V8, _V13, _V16, _V32, _V63, _V768 = map(np.uint32, (0, 6, 8, 13, 16, 32, 63, 768))
 _MURMUR_1, _MURMUR_2, _LARGEST = map(np.uint32, (0x85EBCA6B, 0xC2B2AE35, 0xFFFFFFFF))
 _WORD_SET_SHIFT = np.uint64(64 - WORD_SET_BITS)
@@ -155,25 +160,29 @@ def add_carry(one, other, carry):  # type: ignore[no-untyped-def]
 def word_edges(address, length, edges):  # type: ignore[no-untyped-def]
     """Bring text to lower case and note where words begin and end, in turns; returns the number of edges (even).
 
-    An edge is 4 * place + 2 * capital + 1 * other. At the beginning of a word: its first letter was a capital; the gap
-    before it opens a line or a value. At its end: a later letter was a capital; it holds a digit.
+    An edge is 8 * place + 4 * operator + 2 * capital + 1 * other. At the beginning of a word: the gap before it holds
+    an operator; its first letter was a capital; the gap opens a line or a value. At its end: a later letter was a
+    capital, or it holds an underscore, which makes a name as well; it holds a digit.
     """
     used = 0
-    inside = numbers = capitals = openings = _U0
+    inside = numbers = capitals = openings = symbols = _U0
     for block in range(0, length + 1, BLOCK):
-        words, upper, digits, opens = fold_block(address, block)
+        words, upper, digits, opens, scores, signs = fold_block(address, block)
         before = words << _U1 | inside
         starts = words & ~before
         numbered, numbers = add_carry(words, digits, numbers)
-        inner, capitals = add_carry(words, upper & ~starts, capitals)
+        inner, capitals = add_carry(words, upper & ~starts | scores, capitals)
         opened, openings = add_carry(~words, opens, openings)
+        between, symbols = add_carry(~words, signs, symbols)
         other = (opened & words) | (numbered & ~words)
         capital = (upper & starts) | (inner & ~words)
+        between &= words
         inside = words >> _U63
         turns = words ^ before
         while turns:
             at = np.uint64(trailing_zeros(turns))
-            edges[used] = (np.uint64(block) + at) << _U2 | (capital >> at & _U1) << _U1 | (other >> at & _U1)
+            flags = (between >> at & _U1) << _U2 | (capital >> at & _U1) << _U1 | (other >> at & _U1)
+            edges[used] = (np.uint64(block) + at) << _U3 | flags
             used += 1
             turns &= turns - _U1
     return used
@@ -214,20 +223,22 @@ def tokenise(address, length, words, room, hashes, marks):  # type: ignore[no-un
     Args:
         address: of the first byte.
         length: bytes of text; PADDING zeros follow.
-        words: uint16 table over the top WORD_SET_BITS bits of a hash: the hash's low byte, and above it the bit of the
-            word's class, FUNCTION or NUMBER_WORD.
+        words: uint32 table over the top WORD_SET_BITS bits of a hash: the hash's low byte, and above it the bits of the
+            word's class: FUNCTION, NUMBER_WORD, NEGATION, ENTITY, and CLOSED_SETS.
         room: of `tables.token_room`.
         hashes: uint64 output for half as many tokens.
-        marks: uint16 output for as many.
+        marks: uint32 output for as many.
     """
     _, edges = room
     ends = word_edges(address, length, edges)
     count = 0
-    before = np.int64(0)
+    before = carried = np.int64(0)
     for edge in range(0, ends, 2):
-        begins, leaves = np.int64(edges[edge]), np.int64(edges[edge + 1])
-        start, stop, digits = begins >> 2, leaves >> 2, leaves & 1
+        begins, leaves = np.int64(edges[edge]) | carried, np.int64(edges[edge + 1])
+        start, stop, digits = begins >> 3, leaves >> 3, leaves & 1
         size = stop - start
+        carried = np.int64(0)
+        symbols = operators(address, before, start) if begins & 4 and edge else 0
         value = hash_word(address, start, size)
         ahead = load_byte(address, start - (start > 0))
         # Without branches: what a word looks like cannot be predicted.
@@ -237,46 +248,26 @@ def tokenise(address, length, words, room, hashes, marks):  # type: ignore[no-un
         mark |= UNSPACED * np.int64(ahead == _UNSPACED_BYTE) | INNER_CAPITAL * (leaves >> 1 & 1)
         if digits:
             mark |= NUMBER
-            value = _signed(address, start, value)
+            value = signed(address, start, value)
         value = (value ^ (value >> _U29)) * _MIX
         value ^= value >> _U32
-        if digits and count and start == before + 1 and _joins_numbers(address, before):
+        if digits and count and start == before + 1 and joins_numbers(address, before):
             # Points and commas between digits belong to the number.
             hashes[count - 1] = (hashes[count - 1] ^ value) * _PRIME
             before = stop
             continue
-        before = stop
         listed = np.int64(words[value >> _WORD_SET_SHIFT])
         mark |= (listed >> 8) * np.int64(listed & 0xFF == np.int64(value & _U255))
+        if mark & (ENTITY | NUMBER) and is_reference(address, start, stop, length, mark & ENTITY):
+            carried = begins & 5  # part of the gap before the next word
+            continue
+        before = stop
+        mark |= symbols << SYMBOLS
         mark |= SHORT * np.int64(size < 4)
         hashes[count] = value
         marks[count] = mark
         count += 1
     return count
-
-
-@compiled_inner
-def _joins_numbers(address, at):  # type: ignore[no-untyped-def]
-    """Whether the byte is a point or comma between two digits."""
-    byte = load_byte(address, at)
-    if byte != 46 and byte != 44:
-        return False
-    before, after = load_byte(address, at - 1), load_byte(address, at + 1)
-    return 48 <= before <= 57 and 48 <= after <= 57
-
-
-@compiled_inner
-def _signed(address, start, value):  # type: ignore[no-untyped-def]
-    """Mix an operator before a number into its hash, so that ``3 + 5`` and ``3 - 5`` differ by a number."""
-    back = start - 1
-    while back >= 0:
-        byte = load_byte(address, back)
-        if byte != 32 and (byte < 9 or byte > 13):
-            if byte == 43 or byte == 45 or byte == 47 or byte == 60 or byte == 62 or byte == 94 or byte == 36:
-                value = (value ^ np.uint64(byte)) * _PRIME
-            break
-        back -= 1
-    return value
 
 
 @compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
@@ -10,6 +11,20 @@ from numba.extending import intrinsic
 
 BLOCK = 64
 """Bytes that `fold_block` reads and writes at once."""
+
+OPERATORS = "+-*/%=<>!&|^~"
+"""What is an operator in code and formulas."""
+
+
+def _runs(characters: str) -> list[tuple[str, int]]:
+    """(first, number) of each run of neighbouring code points."""
+    runs: list[tuple[str, int]] = []
+    for character in sorted(characters):
+        if runs and ord(character) == ord(runs[-1][0]) + runs[-1][1]:
+            runs[-1] = runs[-1][0], runs[-1][1] + 1
+        else:
+            runs.append((character, 1))
+    return runs
 
 
 def _pointer(builder: Any, args: Any, bits: int) -> Any:
@@ -52,11 +67,11 @@ def store_eight(typingctx: Any, address: Any, offset: Any, value: Any) -> Any:
 
 @intrinsic
 def fold_block(typingctx: Any, address: Any, offset: Any) -> Any:
-    """Write BLOCK bytes of ASCII in lower case, in place; returns one bit a byte, four times.
+    """Write BLOCK bytes of ASCII in lower case, in place; returns one bit a byte, six times.
 
     Returns:
         (parts of words: letters, digits, underscore and all bytes from 128 on; capitals; digits; bytes that open a line
-        or a value: newline, carriage return, colon).
+        or a value: newline, carriage return, colon; underscores; OPERATORS).
     """
     vector = ir.VectorType(ir.IntType(8), BLOCK)
 
@@ -77,14 +92,16 @@ def fold_block(typingctx: Any, address: Any, offset: Any) -> Any:
         capital, digit = between(text, "A", 26), between(text, "0", 10)
         letter = between(builder.or_(text, same(0x20)), "a", 26)
         beyond = builder.icmp_signed("<", text, same(0))
-        word = builder.or_(builder.or_(letter, digit), builder.or_(beyond, equal("_")))
+        score = equal("_")
+        word = builder.or_(builder.or_(letter, digit), builder.or_(beyond, score))
         opening = builder.or_(builder.or_(equal("\n"), equal("\r")), equal(":"))
+        sign = reduce(builder.or_, [between(text, first, count) for first, count in _runs(OPERATORS)])
         lowered = builder.add(text, builder.select(capital, same(0x20), same(0)))
         builder.store(lowered, place).align = 1
-        bits = [builder.bitcast(mask, ir.IntType(BLOCK)) for mask in (word, capital, digit, opening)]
+        bits = [builder.bitcast(mask, ir.IntType(BLOCK)) for mask in (word, capital, digit, opening, score, sign)]
         return context.make_tuple(builder, signature.return_type, bits)
 
-    return types.UniTuple(types.uint64, 4)(types.uint64, types.int64), codegen
+    return types.UniTuple(types.uint64, 6)(types.uint64, types.int64), codegen
 
 
 @intrinsic

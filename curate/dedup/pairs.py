@@ -89,6 +89,7 @@ class PairSearch:
         answer: pl.Series | None,
         setting: Setting,
         floor: float,
+        threshold: float,
         workers: int,
         seed: int,
         progress: Progress | None,
@@ -99,6 +100,7 @@ class PairSearch:
         self.answer = answer
         self.setting = setting
         self.floor = floor
+        self.threshold = threshold
         self.workers = workers
         self.seed = seed
         self.progress = progress
@@ -208,9 +210,9 @@ class PairSearch:
         answers = self.answer.gather(rows)
         hashes = normalised_hashes(answers.fill_null("")).to_numpy()
         local = np.searchsorted(rows, pairs[dropping])
-        verdict, _, _ = self._judge(string_spans(answers), local, self.floor)
+        verdict, similarity, _ = self._judge(string_spans(answers), local, self.threshold)
         equal = (hashes[local[:, 0]] == hashes[local[:, 1]]).all(axis=1)
-        kind[dropping[~equal & (verdict != NEAR)]] = OTHER_ANSWER
+        kind[dropping[~equal & ((verdict != NEAR) | (similarity < self.threshold))]] = OTHER_ANSWER
 
     def _run(self, stage: str, work: Callable[[slice], None], parts: list[slice], total: int) -> None:
         """Run tasks on threads; each writes its own part of the outputs."""

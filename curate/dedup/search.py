@@ -98,7 +98,7 @@ def find_duplicates(  # noqa: PLR0913 - each option is one the user may set
             raise ValueError(f"expected {len(text)} values beside the text, found {len(other)}")
     rank = policy_rank(text, policy, priority, order)
     exact, leaders = _exact_groups(text, rank)
-    search = PairSearch(text, answer, chosen, floor, workers or os.cpu_count() or 1, seed, progress)
+    search = PairSearch(text, answer, chosen, floor, threshold, workers or os.cpu_count() or 1, seed, progress)
     found, representative, via = _choose(search, search.verified(leaders), rank, threshold)
     return _result(_Outcome(exact, len(leaders), found, representative, via), chosen, threshold, floor, rank)
 

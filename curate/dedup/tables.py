@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from curate.dedup.alphabet import alphabet, function_words, number_words
-from curate.dedup.kernel import FUNCTION, NUMBER_WORD, PADDING, WORD_SET_BITS, row_tokens
+from curate.dedup.alphabet import alphabet, closed_sets, entities, function_words, negations, number_words
+from curate.dedup.kernel import (
+    CLOSED_SET,
+    ENTITY,
+    FUNCTION,
+    NEGATION,
+    NUMBER_WORD,
+    PADDING,
+    WORD_SET_BITS,
+    row_tokens,
+)
 from curate.dedup.spans import string_spans
 from curate.dedup.verify import LCS_SIDE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_ROW = (1 << 29) - 8
-"""Bytes of a row: places in its text, which can be twice as long, are kept in 30 bits."""
+MAX_ROW = (1 << 28) - 8
+"""Bytes of a row: places in its text, which can be twice as long, are kept in 29 bits."""
 
 Tables = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -33,10 +42,20 @@ def permutations(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[
 def tokeniser_tables() -> Tables:
     """(words, fold, pairs, composed): listed words, folding and composition."""
     known = alphabet()
-    tables = (np.zeros(1 << WORD_SET_BITS, np.uint16), known.fold, known.pairs, known.composed)
-    for listed, code in ((number_words(), NUMBER_WORD), (function_words(), FUNCTION)):
-        for token in token_hashes(" ".join(listed), tables):
-            tables[0][int(token) >> (64 - WORD_SET_BITS)] = code << 8 | int(token) & 0xFF
+    tables = (np.zeros(1 << WORD_SET_BITS, np.uint32), known.fold, known.pairs, known.composed)
+    classes: dict[int, int] = {}
+    for listed, code in (
+        (function_words(), FUNCTION),
+        (negations(), NEGATION),
+        (number_words(), NUMBER_WORD),
+        *((words, number << CLOSED_SET) for number, words in enumerate(closed_sets(), 1)),
+        (entities(), ENTITY),
+    ):
+        for token in token_hashes(" ".join(listed), tables).tolist():
+            classes[token] = classes.get(token, 0) | code
+    # Where two words share a place, the one that is listed first keeps it.
+    for token, code in reversed(classes.items()):
+        tables[0][token >> (64 - WORD_SET_BITS)] = code << 8 | token & 0xFF
     return tables
 
 
@@ -56,7 +75,7 @@ def row_space(longest: int, num_perm: int) -> tuple[Any, ...]:
     return (
         token_room(longest),
         np.empty(longest // 2 + 2, dtype=np.uint64),
-        np.empty(longest // 2 + 2, dtype=np.uint16),
+        np.empty(longest // 2 + 2, dtype=np.uint32),
         np.empty(longest // 2 + 2, dtype=np.uint32),
         np.empty(num_perm, dtype=np.uint32),
     )
@@ -69,13 +88,13 @@ def pair_space(longest: int) -> tuple[Any, ...]:
     return (
         token_room(longest),
         np.empty(tokens, dtype=np.uint64),
-        np.empty(tokens, dtype=np.uint16),
+        np.empty(tokens, dtype=np.uint32),
         np.empty(tokens, dtype=np.uint64),
-        np.empty(tokens, dtype=np.uint16),
+        np.empty(tokens, dtype=np.uint32),
         (np.zeros(entries, dtype=np.uint64), np.zeros(entries, dtype=np.int64)),
         (np.zeros(entries, dtype=np.uint64), np.zeros(entries, dtype=np.int64)),
         np.empty(LCS_SIDE + 1, dtype=np.int64),
-        np.empty(5, dtype=np.int64),
+        np.empty(7, dtype=np.int64),
     )
 
 
@@ -83,7 +102,7 @@ def token_hashes(text: str, tables: Tables | None = None) -> NDArray[np.uint64]:
     """The 64-bit token hashes of one text, in order."""
     spans = string_spans(pl.Series([text]))
     size = int(spans.lengths[0]) + 2
-    hashes, marks = np.empty(size, np.uint64), np.empty(size, np.uint16)
+    hashes, marks = np.empty(size, np.uint64), np.empty(size, np.uint32)
     known = tables or tokeniser_tables()
     count = row_tokens(spans.addresses[0], spans.lengths[0], known, token_room(size), hashes, marks)
     return hashes[:count]

@@ -12,15 +12,20 @@ import numpy as np
 from curate.dedup.compiled import compiled, compiled_inner
 from curate.dedup.kernel import (
     CAPITAL,
+    CLOSED_SETS,
     FUNCTION,
     INNER_CAPITAL,
+    NEGATION,
     NUMBER,
     NUMBER_WORD,
     OPEN,
+    STRONG,
+    SYMBOLS,
     UNSPACED,
     row_tokens,
 )
 from curate.dedup.memory import load_byte
+from curate.dedup.sets import fill_set, locate, make_grams, set_similarity, table_size
 
 # Verdicts, in the order of their strength. The first three may drop a row.
 EXACT, NORMALISED, NEAR, TEMPLATE, OTHER_ANSWER, SIMILAR, NONE = range(7)
@@ -34,13 +39,17 @@ UNSPACED_SHARE = 0.55  # what a character of an unspaced script counts for, in t
 PASSAGE = 9  # tokens on both sides, hardly any in common, that make a changed region another passage
 KEYED_REGIONS = 4  # with more changed regions, a pair says nothing about a template
 MAX_SLOTS = 3  # different slots that still make a template
+CLOSE = 8  # tokens of a changed region, both sides together, in which a word stands for its opposite or is denied
+ANY = (1 << 32) - 1  # every word, but no character of an unspaced script
+FEW = 2  # with so few changed regions, a denial or an operator is what tells the rows apart
 GRAM = 5  # tokens of a shingle where a plain Jaccard similarity decides
 LCS_SIDE = 64  # regions up to this many tokens a side are aligned inside, too
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _FILL = np.uint64(0x27D4EB2F165667C5)
 _GAP = np.uint64(77)  # stands for a changed region in a slot key
-_U0, _U20, _U29, _U32 = map(np.uint64, (0, 20, 29, 32))
+_U0, _U32 = map(np.uint64, (0, 32))
+_V0, _V_SYMBOLS, _V_STRONG = map(np.uint32, (0, SYMBOLS, STRONG))
 
 
 @compiled_inner
@@ -87,15 +96,36 @@ def resume(left, l0, l1, right, r0, r1, budget):  # type: ignore[no-untyped-def]
 
 @compiled_inner
 def unmatched(left, lm, l0, l1, right, r0, r1, kinds):  # type: ignore[no-untyped-def]
-    """How many tokens of some kinds in the left region have no equal in the right one; function words do not count."""
+    """How many tokens of some kinds in the left region have no equal in the right one.
+
+    A function word counts only as a denial.
+    """
     missing = 0
     for i in range(l0, l1):
-        if lm[i] & kinds and not lm[i] & FUNCTION:
+        asked = not lm[i] & UNSPACED if kinds == ANY else lm[i] & kinds != 0
+        if asked and (not lm[i] & FUNCTION or lm[i] & kinds & NEGATION):
             found = 0
             for j in range(r0, r1):
                 found += right[j] == left[i]
             missing += found == 0
     return missing
+
+
+@compiled_inner
+def opposed(left, lm, l0, l1, right, rm, r0, r1):  # type: ignore[no-untyped-def]
+    """Whether a word of a closed set stands in the place of another word of the set."""
+    for i in range(l0, l1):
+        for j in range(r0, r1 if lm[i] & CLOSED_SETS else r0):
+            if left[i] != right[j] and (lm[i] ^ rm[j]) & CLOSED_SETS == 0:
+                # Neither may stand on the other side as well: words that changed places are an edit.
+                kept = 0
+                for other in range(r0, r1):
+                    kept += right[other] == left[i]
+                for other in range(l0, l1):
+                    kept += left[other] == right[j]
+                if kept == 0:
+                    return True
+    return False
 
 
 @compiled_inner
@@ -120,6 +150,8 @@ def region_is_slot(left, lm, l0, l1, right, rm, r0, r1, context):  # type: ignor
             return True
     if shorter == 0:
         return False
+    if wide + tall <= CLOSE and opposed(left, lm, l0, l1, right, rm, r0, r1):
+        return True
     if (shorter >= passage and 5 * common < 2 * shorter) or (2 * shorter >= passage + 1 and 5 * common <= shorter):
         return True
     if at_tail and 5 * common <= 2 * shorter:
@@ -128,6 +160,24 @@ def region_is_slot(left, lm, l0, l1, right, rm, r0, r1, context):  # type: ignor
             if back <= l0 and back <= r0 and 2 * back <= shorter and lm[l0 - back] & OPEN and rm[r0 - back] & OPEN:
                 return True
     return False
+
+
+@compiled_inner
+def denies(left, lm, l0, l1, right, rm, r0, r1):  # type: ignore[no-untyped-def]
+    """Whether all that a small changed region changes is that one side denies ("do not" and "don't" deny on both)."""
+    if l1 - l0 + r1 - r0 > CLOSE:
+        return False
+    lost = unmatched(left, lm, l0, l1, right, r0, r1, NEGATION)
+    gained = unmatched(right, rm, r0, r1, left, l0, l1, NEGATION)
+    every = unmatched(left, lm, l0, l1, right, r0, r1, ANY) + unmatched(right, rm, r0, r1, left, l0, l1, ANY)
+    return (lost > 0) != (gained > 0) and every <= lost + gained
+
+
+@compiled_inner
+def other_operator(one, other):  # type: ignore[no-untyped-def]
+    """Whether two tokens stand behind different operators; where only one of them does, it must belong to the token."""
+    mine, theirs = one >> _V_SYMBOLS, other >> _V_SYMBOLS
+    return mine != theirs and ((mine != _V0 and theirs != _V0) or (one | other) & _V_STRONG != _V0)
 
 
 @compiled_inner
@@ -183,10 +233,11 @@ def region_hash(tokens, start, stop):  # type: ignore[no-untyped-def]
 def align(left, lm, n, tail, right, rm, m, rowbuf, counts, keys):  # type: ignore[no-untyped-def]
     """Walk two rows to their common tail and sort what differs into edits and slots.
 
-    Fills `counts` (tokens matched, edits, slots, edits that touch content, changed regions) and `keys` (hash of the
-    text outside the changed regions, hashes of what stands in them left and right).
+    Fills `counts` (tokens matched, edits, slots, edits that touch content, changed regions, edits that deny, tokens
+    behind another operator) and `keys` (hash of the text outside the changed regions, hashes of what stands in them
+    left and right).
     """
-    matched = edits = slots = touched = regions = 0
+    matched = edits = slots = touched = regions = denied = operators = 0
     ln, rn = n - tail, m - tail
     budget = 40_000 + 40 * (n + m)
     passage = PASSAGE
@@ -201,6 +252,7 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, keys):  # type: ignor
         if i < ln and j < rn and left[i] == right[j]:
             key = (key ^ left[i]) * _PRIME
             key ^= key >> _U32
+            operators += other_operator(lm[i], rm[j])
             matched += 1
             i += 1
             j += 1
@@ -231,13 +283,16 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, keys):  # type: ignor
             slot_pair = pair
         else:
             edits += 1
+            denied += not (at_end and least == 0) and denies(left, lm, i, i1, right, rm, j, j1)
             touched += least > 0 or content_in(lm, i, i1) or content_in(rm, j, j1)
         key = (key + _GAP) * _PRIME
         i, j = i1, j1
     for index in range(ln, n):
         key = (key ^ left[index]) * _PRIME
         key ^= key >> _U32
+        operators += other_operator(lm[index], rm[index - n + m])
     counts[0], counts[1], counts[2], counts[3], counts[4] = matched + tail, edits, slots, touched, regions
+    counts[5], counts[6] = denied, operators
     keys[0], keys[1], keys[2] = key, left_filler, right_filler
 
 
@@ -253,6 +308,10 @@ def judge(left, lm, n, right, rm, m, words, floor, rowbuf, counts, keys):  # typ
         tail += 1
     align(left, lm, n, tail, right, rm, m, rowbuf, counts, keys)
     matched, edits, slots, touched, regions = counts[0], counts[1], counts[2], counts[3], counts[4]
+    if regions <= FEW:
+        # Among few edits a denial is no mere edit; where every operator is another one, they are another notation.
+        edits -= counts[5]
+        slots += counts[5] + (0 < counts[6] <= MAX_SLOTS)
     if regions > KEYED_REGIONS or regions == 0:
         keys[0] = _U0
     similarity = matched / (n + m - matched) if n + m else 1.0
@@ -261,71 +320,12 @@ def judge(left, lm, n, right, rm, m, words, floor, rowbuf, counts, keys):  # typ
     if slots == 0 and similarity >= floor and shorter >= SHORT_ROW and (free or touched == 0):
         return NEAR, similarity
     if not free:
+        touched = touched if touched < edits else edits
         slots += touched
         edits -= touched
-    if 0 < slots <= MAX_SLOTS and edits == 0 and 2 * matched >= longer:
+    if 0 < slots <= MAX_SLOTS and edits == 0 and 2 * similarity >= 1:
         return TEMPLATE, similarity
     return SIMILAR, similarity
-
-
-@compiled_inner
-def table_size(count):  # type: ignore[no-untyped-def]
-    """A power of two with room for twice as many entries."""
-    size = 16
-    while size < 2 * count:
-        size *= 2
-    return size
-
-
-@compiled_inner
-def locate(table, token, size, stamp):  # type: ignore[no-untyped-def]
-    """Where a hash is, or would be put, in an open-addressed table whose valid entries carry the stamp."""
-    place = np.int64(token >> _U20) & (size - 1)
-    while table[1][place] == stamp and table[0][place] != token:
-        place = (place + 1) & (size - 1)
-    return place
-
-
-@compiled_inner
-def fill_set(table, tokens, count, stamp):  # type: ignore[no-untyped-def]
-    """Start a set of hashes in a table; returns how many are distinct."""
-    size = table_size(count)
-    distinct = 0
-    for index in range(count):
-        place = locate(table, tokens[index], size, stamp)
-        if table[1][place] != stamp:
-            table[1][place] = stamp
-            table[0][place] = tokens[index]
-            distinct += 1
-    return distinct
-
-
-@compiled_inner
-def make_grams(hashes, count, width):  # type: ignore[no-untyped-def]
-    """Replace token hashes by hashes of `width` neighbouring tokens, in place; returns their number."""
-    if count < width:
-        width = count if count else 1
-    for index in range(count - width + 1):
-        value = hashes[index]
-        for step in range(1, width):
-            value = (value ^ (value >> _U29)) * _PRIME + hashes[index + step]
-        hashes[index] = (value ^ (value >> _U32)) * _PRIME
-    return count - width + 1 if count else 0
-
-
-@compiled_inner
-def set_similarity(table, size, stamp, distinct, spare, tokens, count, own_stamp):  # type: ignore[no-untyped-def]
-    """Exact Jaccard similarity of the set in `table` and the set of some hashes."""
-    own_size = table_size(count)
-    other = shared = 0
-    for index in range(count):
-        place = locate(spare, tokens[index], own_size, own_stamp)
-        if spare[1][place] != own_stamp:
-            spare[1][place] = own_stamp
-            spare[0][place] = tokens[index]
-            other += 1
-            shared += table[1][locate(table, tokens[index], size, stamp)] == stamp
-    return shared / (distinct + other - shared) if distinct + other else 0.0
 
 
 @compiled

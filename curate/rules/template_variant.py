@@ -16,7 +16,7 @@ from schemas.finding import Severity
 
 
 class TemplateVariant(Rule):
-    """A row that differs from another only in a number or in one slot of a template.
+    """A row that differs from another only in a number, a denial, an operator or one slot of a template.
 
     ## What it does
     Takes the verified pairs of near-duplicate and reports, for each row, its most similar earlier row of the same
@@ -61,7 +61,7 @@ class TemplateVariant(Rule):
         for twin, index, measure, similarity in best.select("a", "b", "measure", "similarity").iter_rows():
             yield Hit(
                 index,
-                "the same as an earlier row but for a number or one slot",
+                "the same as an earlier row but for a number, a denial, an operator or one slot",
                 detail=corpus.place(twin).row_id or "",
                 twin=twin,
                 measure=measure,

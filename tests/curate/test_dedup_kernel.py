@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dedup import sketch_signatures
-from curate.dedup.kernel import minhash
+from curate.dedup.alphabet import closed_sets, function_words, negations, number_words
+from curate.dedup.kernel import CLOSED_SET, CLOSED_SETS, WORD_SET_BITS, minhash
 from curate.dedup.spans import string_spans
 from curate.dedup.tables import permutations, token_hashes
 
@@ -30,6 +31,10 @@ def same_tokens(one: str, other: str) -> bool:
         ("\u0663 \u0664", "3 4"),
         ("naïve\u00a0“quotes”", 'naïve "quotes"'),
         ("zero\u200bwidth", "zerowidth"),
+        ("if a &lt; b &amp;&amp; c", "if a < b && c"),
+        ("we&#39;re &quot;here&quot;", 'we\'re "here"'),
+        ("p &lt; 0.05", "p < 0.05"),
+        ("from 3 \u2013 4", "from 3 - 4"),
     ],
 )
 def test_writing_the_same_words_otherwise_gives_the_same_tokens(one: str, other: str) -> None:
@@ -45,6 +50,9 @@ def test_writing_the_same_words_otherwise_gives_the_same_tokens(one: str, other:
         ("résumé", "resume"),
         ("one two", "two one"),
         ("snake_case", "snake case"),
+        ("&x;", ""),
+        ("5 €", "5 £"),
+        ("x ≤ y", "x ≥ y"),
     ],
 )
 def test_other_words_give_other_tokens(one: str, other: str) -> None:
@@ -116,3 +124,13 @@ def test_spans_of_another_type_are_refused() -> None:
 def test_tokenising_any_text_is_stable_under_case_of_ascii_and_outer_space(text: str) -> None:
     upper = "".join(char.upper() if char.isascii() else char for char in text)
     assert same_tokens(text, f"  {upper}\n")
+
+
+def test_every_listed_word_has_a_place_and_one_closed_set_of_its_own() -> None:
+    sets = closed_sets()
+    words = [word for each in sets for word in each]
+    assert len(words) == len(set(words))
+    assert len(sets) <= CLOSED_SETS >> CLOSED_SET
+    listed = " ".join([*words, *negations(), *number_words(), *function_words()])
+    places = {token >> (64 - WORD_SET_BITS) for token in token_hashes(listed).tolist()}
+    assert len(places) == len(set(token_hashes(listed).tolist()))

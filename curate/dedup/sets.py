@@ -1,0 +1,70 @@
+"""Sets of hashes in open-addressed tables, and shingles of neighbouring tokens. Importing this module imports numba."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from curate.dedup.compiled import compiled_inner
+
+_PRIME = np.uint64(0x9E3779B97F4A7C15)
+_U20, _U29, _U32 = map(np.uint64, (20, 29, 32))
+
+
+@compiled_inner
+def table_size(count):  # type: ignore[no-untyped-def]
+    """A power of two with room for twice as many entries."""
+    size = 16
+    while size < 2 * count:
+        size *= 2
+    return size
+
+
+@compiled_inner
+def locate(table, token, size, stamp):  # type: ignore[no-untyped-def]
+    """Where a hash is, or would be put, in an open-addressed table whose valid entries carry the stamp."""
+    place = np.int64(token >> _U20) & (size - 1)
+    while table[1][place] == stamp and table[0][place] != token:
+        place = (place + 1) & (size - 1)
+    return place
+
+
+@compiled_inner
+def fill_set(table, tokens, count, stamp):  # type: ignore[no-untyped-def]
+    """Start a set of hashes in a table; returns how many are distinct."""
+    size = table_size(count)
+    distinct = 0
+    for index in range(count):
+        place = locate(table, tokens[index], size, stamp)
+        if table[1][place] != stamp:
+            table[1][place] = stamp
+            table[0][place] = tokens[index]
+            distinct += 1
+    return distinct
+
+
+@compiled_inner
+def make_grams(hashes, count, width):  # type: ignore[no-untyped-def]
+    """Replace token hashes by hashes of `width` neighbouring tokens, in place; returns their number."""
+    if count < width:
+        width = count if count else 1
+    for index in range(count - width + 1):
+        value = hashes[index]
+        for step in range(1, width):
+            value = (value ^ (value >> _U29)) * _PRIME + hashes[index + step]
+        hashes[index] = (value ^ (value >> _U32)) * _PRIME
+    return count - width + 1 if count else 0
+
+
+@compiled_inner
+def set_similarity(table, size, stamp, distinct, spare, tokens, count, own_stamp):  # type: ignore[no-untyped-def]
+    """Exact Jaccard similarity of the set in `table` and the set of some hashes."""
+    own_size = table_size(count)
+    other = shared = 0
+    for index in range(count):
+        place = locate(spare, tokens[index], own_size, own_stamp)
+        if spare[1][place] != own_stamp:
+            spare[1][place] = own_stamp
+            spare[0][place] = tokens[index]
+            other += 1
+            shared += table[1][locate(table, tokens[index], size, stamp)] == stamp
+    return shared / (distinct + other - shared) if distinct + other else 0.0
