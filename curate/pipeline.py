@@ -125,21 +125,26 @@ def curate(project: Project, progress: Progress = SILENT) -> Finished:
     stage = curate_stage(project)
 
     def fill(folder: Path) -> dict[str, int]:
-        made = run_pipeline(project, progress)
+        made = run_pipeline(project, progress, folder=folder)
         check_unchanged(stage, made)
         return publish(made, project, folder, progress)
 
     return run_stage(stage, fill)
 
 
-def run_pipeline(project: Project, progress: Progress = SILENT, rows_per_chunk: int = ROWS_PER_CHUNK) -> Curated:
+def run_pipeline(
+    project: Project,
+    progress: Progress = SILENT,
+    rows_per_chunk: int = ROWS_PER_CHUNK,
+    folder: Path | None = None,
+) -> Curated:
     """Read, run the steps in order, split; writes nothing.
 
     Raises:
         NoRows, UserError, ConservationError: as `curate`.
     """
     keep = read_keep_list(project.config.curate, project.root)
-    whole = _read(project, progress, rows_per_chunk)
+    whole = _read(project, progress, rows_per_chunk, folder)
     rules = configured_rules(project)
     unwritable = _unwritable(whole)
     keeper = Keeper(keep.entries, whole, unwritable)
@@ -159,12 +164,13 @@ def run_pipeline(project: Project, progress: Progress = SILENT, rows_per_chunk: 
     readable = whole.without(whole.rows.filter(pl.col("kind").is_null())["index"])
     # Rows are compared as they will be published, those that were dropped too: they tie together rows that stay.
     for rule in changing:
-        readable = rewritten(readable, rule, readable.rows["index"])
+        found = sorted({hit.index for hit in rule.find(readable)})
+        readable = rewritten(readable, rule, pl.Series(found, dtype=pl.UInt32)) if found else readable
     splits = split_rows(readable, kept, project.config.curate.split, project.config.data.group_by)
     return Curated(whole, kept, ledger, splits, remaining, keep)
 
 
-def _read(project: Project, progress: Progress, rows_per_chunk: int) -> Corpus:
+def _read(project: Project, progress: Progress, rows_per_chunk: int, folder: Path | None) -> Corpus:
     paths = project.source_files()
     total, done = sum(path.stat().st_size for path in paths), 0
 
@@ -182,6 +188,7 @@ def _read(project: Project, progress: Progress, rows_per_chunk: int) -> Corpus:
         rows_per_chunk=rows_per_chunk,
         progress=count,
         name=lambda path: _name(project, path),
+        folder=folder,
     )
     if not whole.height:
         raise NoRows("the sources hold no row", where=", ".join(source.path for source in whole.sources)[:500])

@@ -22,7 +22,7 @@ def rewritten(corpus: Corpus, rule: Rule, indexes: pl.Series) -> Corpus:
         rule: a rule that overrides `rewrite`.
         indexes: which rows; rows in which nothing changes are left as they are.
     """
-    chosen = pl.col("index").is_in(indexes.implode())
+    chosen = indexes.implode()
     records = dict(corpus.rewritten)
     for index in indexes:
         record = corpus.record(index)
@@ -30,13 +30,18 @@ def rewritten(corpus: Corpus, rule: Rule, indexes: pl.Series) -> Corpus:
         if changed != record:
             records[index] = orjson.dumps(changed)
 
-    def change(text: pl.Expr) -> pl.Expr:
-        return pl.when(chosen).then(text.map_elements(rule.rewrite, return_dtype=pl.String)).otherwise(text)
+    def change(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
+        places = frame["index"].is_in(chosen).arg_true()
+        changes = {
+            column: frame[column].gather(places).map_elements(rule.rewrite, return_dtype=pl.String)
+            for column in columns
+        }
+        return frame.with_columns(frame[column].clone().scatter(places, new) for column, new in changes.items())
 
     return replace(
         corpus,
-        turns=corpus.turns.with_columns(change(pl.col("content")), change(pl.col("calls"))),
-        rows=corpus.rows.with_columns(change(pl.col("metadata"))),
+        turns=corpus.in_parts(lambda part: change(part.turns, "content", "calls")),
+        rows=change(corpus.rows, "metadata"),
         rewritten=records,
         memo={},
     )

@@ -14,6 +14,7 @@ import orjson
 import polars as pl
 
 from curate.dedup import normalised_hashes
+from curate.spill import Bytes, Spill, frame_parts
 from schemas.progress import SILENT, Progress
 
 ROWS_SCHEMA: dict[str, Any] = {
@@ -63,7 +64,7 @@ class Source:
     size: int
     """Bytes of the file."""
     rows: int
-    buffer: bytes = field(repr=False)
+    buffer: Bytes = field(repr=False)
     """Holds the bytes of each row at its span: the file itself, unpacked, or JSON made from a table's records."""
     lines: bool = True
     """Whether `line` means something in this format."""
@@ -84,6 +85,8 @@ class Corpus:
     """Eval items to keep out of training."""
     rewritten: dict[int, bytes] = field(default_factory=dict)
     """Row index -> JSON of its record after redaction."""
+    spill: Spill | None = field(default=None, repr=False, compare=False)
+    """Where the text lies that need not fit in memory; null where it does."""
     progress: Progress = field(default=SILENT, repr=False, compare=False)
     """Where a search that takes long shows how far it is."""
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -112,6 +115,18 @@ class Corpus:
             faults=self.faults.filter(pl.col("index").is_null() | ~pl.col("index").is_in(gone)),
             memo={},
         )
+
+    def in_parts(self, compute: Callable[[Corpus], pl.DataFrame]) -> pl.DataFrame:
+        """`compute(self)` for a function that looks at each row by itself: part by part if the text lies on disk."""
+        if self.spill is None or not self.height:
+            return compute(self)
+        index, found = self.turns["index"], []
+        for start, count in frame_parts(self.rows, pl.col("stop") - pl.col("start")):
+            rows = self.rows.slice(start, count)
+            first = index.search_sorted(rows["index"][0], "left")
+            turns = self.turns.slice(first, index.search_sorted(rows["index"][-1], "right") - first)
+            found.append(self.spill.frame(compute(replace(self, rows=rows, turns=turns, memo={}))))
+        return pl.concat(found, rechunk=False)
 
     def searched(self, part: str, done: int, total: int) -> None:
         """Show how far a search for duplicates is; `find_duplicates` calls this."""
@@ -170,8 +185,8 @@ def row_keys(corpus: Corpus) -> pl.DataFrame:
     stands beside the turns. Keys come from `turn_keys`; a row without turns before its answer has an empty prompt.
     """
 
-    def compute() -> pl.DataFrame:
-        keys = turn_keys(corpus).with_columns(main=pl.col("part") != "rejected")
+    def compute(part: Corpus) -> pl.DataFrame:
+        keys = turn_keys(part).with_columns(main=pl.col("part") != "rejected")
         answers = pl.col("main") & pl.col("role").is_in(["assistant", "reference", "text"]).fill_null(False)
         keys = keys.with_columns(last=pl.col("turn").filter(answers).max().over("index"))
         answer = pl.col("main") & (pl.col("turn") == pl.col("last"))
@@ -182,10 +197,10 @@ def row_keys(corpus: Corpus) -> pl.DataFrame:
             answer_key=pl.col("key").filter(answer).last(),
             answer=pl.col("content").filter(answer).last(),
         )
-        beside = found.select("index").join(corpus.rows.select("index", "beside"), on="index", how="left")["beside"]
+        beside = found.select("index").join(part.rows.select("index", "beside"), on="index", how="left")["beside"]
         return found.with_columns(full=pl.concat_str("full", beside.fill_null(""), separator=" "))
 
-    return corpus.remembered("row_keys", compute)
+    return corpus.remembered("row_keys", lambda: corpus.in_parts(compute))
 
 
 def turn_keys(corpus: Corpus) -> pl.DataFrame:
@@ -195,13 +210,13 @@ def turn_keys(corpus: Corpus) -> pl.DataFrame:
     text from one speaker to another makes another key. Keys mean something within one process only.
     """
 
-    def compute() -> pl.DataFrame:
-        said = normalised_hashes(corpus.turns["content"].fill_null(""))
+    def compute(part: Corpus) -> pl.DataFrame:
+        said = normalised_hashes(part.turns["content"].fill_null(""))
         speaker = pl.concat_str(pl.col("role").fill_null(""), pl.col("calls").fill_null(""), separator="\x1e").hash()
         key = pl.format("{}.{}.{}", said["high"], said["low"], speaker)
-        return corpus.turns.select("index", "turn", "part", "role", "content", key=key)
+        return part.turns.select("index", "turn", "part", "role", "content", key=key)
 
-    return corpus.remembered("turn_keys", compute)
+    return corpus.remembered("turn_keys", lambda: corpus.in_parts(compute))
 
 
 def all_texts(corpus: Corpus) -> pl.DataFrame:
@@ -210,13 +225,13 @@ def all_texts(corpus: Corpus) -> pl.DataFrame:
     Turns come first, then their tool calls, then the row's metadata as JSON with a null turn.
     """
 
-    def compute() -> pl.DataFrame:
-        said = corpus.turns.filter(pl.col("content").is_not_null()).select("index", "turn", text="content", order=0)
-        called = corpus.turns.filter(pl.col("calls").is_not_null()).select("index", "turn", text="calls", order=1)
-        other = corpus.rows.filter(pl.col("metadata").is_not_null()).select(
+    def compute(part: Corpus) -> pl.DataFrame:
+        said = part.turns.filter(pl.col("content").is_not_null()).select("index", "turn", text="content", order=0)
+        called = part.turns.filter(pl.col("calls").is_not_null()).select("index", "turn", text="calls", order=1)
+        other = part.rows.filter(pl.col("metadata").is_not_null()).select(
             "index", turn=pl.lit(None, pl.Int32), text="metadata", order=2
         )
-        parts = pl.concat([said, called.cast(said.schema), other.cast(said.schema)])
-        return parts.sort("index", "order", maintain_order=True).drop("order")
+        texts = pl.concat([said, called.cast(said.schema), other.cast(said.schema)])
+        return texts.sort("index", "order", maintain_order=True).drop("order")
 
-    return corpus.remembered("all_texts", compute)
+    return corpus.remembered("all_texts", lambda: corpus.in_parts(compute))

@@ -12,6 +12,7 @@ from curate.dedup import Policy, normalise
 from curate.dedup.pairs import SETTINGS
 from curate.metadata import field_numbers
 from curate.rows import Corpus
+from curate.spill import in_parts
 
 COMMON_SHARE = 0.01
 COMMON_ROWS = 20
@@ -40,8 +41,8 @@ def comparable_texts(corpus: Corpus) -> pl.DataFrame:
     a preference row sets against it.
     """
 
-    def compute() -> pl.DataFrame:
-        turns = corpus.turns.with_columns(
+    def compute(part: Corpus) -> pl.DataFrame:
+        turns = part.turns.with_columns(
             main=pl.col("part") != "rejected",
             said=pl.concat_str(pl.col("content"), pl.col("calls"), separator="\n", ignore_nulls=True),
             instructs=pl.col("role").is_in(INSTRUCTIONS).fill_null(False),
@@ -54,7 +55,7 @@ def comparable_texts(corpus: Corpus) -> pl.DataFrame:
         )
         return texts.filter(pl.col("text").str.strip_chars() != "")
 
-    return corpus.remembered("comparable_texts", compute)
+    return corpus.remembered("comparable_texts", lambda: corpus.in_parts(compute))
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,11 @@ def _grouped(corpus: Corpus, search: Search) -> Similar:
     if search.best_by is not None:
         beside = beside.with_columns(priority=field_numbers(corpus, search.best_by, f"best_by: {search.best_by}"))
     texts = comparable_texts(corpus).join(beside, on="index", how="left", maintain_order="left")
-    texts = texts.with_columns(
-        pl.concat_str("text", "rejected", separator="\n", ignore_nulls=True),
-        pl.concat_str("answer", "rejected", separator="\n", ignore_nulls=True),
-        key=pl.concat_str(normalise(texts["system"]), "beside"),
-    )
+    texts = texts.with_columns(key=pl.concat_str(normalise(texts["system"]), "beside"))
     common = max(COMMON_ROWS, int(texts.height * COMMON_SHARE))
-    rare = (pl.len().over("key") < common) & (pl.col("key") != "")
-    texts = texts.with_columns(
-        text=pl.when(rare).then(pl.concat_str("system", "text", separator="\n")).otherwise(pl.col("text")),
-        key=pl.when(rare).then(pl.lit("\x00")).otherwise(pl.col("key")),
-    )
+    texts = texts.with_columns(rare=(pl.len().over("key") < common) & (pl.col("key") != ""))
+    if texts["rare"].any() or texts["rejected"].is_not_null().any():
+        texts = in_parts(texts, pl.col("text").str.len_bytes(), corpus.spill, _with_context)
     groups = texts.partition_by("key", maintain_order=True)
     parts = [_search(part, search, corpus.searched) for part in groups]
     if not parts:
@@ -115,6 +110,16 @@ def _grouped(corpus: Corpus, search: Search) -> Similar:
         pl.concat([part.pairs for part in parts]).sort("a", "b"),
         pl.concat([part.dropped for part in parts]).sort("index"),
         [parameters for part in parts for parameters in part.parameters],
+    )
+
+
+def _with_context(texts: pl.DataFrame) -> pl.DataFrame:
+    """A preference row is compared with its rejected answer, a row under a rare instruction with that."""
+    said = pl.concat_str("text", "rejected", separator="\n", ignore_nulls=True)
+    return texts.with_columns(
+        text=pl.when("rare").then(pl.concat_str("system", said, separator="\n")).otherwise(said),
+        answer=pl.concat_str("answer", "rejected", separator="\n", ignore_nulls=True),
+        key=pl.when("rare").then(pl.lit("\x00")).otherwise(pl.col("key")),
     )
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from curate.readers.shapes import Fault, Shaped, type_name
 from curate.rows import FAULTS_SCHEMA, ROWS_SCHEMA, TURNS_SCHEMA
+from curate.spill import Spill
 
 ROWS_PER_CHUNK = 1 << 15
 BYTES_PER_CHUNK = 1 << 25
@@ -62,11 +63,16 @@ class Builder:
     """
 
     def __init__(
-        self, shape: Callable[[Any], Shaped | None], kind: str | None, rows_per_chunk: int = ROWS_PER_CHUNK
+        self,
+        shape: Callable[[Any], Shaped | None],
+        kind: str | None,
+        rows_per_chunk: int = ROWS_PER_CHUNK,
+        spill: Spill | None = None,
     ) -> None:
         self.shape = shape
         self.kind = kind
         self.rows_per_chunk = rows_per_chunk
+        self.spill = spill
         self.next_index = 0
         self.source = -1
         self._in_source = 0
@@ -145,8 +151,10 @@ class Builder:
         columns["calls"].extend(calls)
 
     def _flush(self) -> None:
-        self._row_frames.append(pl.DataFrame(self._rows, schema=ROWS_SCHEMA, orient="row"))
-        self._turn_frames.append(pl.DataFrame(self._turns, schema=TURNS_SCHEMA))
+        rows = pl.DataFrame(self._rows, schema=ROWS_SCHEMA, orient="row")
+        turns = pl.DataFrame(self._turns, schema=TURNS_SCHEMA)
+        self._row_frames.append(rows if self.spill is None else self.spill.frame(rows))
+        self._turn_frames.append(turns if self.spill is None else self.spill.frame(turns))
         self._rows = []
         self._bytes = 0
         self._turns = {name: [] for name in TURNS_SCHEMA}
@@ -155,7 +163,8 @@ class Builder:
         """Rows, turns and faults of all files."""
         self._flush()
         faults = pl.DataFrame(self._faults, schema=FAULTS_SCHEMA, orient="row")
-        return pl.concat(self._row_frames, rechunk=True), pl.concat(self._turn_frames, rechunk=True), faults
+        near = self.spill is None
+        return pl.concat(self._row_frames, rechunk=near), pl.concat(self._turn_frames, rechunk=near), faults
 
 
 def _turn_numbers(shaped: Shaped, parts: tuple[str, ...]) -> range | list[int]:

@@ -8,6 +8,7 @@ import orjson
 
 from curate.readers.builder import Builder, loads
 from curate.readers.jsonlines import BYTE_ORDER_MARK, repeated_keys, why_broken
+from curate.spill import Bytes
 
 # Everything up to the next bracket that stands outside a string; possessive, so that hostile input costs one pass.
 TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])', re.DOTALL)
@@ -16,19 +17,19 @@ FIRST_KEY = re.compile(rb'\{\s*"[^"\\]{1,80}"')
 SPACE = b" \t\r\n"
 
 
-def read_array(data: bytes, builder: Builder) -> None:
+def read_array(data: Bytes, builder: Builder) -> None:
     """Add every element of a file that holds one JSON array; a file that holds one object is one record.
 
     Where the array is damaged, the damaged element becomes a broken row and reading goes on at the next one; what is
     left at the end of a file that was cut off becomes a broken row too.
     """
-    position = len(BYTE_ORDER_MARK) if data.startswith(BYTE_ORDER_MARK) else 0
+    position = len(BYTE_ORDER_MARK) if data[: len(BYTE_ORDER_MARK)] == BYTE_ORDER_MARK else 0
     if position:
         builder.fault("byte-order-mark", 1, "the bytes EF BB BF before the array", "plain UTF-8 without a mark")
     position = _skip_space(data, position)
     lines = _Lines(data)
     if data[position : position + 1] != b"[":
-        stop = len(data.rstrip())
+        stop = _trim(data, position, len(data))
         if stop > position:
             _element(data, position, stop, lines, builder)
         return
@@ -54,7 +55,7 @@ def read_array(data: bytes, builder: Builder) -> None:
         builder.fault("broken-line", lines.at(position), f"{len(behind):,} bytes after the array's end", "nothing more")
 
 
-def element_end(data: bytes, start: int, limit: int) -> int:
+def element_end(data: Bytes, start: int, limit: int) -> int:
     """Where the array element that begins at `start` ends, by its brackets; brackets inside strings do not count.
 
     An element whose brackets or quotes do not close before `limit` ends there.
@@ -71,7 +72,7 @@ def element_end(data: bytes, start: int, limit: int) -> int:
     return limit
 
 
-def next_record(data: bytes, start: int, stop: int) -> int:
+def next_record(data: Bytes, start: int, stop: int) -> int:
     """Where the record after a damaged one begins: the next object with the same first key, or `stop`."""
     first = FIRST_KEY.match(data, start)
     if not first:
@@ -81,7 +82,7 @@ def next_record(data: bytes, start: int, stop: int) -> int:
     return min(stop, following.start(1)) if following else stop
 
 
-def _element(data: bytes, start: int, stop: int, lines: _Lines, builder: Builder) -> int:
+def _element(data: Bytes, start: int, stop: int, lines: _Lines, builder: Builder) -> int:
     """Add one element; gives where reading goes on."""
     raw = data[start:stop]
     line = lines.at(start)
@@ -103,20 +104,20 @@ def _element(data: bytes, start: int, stop: int, lines: _Lines, builder: Builder
 class _Lines:
     """1-based line of growing byte positions."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: Bytes) -> None:
         self.data, self.position, self.line = data, 0, 1
 
     def at(self, position: int) -> int:
-        self.line += self.data.count(b"\n", self.position, position)
+        self.line += self.data[self.position : position].count(b"\n")
         self.position = position
         return self.line
 
 
-def _skip_space(data: bytes, position: int) -> int:
+def _skip_space(data: Bytes, position: int) -> int:
     while data[position : position + 1] in (b" ", b"\t", b"\r", b"\n"):
         position += 1
     return position
 
 
-def _trim(data: bytes, start: int, stop: int) -> int:
+def _trim(data: Bytes, start: int, stop: int) -> int:
     return start + len(data[start:stop].rstrip(SPACE + b","))

@@ -9,12 +9,13 @@ import orjson
 
 from curate.readers.builder import MAX_DEPTH, Builder, loads
 from curate.readers.shapes import Fault
+from curate.spill import Bytes
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 EXCERPT_CHARS = 40
 
 
-def read_lines(data: bytes, builder: Builder) -> None:
+def read_lines(data: Bytes, builder: Builder) -> None:
     """Add every line of a file to the builder; lines are separated by a line feed, blank ones are noted."""
     size, start, line = len(data), 0, 0
     add, find = builder.add, data.find

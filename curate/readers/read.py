@@ -13,6 +13,7 @@ from curate.readers.jsonarray import read_array
 from curate.readers.jsonlines import read_lines
 from curate.readers.shapes import shape_records
 from curate.rows import Corpus, Source
+from curate.spill import spill_for
 from schemas.base import digest
 
 
@@ -25,6 +26,7 @@ def read_corpus(
     rows_per_chunk: int = ROWS_PER_CHUNK,
     progress: Callable[[int], None] = lambda size: None,
     name: Callable[[Path], str] = str,
+    folder: Path | None = None,
 ) -> Corpus:
     """Read files in the order given.
 
@@ -36,19 +38,23 @@ def read_corpus(
         rows_per_chunk: how many rows are held as Python objects at a time; the result does not depend on it.
         progress: called with the bytes of each file once it is read.
         name: how a file is called in findings.
+        folder: where the text of large sources lies while it is worked on; null for the system's temporary folder.
 
     Raises:
         UserError: a file cannot be opened, unpacked, or is not what its suffix says.
     """
-    builder = Builder(shape_records(columns, kind), kind, rows_per_chunk)
+    paths = tuple(paths)
+    spill = spill_for(paths, folder)
+    builder = Builder(shape_records(columns, kind), kind, rows_per_chunk, spill)
     sources = []
     for path in paths:
-        opened = open_file(path)
+        opened = open_file(path, spill)
         sources.append(replace(_read(opened, builder), path=_shown(name(path))))
         progress(opened.size)
     rows, turns, faults = builder.frames()
     items = tuple(evals)
-    return Corpus(tuple(sources), rows, turns, faults, evals=read_corpus(items, name=name) if items else None)
+    against = read_corpus(items, name=name) if items else None
+    return Corpus(tuple(sources), rows, turns, faults, evals=against, spill=spill)
 
 
 def _shown(name: str) -> str:
@@ -70,11 +76,11 @@ def _read(opened: Opened, builder: Builder) -> Source:
         case "parquet":
             from curate.readers.tables import read_parquet
 
-            buffer = read_parquet(opened.data, builder, Path(opened.path))
+            buffer = read_parquet(opened.data[:], builder, Path(opened.path))
         case "csv" | "tsv":
             from curate.readers.tables import read_delimited
 
-            buffer = read_delimited(opened.data, builder, "\t" if opened.format == "tsv" else ",")
+            buffer = read_delimited(opened.data[:], builder, "\t" if opened.format == "tsv" else ",")
         case "json":
             read_array(opened.data, builder)
         case _:

@@ -1,0 +1,116 @@
+"""Text that need not fit in memory: it lies in files that have no name, mapped into memory page by page as it is read.
+
+The system drops such pages when memory is short and reads them again when they are asked for. A file without a name
+takes space until the process ends, however it ends, and leaves nothing behind. pyarrow does the mapping; without it,
+text stays in memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import mmap
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import polars as pl
+
+SPILL_BYTES = 256 << 20
+"""Sources that together are smaller than this stay in memory."""
+PART_BYTES = 64 << 20
+"""Text that is worked on at a time."""
+BLOCK_BYTES = 1 << 22
+Bytes = bytes | mmap.mmap
+
+
+@dataclass(frozen=True)
+class Spill:
+    """Where such files are made: a folder on a disk, not in memory."""
+
+    folder: Path
+
+    def frame(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The same frame with its values on disk."""
+        import pyarrow as pa
+
+        if frame.is_empty():
+            return frame
+        with self._nameless() as file:
+            frame.write_ipc(file.name, compression="uncompressed", compat_level=pl.CompatLevel.newest())
+            table = pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+        mapped = pl.from_arrow(table, rechunk=False)
+        assert isinstance(mapped, pl.DataFrame)
+        return mapped
+
+    def copy(self, blocks: Iterable[bytes]) -> tuple[Bytes, str]:
+        """Bytes one block after the other, as one, and their sha256.
+
+        Users' own files are copied and not mapped: should somebody cut one off meanwhile, reading a page behind its new
+        end would kill the process.
+        """
+        digest = hashlib.sha256()
+        with self._nameless() as file:
+            for block in blocks:
+                digest.update(block)
+                file.write(block)
+            file.flush()
+            # A file of no bytes cannot be mapped.
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
+        return mapped, digest.hexdigest()
+
+    @contextmanager
+    def _nameless(self) -> Iterator[IO[bytes]]:
+        """A file that loses its name when the block ends; maps of it live on."""
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".assay-spill-", delete=False) as file:
+            try:
+                yield file
+            finally:
+                os.unlink(file.name)
+
+
+def blocks_of(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    """What a file holds from here on."""
+    while block := file.read(BLOCK_BYTES):
+        yield block
+
+
+def spill_for(paths: Iterable[Path], folder: Path | None) -> Spill | None:
+    """Whether sources are large enough to lie on disk while they are worked on, and where.
+
+    Args:
+        paths: the sources; what cannot be looked at counts as small.
+        folder: a folder for files without names; null for the system's own, see TMPDIR.
+    """
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    if size < SPILL_BYTES or importlib.util.find_spec("pyarrow") is None:
+        return None
+    return Spill(folder or Path(tempfile.gettempdir()))
+
+
+def frame_parts(rows: pl.DataFrame, size: pl.Expr) -> Iterator[tuple[int, int]]:
+    """(first row, number of rows) of consecutive parts of a frame.
+
+    Args:
+        rows: any frame.
+        size: bytes of each row; a part holds about PART_BYTES, and at least one row.
+    """
+    part = rows.select(part=size.cast(pl.Int64).cum_sum() // PART_BYTES)["part"]
+    start = 0
+    for length in part.rle().struct.field("len"):
+        yield start, length
+        start += length
+
+
+def in_parts(
+    frame: pl.DataFrame, size: pl.Expr, spill: Spill | None, compute: Callable[[pl.DataFrame], pl.DataFrame]
+) -> pl.DataFrame:
+    """`compute(frame)` for a function that looks at each row by itself; with a spill, part by part onto disk."""
+    if spill is None or frame.is_empty():
+        return compute(frame)
+    return pl.concat([spill.frame(compute(frame.slice(*part))) for part in frame_parts(frame, size)], rechunk=False)
