@@ -21,6 +21,8 @@ from typing import IO
 
 import polars as pl
 
+from schemas.atomic import readable_disk_errors
+
 SPILL_BYTES = 256 << 20
 """Sources that together are smaller than this stay in memory."""
 PART_BYTES = 64 << 20
@@ -66,8 +68,15 @@ class Spill:
 
     @contextmanager
     def _nameless(self) -> Iterator[IO[bytes]]:
-        """A file that loses its name when the block ends; maps of it live on."""
-        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".assay-spill-", delete=False) as file:
+        """A file that loses its name when the block ends; maps of it live on.
+
+        Raises:
+            UserError: the disk is full or refuses.
+        """
+        with (
+            readable_disk_errors(self.folder, only_named=True),
+            tempfile.NamedTemporaryFile(dir=self.folder, prefix=".assay-spill-", delete=False) as file,
+        ):
             try:
                 yield file
             finally:

@@ -81,11 +81,11 @@ def readable_disk_errors(path: Path, *, only_named: bool = False) -> Iterator[No
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in WRITING and not (_concerns(error, path) if error.filename else not only_named):
-            raise
-        raise disk_error(path, error) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            if error.errno not in WRITING and not (_concerns(error, path) if error.filename else not only_named):
+                raise
+            raise disk_error(path, error) from error
         for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             if os.strerror(code) in str(error):
                 raise disk_error(path, OSError(code, os.strerror(code))) from error

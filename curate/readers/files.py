@@ -19,7 +19,6 @@ from typing import IO, Any, cast
 import zstandard
 
 from curate.spill import BLOCK_BYTES, Bytes, Spill, blocks_of
-from schemas.atomic import readable_disk_errors
 from schemas.base import digest
 from schemas.errors import UserError
 
@@ -55,7 +54,7 @@ def open_file(path: Path, spill: Spill | None = None) -> Opened:
             whole = path.read_bytes()
             packed, sha256 = cast("Bytes", whole), digest(whole)
         else:
-            with path.open("rb") as file, readable_disk_errors(spill.folder):
+            with path.open("rb") as file:
                 packed, sha256 = spill.copy(blocks_of(file))
     except OSError as error:
         raise UserError(
@@ -82,10 +81,7 @@ def _unpack(path: Path, packed: Bytes, spill: Spill | None) -> Bytes:
         return packed
     try:
         blocks = unpacking(packed if isinstance(packed, mmap.mmap) else io.BytesIO(packed))
-        if spill is None:
-            return b"".join(blocks)
-        with readable_disk_errors(spill.folder, only_named=True):
-            return spill.copy(blocks)[0]
+        return b"".join(blocks) if spill is None else spill.copy(blocks)[0]
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
         raise UserError(
             "the data file cannot be unpacked",

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 import assay
-from curate import pipeline
+from curate import pipeline, spill
 from curate.configfile import Project
 from curate.pipeline import curate, curate_stage
 from curate.readers import read_corpus
@@ -183,8 +183,13 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.parametrize("text", ["in memory", "on disk"])
 @pytest.mark.parametrize("size", ["4k", "16k", "32k", "64k", "96k"])
-def test_a_full_disk_is_exit_2_with_nothing_published_and_a_clean_run_after(size, undisturbed, tmp_path, capsys):
+def test_a_full_disk_is_exit_2_with_nothing_published_and_a_clean_run_after(
+    size, text, undisturbed, tmp_path, capsys, monkeypatch
+):
+    if text == "on disk":
+        monkeypatch.setattr(spill, "SPILL_BYTES", 0)
     project = make_project(tmp_path / "project", ROWS)
     arguments = ["curate", str(project.path), "--quiet", "--out"]
     with small_disk(tmp_path / "disk", size) as disk:

@@ -9,6 +9,7 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate import spill
 from curate.configfile import Project
 from curate.dedup import pairs
 from curate.pipeline import NoRows, publish, run_pipeline
@@ -54,8 +55,9 @@ def bytes_of(project: Project, folder: Path, chunk: int) -> dict[str, str] | str
     workers=st.integers(1, 5),
     task=st.integers(1, 40),
     keep=st.booleans(),
+    part=st.none() | st.integers(1, 3000),
 )
-def test_chunks_threads_and_tasks_change_no_byte(rows, chunk, workers, task, keep, tmp_path_factory):
+def test_chunks_threads_tasks_and_text_on_disk_change_no_byte(rows, chunk, workers, task, keep, part, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cut")
     listed = []
     project = make_project(folder, rows, curate={"steps": STEPS, "rules": RULES})
@@ -67,6 +69,8 @@ def test_chunks_threads_and_tasks_change_no_byte(rows, chunk, workers, task, kee
         mock.patch.object(os, "cpu_count", return_value=workers),
         mock.patch.object(pairs, "_VERIFY_PAIRS", task),
         mock.patch.object(pairs, "_SKETCH_BYTES", 50 * task),
+        mock.patch.object(spill, "SPILL_BYTES", spill.SPILL_BYTES if part is None else 0),
+        mock.patch.object(spill, "PART_BYTES", part or spill.PART_BYTES),
     ):
         assert bytes_of(project, folder / "pieces", chunk) == whole
 
