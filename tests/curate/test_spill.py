@@ -116,7 +116,8 @@ def test_a_frame_on_disk_leaves_no_name(tmp_path):
     far = Spill(tmp_path).frame(frame)
     assert os.listdir(tmp_path) == []
     assert_frame_equal(far, frame)
-    assert Spill(tmp_path).copy(blocks_of(Path(os.devnull).open("rb")))[0] == b""
+    with Path(os.devnull).open("rb") as nothing:
+        assert Spill(tmp_path).copy(blocks_of(nothing))[0] == b""
 
 
 @given(sizes=st.lists(st.integers(0, 150 << 20), max_size=40))
