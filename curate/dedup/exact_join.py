@@ -1,38 +1,46 @@
 """All pairs across splits with at least a given Jaccard similarity, found exactly and without MinHash.
 
-This is the independent check of a split. It shares no code with the search that built the split: its own
-tokens (a regular expression over NFKC lower-case text), its own unit (sets of word pairs) and its own
-method, a prefix-filter join: two sets can only reach Jaccard t if they share an element among the
-``n - ceil(t * n) + 1`` first ones of each in any fixed order, and the order used puts the elements that are
-rarest on the smaller side first (Chaudhuri, Ganti and Kaushik, ICDE 2006; Bayardo, Ma and Srikant, WWW 2007).
+This is the independent check of a split. It shares no code with the search that built the split - its own words, its
+own unit (sets of word pairs) and its own method - but for the decorator that compiles functions and the modules that
+say where in memory a string lies and read bytes there (`compiled`, `spans`, `memory`).
+
+Two sets can only be alike if they share at least r elements, and a row that shares r of the n elements of a set shares
+at least k of any n - r + k of them: that many are listed for each row outside the largest split, those that are rarest
+among these rows, and every row looks its elements up (the prefix filter of Chaudhuri, Ganti and Kaushik, ICDE 2006,
+with the longer prefixes of Wang, Li and Feng, SIGMOD 2012; listing on one side only needs no common order). Rows that
+share k are compared element by element.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from curate.dedup.spans import Spans, string_spans
+from curate.dedup.word_classes import word_classes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# One character of a script written without spaces, or one word of any other script.
-_UNSPACED = r"\u{0e00}-\u{0fff}\u{1000}-\u{109f}\u{1780}-\u{17ff}\u{3040}-\u{30ff}\u{3400}-\u{4dbf}\u{4e00}-\u{9fff}"
-_WORDS = rf"[{_UNSPACED}]|[\pL\pM\pN_--{_UNSPACED}]+"
-_CHUNK_ROWS = 16_384
-_HASH_BITS = 64 - 14  # a chunk's row numbers and the hashes are sorted together in 64 bits
-_EXPANSION = 4_000_000  # posting entries expanded at a time
-_KEPT_BYTES = 2 << 30  # text whose sets are kept for the next check
-_KNOWN_BITS = 24
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_CHUNK_BYTES = 4 << 20
+_ROW_BYTES = 256  # what a row counts for beside its text
+_SHARED = 2  # k
+_BATCH_PAIRS = 1 << 16  # pairs that a batch has room for beside those of one row
+_COUNTER_BITS = 22
 
 
 @dataclass(frozen=True)
 class Sets:
-    """Sets of hashes, one a row: `values[starts[i]:starts[i + 1]]`, distinct within the row and ascending."""
+    """Sets of hashes, one a row: `values[starts[i]:starts[i + 1]]`, distinct within the row, in the row's order."""
 
     values: NDArray[np.uint64]
     starts: NDArray[np.int64]
@@ -42,64 +50,52 @@ class Sets:
         """Elements of each set."""
         return np.diff(self.starts)
 
-    def take(self, rows: NDArray[np.int64]) -> Sets:
-        """The sets of some rows, in the order given."""
-        sizes = self.sizes[rows]
-        ends = np.cumsum(sizes)
-        source = np.arange(int(sizes.sum())) + np.repeat(self.starts[rows] - (ends - sizes), sizes)
-        return Sets(self.values[source], np.concatenate(([0], ends)))
 
+@dataclass(frozen=True)
+class Batch:
+    """Some of the pairs found: row numbers `a` < `b` (int64) and the `similarity` of each (float64)."""
 
-def word_pair_sets(text: pl.Series) -> Sets:
-    """The set of neighbouring word pairs of each row (at most 16,384 rows); one word alone is the set of that word.
-
-    Elements are 50-bit hashes.
-    """
-    plain = text.fill_null("")
-    beyond = plain.str.len_bytes() != plain.str.len_chars()
-    if beyond.any():
-        plain = plain.clone().scatter(beyond.arg_true(), plain.filter(beyond).str.normalize("NFKC"))
-    found = plain.str.to_lowercase().str.extract_all(_WORDS)
-    counts = found.list.len().to_numpy().astype(np.int64)
-    # A list without elements explodes to one null.
-    hashes = found.filter(pl.Series(counts > 0)).explode().hash(0).to_numpy()
-    rows = np.repeat(np.arange(len(text), dtype=np.uint64), counts)
-    first = np.zeros(len(rows), dtype=np.bool_)
-    first[(np.cumsum(counts) - counts)[counts > 0]] = True
-    alone = first & (counts[rows] == 1)
-    previous = np.roll(hashes, 1)
-    pairs = np.where(alone, hashes, (previous ^ (previous >> np.uint64(31))) * _MULTIPLIER + hashes)
-    pairs = (pairs ^ (pairs >> np.uint64(29))) * _MULTIPLIER
-    made = alone | ~first
-    entries = _distinct(rows[made] << np.uint64(_HASH_BITS) | pairs[made] >> np.uint64(64 - _HASH_BITS))
-    sizes = np.bincount((entries >> np.uint64(_HASH_BITS)).astype(np.int64), minlength=len(text))
-    return Sets(entries & np.uint64((1 << _HASH_BITS) - 1), np.concatenate(([0], np.cumsum(sizes))))
-
-
-def _distinct(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The distinct values, ascending (sorting is much faster here than numpy's hash-based `unique`)."""
-    values = np.sort(values)
-    return values[np.concatenate(([True], values[1:] != values[:-1]))] if len(values) else values
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    similarity: NDArray[np.float64]
 
 
 class Checker:
-    """Checks splits of one text column; what it learns about the text serves the next check."""
+    """Checks splits of one text column, in memory that grows with the rows outside the largest split.
 
-    def __init__(self, text: pl.Series) -> None:
-        self.text = text
-        small = int(text.str.len_bytes().sum() or 0) <= _KEPT_BYTES
-        self._kept: dict[int, Sets] | None = {} if small else None
+    Args:
+        text: String Series [n]; null rows hold no words.
+        workers: threads; all cores when null. What is found does not depend on it.
+    """
 
-    def chunks(self) -> Iterator[tuple[NDArray[np.int64], Sets]]:
-        """Row numbers and sets of the rows, chunk by chunk."""
-        for start in range(0, len(self.text), _CHUNK_ROWS):
-            rows = np.arange(start, min(len(self.text), start + _CHUNK_ROWS))
-            sets = None if self._kept is None else self._kept.get(start)
-            if sets is None:
-                sets = word_pair_sets(self.text.slice(start, len(rows)))
-            if self._kept is not None:
-                self._kept[start] = sets
-            yield rows, sets
+    def __init__(self, text: pl.Series, workers: int | None = None) -> None:
+        self._text = text.cast(pl.String)
+        self._spans = string_spans(self._text)
+        self._workers = workers or os.cpu_count() or 1
+
+    def sets(self, rows: NDArray[np.int64] | None = None) -> Sets:
+        """The sets of neighbouring word pairs of some rows, by default of all; one word alone is the set of that word.
+
+        Elements are 64-bit hashes.
+        """
+        chosen = np.arange(len(self._spans)) if rows is None else rows
+        tasks = [partial(self._set_part, part) for part in self._chunks(chosen)]
+        sizes, values = [np.zeros(1, np.int64)], [np.zeros(0, np.uint64)]
+        for part_sizes, part_values in _in_order(tasks, self._workers):
+            sizes.append(part_sizes)
+            values.append(part_values)
+        return Sets(np.concatenate(values), np.cumsum(np.concatenate(sizes)))
+
+    def batches(self, splits: pl.Series, thresholds: NDArray[np.float64]) -> Iterator[Batch]:
+        """What `cross_pairs` returns, part by part, in an order that depends on text, splits and thresholds only."""
+        names, split = np.unique(splits.to_numpy().astype(str), return_inverse=True)
+        if len(names) < 2:
+            return
+        split = (split - int(np.argmax(np.bincount(split)))) % len(names)  # the largest is 0
+        outside = np.flatnonzero(split)
+        index = _Index(outside, self.sets(outside), thresholds, split)
+        tasks = [partial(self._join_part, part, 0, index) for part in self._chunks(np.arange(len(split)))]
+        yield from _in_order(tasks, self._workers)
 
     def cross_pairs(self, splits: pl.Series, thresholds: NDArray[np.float64]) -> pl.DataFrame:
         """Every pair of rows in different splits whose Jaccard similarity reaches both rows' thresholds.
@@ -111,128 +107,110 @@ class Checker:
         Returns:
             Columns a < b (row numbers), similarity; sorted by a, b. Rows without a word pair with nothing.
         """
-        names, split = np.unique(splits.to_numpy().astype(str), return_inverse=True)
-        if len(names) < 2:
-            return pl.DataFrame(schema={"a": pl.Int64, "b": pl.Int64, "similarity": pl.Float64})
-        outside = split != int(np.argmax(np.bincount(split)))
-        held = [sets.take(np.flatnonzero(outside[rows])) for rows, sets in self.chunks()]
-        sizes = np.concatenate([sets.sizes for sets in held])
-        merged = Sets(np.concatenate([sets.values for sets in held]), np.concatenate(([0], np.cumsum(sizes))))
-        index = _Index(np.flatnonzero(outside), merged, thresholds, split)
-        found = [index.matches(rows, sets) for rows, sets in self.chunks()]
-        frame = pl.concat([pl.DataFrame({"a": a, "b": b, "similarity": s}) for a, b, s in found])
-        pair = (pl.min_horizontal("a", "b").alias("a"), pl.max_horizontal("a", "b").alias("b"))
-        # A pair of two rows outside the largest split is found from both sides.
-        return frame.select(*pair, "similarity").unique(["a", "b"]).sort("a", "b")
+        schema = {"a": pl.Int64, "b": pl.Int64, "similarity": pl.Float64}
+        found = [
+            pl.DataFrame({"a": batch.a, "b": batch.b, "similarity": batch.similarity}, schema=schema)
+            for batch in self.batches(splits, thresholds)
+        ]
+        return pl.concat([pl.DataFrame(schema=schema), *found]).sort("a", "b")
+
+    def _chunks(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Rows in parts of some megabytes of text."""
+        ends = np.cumsum(self._spans.lengths[rows] + _ROW_BYTES) // _CHUNK_BYTES
+        return [part for part in np.split(rows, np.flatnonzero(np.diff(ends)) + 1) if len(part)]
+
+    def _plain(self, rows: NDArray[np.int64]) -> Spans:
+        """Where the text of some rows lies, brought to NFKC where that makes other words."""
+        from curate.dedup.join_kernel import find_unstable
+
+        spans = self._spans.take(rows)
+        unstable = np.empty(len(rows), dtype=np.bool_)
+        if not find_unstable(spans.addresses, spans.lengths, word_classes(), unstable):
+            return spans
+        normalised = string_spans(self._text.gather(rows[unstable]).str.normalize("NFKC"))
+        spans.addresses[unstable], spans.lengths[unstable] = normalised.addresses, normalised.lengths
+        return Spans(spans.addresses, spans.lengths, (spans.owner, normalised.owner))
+
+    def _set_part(self, rows: NDArray[np.int64]) -> tuple[tuple[NDArray[np.int64], NDArray[np.uint64]], None]:
+        """(sizes, elements) of the sets of one part, and no rest."""
+        from curate.dedup.join_kernel import make_sets
+
+        spans = self._plain(rows)
+        sizes = np.empty(len(rows), dtype=np.int64)
+        values = np.empty(int(_most_words(spans.lengths).sum()), dtype=np.uint64)
+        used = make_sets(spans.addresses, spans.lengths, word_classes(), _row_room(spans), sizes, values)
+        return (sizes, values[:used].copy()), None
+
+    def _join_part(self, rows: NDArray[np.int64], first: int, index: _Index) -> tuple[Batch, partial[Any] | None]:
+        """The pairs of one part from a row on, as far as a batch has room, and the rest of the part."""
+        from curate.dedup.join_kernel import join_rows
+
+        spans = self._plain(rows)
+        about = first, spans.addresses, spans.lengths, index.thresholds[rows], index.split[rows], rows
+        size = len(index.rows) + _BATCH_PAIRS
+        outputs = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+        room = (*_row_room(spans), np.empty(len(index.rows), np.int64), np.zeros(len(index.rows), np.int64))
+        used, done = join_rows(about, word_classes(), index.lists, index.held, room, outputs)
+        a, b, similarity = (column[:used].copy() for column in outputs)
+        rest = None if done == len(rows) else partial(self._join_part, rows, done, index)
+        return Batch(a, b, similarity), rest
 
 
 class _Index:
-    """An inverted index over the prefixes of the sets outside the largest split."""
+    """The rows outside the largest split, found by the rarest of their elements.
+
+    Attributes:
+        split: number of each row's split [n], 0 for the largest.
+        thresholds: of each row [n].
+        lists, held: arguments of `join_rows`.
+    """
 
     def __init__(
         self, rows: NDArray[np.int64], sets: Sets, thresholds: NDArray[np.float64], split: NDArray[np.int64]
     ) -> None:
-        self.rows, self.sets, self.thresholds, self.split = rows, sets, thresholds, split
-        self.elements = _distinct(sets.values)
-        place = np.searchsorted(self.elements, sets.values)
-        self.frequency = np.bincount(place, minlength=len(self.elements))
-        self.known = np.zeros(1 << _KNOWN_BITS, dtype=np.bool_)
-        self.known[self.elements >> np.uint64(_HASH_BITS - _KNOWN_BITS)] = True
-        owner = np.repeat(np.arange(len(rows)), sets.sizes)
-        inside = self._prefix(owner, sets.sizes, place, thresholds[rows])
-        order = np.lexsort((owner[inside], place[inside]))
-        self.posted = owner[inside][order]
-        counts = np.bincount(place[inside], minlength=len(self.elements))
-        self.posting_starts = np.concatenate(([0], np.cumsum(counts)))
+        from curate.dedup.join_kernel import ROUNDING, TOLERANCE, post, rarest_first
 
-    def _places(self, values: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Where elements stand in the index, -1 for unknown ones."""
-        place = np.full(len(values), -1, dtype=np.int64)
-        maybe = np.flatnonzero(self.known[values >> np.uint64(_HASH_BITS - _KNOWN_BITS)])
-        at = np.minimum(np.searchsorted(self.elements, values[maybe]), len(self.elements) - 1)
-        hit = self.elements[at] == values[maybe]
-        place[maybe[hit]] = at[hit]
-        return place
-
-    def _prefix(
-        self,
-        owner: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        place: NDArray[np.int64],
-        thresholds: NDArray[np.float64],
-    ) -> NDArray[np.int64]:
-        """Entries within the prefix of their set in the order (unknown elements, then by frequency)."""
-        frequency = np.where(place < 0, 0, self.frequency[place]) if len(self.elements) else place
-        order = np.lexsort((place, frequency, owner))
-        starts = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=len(sizes)))))
-        rank = np.empty(len(owner), dtype=np.int64)
-        rank[order] = np.arange(len(owner)) - starts[owner[order]]
-        keep = sizes - np.ceil(thresholds * sizes - 1e-9).astype(np.int64) + 1
-        return np.flatnonzero(rank < keep[owner])
-
-    def matches(
-        self, rows: NDArray[np.int64], sets: Sets
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Pairs (row of the chunk, row of the index, similarity) in different splits."""
-        nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
-        if not len(self.elements) or not len(sets.values):
-            return nothing
-        owner = np.repeat(np.arange(len(rows)), sets.sizes)
-        place = self._places(sets.values)
-        # A row with too few elements in the index reaches its threshold with no row of the index.
-        known = np.bincount(owner[place >= 0], minlength=len(rows))
-        hopeful = (known >= np.ceil(self.thresholds[rows] * sets.sizes - 1e-9)) & (sets.sizes > 0)
-        place = place[hopeful[owner]]
-        rows, sets = rows[hopeful], sets.take(np.flatnonzero(hopeful))
-        owner = np.repeat(np.arange(len(rows)), sets.sizes)
-        inside = self._prefix(owner, sets.sizes, place, self.thresholds[rows])
-        inside = inside[place[inside] >= 0]
-        found = [self._compared(owner[part], place[part], rows, sets) for part in self._parts(inside, place)]
-        if not found:
-            return nothing
-        a, b, similarity = (np.concatenate([part[column] for part in found]) for column in range(3))
-        distinct = np.unique(a * np.int64(len(self.split)) + b, return_index=True)[1]
-        return a[distinct], b[distinct], similarity[distinct]
-
-    def _parts(self, inside: NDArray[np.int64], place: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Prefix entries, cut so that their posting lists together stay within the memory bound."""
-        lengths = np.cumsum(np.diff(self.posting_starts)[place[inside]])
-        if not len(lengths):
-            return []
-        return np.split(inside, np.flatnonzero(np.diff(lengths // _EXPANSION)) + 1)
-
-    def _compared(
-        self, owner: NDArray[np.int64], place: NDArray[np.int64], rows: NDArray[np.int64], sets: Sets
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Exact similarity of the pairs that some prefix entries propose."""
-        starts, ends = self.posting_starts[place], self.posting_starts[place + 1]
-        lengths = ends - starts
-        shift = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
-        partner = self.posted[np.arange(int(lengths.sum())) + shift]
-        across = self.split[rows[np.repeat(owner, lengths)]] != self.split[self.rows[partner]]
-        pairs = (np.repeat(owner, lengths) * np.int64(len(self.rows)) + partner)[across]
-        left, right = np.divmod(_distinct(pairs.astype(np.uint64)).astype(np.int64), np.int64(len(self.rows)))
-        least = np.maximum(self.thresholds[rows[left]], self.thresholds[self.rows[right]])
-        size_left, size_right = sets.sizes[left], self.sets.sizes[right]
-        possible = np.minimum(size_left, size_right) >= least * np.maximum(size_left, size_right) - 1e-9
-        left, right, least = left[possible], right[possible], least[possible]
-        shared = _shared(sets, left, self.sets, right)
-        similarity = shared / (sets.sizes[left] + self.sets.sizes[right] - shared)
-        good = similarity >= least - 1e-9
-        return rows[left[good]], self.rows[right[good]], similarity[good]
+        self.rows, self.thresholds, self.split = rows, thresholds, split
+        begins, sizes = sets.starts[:-1], sets.sizes
+        counts = np.zeros(1 << _COUNTER_BITS, dtype=np.uint32)
+        rarest_first(begins, sizes, sets.values, counts, np.uint64(64 - _COUNTER_BITS))
+        del counts
+        least = np.maximum(np.ceil((thresholds[rows] - TOLERANCE) * sizes - ROUNDING), 1).astype(np.int64)
+        needed = np.minimum(least, _SHARED)
+        listed = np.maximum(np.minimum(sizes - least + needed, sizes), 0)
+        entries = int(listed.sum())
+        bits = max(entries.bit_length(), 1)
+        shift = np.uint64(64 - bits)
+        starts = np.zeros((1 << bits) + 2, dtype=np.int64)
+        posted, owners = np.empty(entries, dtype=np.uint64), np.empty(entries, dtype=np.int32)
+        post(begins, listed, sets.values, shift, starts, posted, owners)
+        self.lists = shift, starts, posted, owners
+        self.held = begins, sizes, needed, thresholds[rows], split[rows], rows, sets.values
 
 
-def _shared(one: Sets, left: NDArray[np.int64], other: Sets, right: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sizes of the intersections of pairs of sets, some thousand pairs at a time."""
-    shared = np.zeros(len(left), dtype=np.int64)
-    for start in range(0, len(left), 2048):
-        part = slice(start, start + 2048)
-        mine, theirs = one.take(left[part]), other.take(right[part])
-        entries = [
-            np.repeat(np.arange(len(sets.sizes), dtype=np.uint64), sets.sizes) << np.uint64(_HASH_BITS) | sets.values
-            for sets in (mine, theirs)
-        ]
-        both = np.intersect1d(entries[0], entries[1], assume_unique=True)
-        pair = (both >> np.uint64(_HASH_BITS)).astype(np.int64)
-        shared[part] = np.bincount(pair, minlength=len(mine.sizes))
-    return shared
+def _most_words(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The most words that rows of some bytes can hold: two bytes each, and room for one where there is none."""
+    return lengths // 2 + 1
+
+
+def _row_room(spans: Spans) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """(pairs, table), the kernels' working memory for the longest row; only what rows need of it is ever touched."""
+    most = int(_most_words(spans.lengths).max())
+    return np.empty(most, dtype=np.uint64), np.empty(max(8, 1 << (2 * most - 1).bit_length()), dtype=np.uint64)
+
+
+def _in_order(tasks: Sequence[partial[Any]], workers: int) -> Iterator[Any]:
+    """Results of tasks in order. A task returns (result, the task that does the rest of it or null).
+
+    Few are under way at a time, so that results do not pile up.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = iter(tasks)
+        running = deque(pool.submit(task) for task in islice(waiting, workers + 1))
+        while running:
+            result, rest = running.popleft().result()
+            if rest is not None:
+                running.appendleft(pool.submit(rest))
+            elif (task := next(waiting, None)) is not None:
+                running.append(pool.submit(task))
+            yield result

@@ -1,0 +1,323 @@
+"""The compiled part of the split proof: sets of word pairs, and the rows that share enough of them.
+
+Importing this module imports numba. Nothing here comes from the duplicate search; only the decorator that compiles
+and the reading of bytes at an address are the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from curate.dedup import word_classes as _w
+from curate.dedup.compiled import compiled, compiled_inner
+from curate.dedup.memory import load_byte, load_eight
+
+TOLERANCE = 1e-9
+"""A similarity that is lower than a threshold by no more than this reaches it."""
+ROUNDING = 1e-6
+"""Elements by which a bound on a number of elements is lowered, so that rounding never raises it by one."""
+CLASSES = 34  # of counts: how many bits they take, and one to begin with
+
+_CODE, _IN_WORD, _ALONE, _UNSTABLE = map(np.uint32, (_w.CODE_MASK, _w.IN_WORD, _w.ALONE, _w.UNSTABLE))
+_COMBINING = np.uint32(_w.COMBINING_SHIFT)
+_TABLE_SIZE, _IDEOGRAPHS_END, _COMPATIBLE, _COMPATIBLE_END = map(
+    np.uint32, (_w.TABLE_SIZE, _w.IDEOGRAPHS_END, _w.COMPATIBLE, _w.COMPATIBLE_END)
+)
+_HIGH_BITS = np.uint64(0x8080808080808080)
+_PRIME, _MIX = np.uint64(0x9FB21C651E98DF25), np.uint64(0xD6E8FEB86659FD93)  # odd, of well mixed bits
+_SEED, _SINGLE = np.uint64(0x243F6A8885A308D3), np.uint64(0x13198A2E03707344)  # digits of pi
+_U0, _U1, _U28, _U32 = map(np.uint64, (0, 1, 28, 32))
+_V0, _V6, _V63 = map(np.uint32, (0, 6, 63))
+
+
+@compiled_inner
+def code_point(address, at, first):  # type: ignore[no-untyped-def]
+    """(the character beyond ASCII that begins at a place, the place behind it)."""
+    size = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+    code = first & np.uint32(0xFF >> (size + 1))
+    for step in range(1, size):
+        code = (code << _V6) | (np.uint32(load_byte(address, at + step)) & _V63)
+    return code, at + size
+
+
+@compiled_inner
+def class_of(code, classes):  # type: ignore[no-untyped-def]
+    """The entry of any character."""
+    if code < _TABLE_SIZE:
+        return classes[code]
+    if code >= _IDEOGRAPHS_END:
+        return _V0
+    changes = _UNSTABLE if _COMPATIBLE <= code < _COMPATIBLE_END else _V0
+    return code | _IN_WORD | _ALONE | changes
+
+
+@compiled
+def find_unstable(addresses, lengths, classes, unstable):  # type: ignore[no-untyped-def]
+    """Mark the rows whose words are those of another text, the NFKC of theirs; returns their number.
+
+    Args:
+        addresses: uint64 [n], of the first byte of each row.
+        lengths: int64 [n], bytes of each row.
+        classes: of `word_classes`.
+        unstable: bool [n], output.
+    """
+    found = 0
+    for row in range(len(addresses)):
+        address, length = addresses[row], lengths[row]
+        at, before = np.int64(0), _V0
+        unstable[row] = False
+        while at < length:
+            if at + 8 <= length and not load_eight(address, at) & _HIGH_BITS:
+                at += 8
+                before = _V0
+                continue
+            first = np.uint32(load_byte(address, at))
+            if first < 0x80:
+                at += 1
+                before = _V0
+                continue
+            code, at = code_point(address, at, first)
+            entry = class_of(code, classes)
+            combining = entry >> _COMBINING
+            # Marks in another order than the standard's are put in order.
+            if entry & _UNSTABLE or (combining and combining < before):
+                unstable[row] = True
+                found += 1
+                break
+            before = combining
+    return found
+
+
+@compiled_inner
+def mixed(value, code):  # type: ignore[no-untyped-def]
+    """A hash of what came before and what comes next."""
+    value = (value ^ code) * _PRIME
+    return value ^ value >> _U32
+
+
+@compiled_inner
+def ended(word, before, pairs, words):  # type: ignore[no-untyped-def]
+    """End a word: write its pair with the word before; returns (the word's hash, words of the row so far)."""
+    word = (word ^ word >> _U28) * _MIX
+    # Nothing stands before the first word: what is written in its pair's place is written over.
+    pair = mixed(before * _PRIME, word) * _MIX
+    pairs[max(words - 1, 0)] = max(pair ^ pair >> _U32, _U1)
+    return word, words + 1
+
+
+@compiled_inner
+def word_pairs(address, length, classes, pairs):  # type: ignore[no-untyped-def]
+    """Hashes of the neighbouring pairs of words in a row, in order and with repetitions; returns their number.
+
+    One word without a neighbour counts as a pair. No hash is zero.
+    """
+    words = 0
+    before, word = _SEED, _SEED
+    inside = False
+    at = np.int64(0)
+    while at < length:
+        code = np.uint32(load_byte(address, at))
+        if code < 0x80:
+            at += 1
+        else:
+            code, at = code_point(address, at, code)
+        entry = class_of(code, classes)
+        alone = entry & _ALONE != 0
+        if entry & _IN_WORD and not alone:
+            word = mixed(word, np.uint64(entry & _CODE))
+            inside = True
+            continue
+        if inside:
+            before, words = ended(word, before, pairs, words)
+            word = _SEED
+            inside = False
+        if alone:
+            before, words = ended(mixed(_SEED, np.uint64(entry & _CODE)), before, pairs, words)
+    if inside:
+        before, words = ended(word, before, pairs, words)
+    if words == 1:
+        pairs[0] = max(mixed(_SINGLE, before) * _MIX, _U1)
+    return max(words - 1, min(words, 1))
+
+
+@compiled_inner
+def row_set(address, length, classes, pairs, table):  # type: ignore[no-untyped-def]
+    """The distinct word pairs of a row at the front of `pairs`, and in a hash table; returns (their number, its mask).
+
+    `table` is uint64, zeros are free; at least twice the pairs, of which a power of two is used.
+    """
+    count = word_pairs(address, length, classes, pairs)
+    size = 8
+    while size < 2 * count:
+        size *= 2
+    mask = np.uint64(size - 1)
+    for at in range(size):
+        table[at] = _U0
+    distinct = 0
+    for index in range(count):
+        value = pairs[index]
+        place = value & mask
+        while table[place] and table[place] != value:
+            place = (place + _U1) & mask
+        if not table[place]:
+            table[place] = value
+            pairs[distinct] = value
+            distinct += 1
+    return distinct, mask
+
+
+@compiled
+def make_sets(addresses, lengths, classes, room, sizes, values):  # type: ignore[no-untyped-def]
+    """Write the sets of some rows one behind the other; returns the number of elements.
+
+    Args:
+        addresses, lengths: of the rows, as in `find_unstable`.
+        classes: of `word_classes`.
+        room: (pairs, table), uint64 working memory for the longest row.
+        sizes: int64 [n], output, elements of each set.
+        values: uint64 output, elements in the order in which the row has them.
+    """
+    pairs, table = room
+    used = 0
+    for row in range(len(addresses)):
+        size, _ = row_set(addresses[row], lengths[row], classes, pairs, table)
+        sizes[row] = size
+        for index in range(size):
+            values[used + index] = pairs[index]
+        used += size
+    return used
+
+
+@compiled
+def rarest_first(begins, sizes, values, counts, shift):  # type: ignore[no-untyped-def]
+    """Bring the elements of each set into the order of how often any set has them, in powers of two.
+
+    Args:
+        begins, sizes: int64 [n], where each set lies in `values`.
+        values: uint64, changed in place.
+        counts: uint32, zeros; elements with the same first 64 - `shift` bits are counted together.
+        shift: uint64.
+    """
+    longest = 0
+    for value in values:
+        counts[value >> shift] += np.uint32(1)
+    for size in sizes:
+        longest = max(longest, size)
+    spare = np.empty(longest, np.uint64)
+    bits = np.empty(longest, np.uint8)
+    places = np.empty(CLASSES, np.int64)
+    for row in range(len(sizes)):
+        begin, size = begins[row], sizes[row]
+        for index in range(CLASSES):
+            places[index] = 0
+        for index in range(size):
+            spare[index] = values[begin + index]
+            count, needed = counts[spare[index] >> shift], 0
+            while count:
+                count >>= np.uint32(1)
+                needed += 1
+            bits[index] = needed
+            places[needed + 1] += 1
+        for index in range(1, CLASSES):
+            places[index] += places[index - 1]
+        for index in range(size):
+            values[begin + places[bits[index]]] = spare[index]
+            places[bits[index]] += 1
+
+
+@compiled
+def post(begins, keep, values, shift, starts, posted, owners):  # type: ignore[no-untyped-def]
+    """List the first elements of each set by their first bits.
+
+    Args:
+        begins, keep: int64 [n], where each set begins in `values` and how many of its elements are listed.
+        values: uint64.
+        shift: uint64; a list is of elements with the same first 64 - `shift` bits.
+        starts: int64 [lists + 2], zeros; at the end, list i is `starts[i]:starts[i + 1]`.
+        posted, owners: uint64 and int32, output: the elements and the sets that they are of, ascending in a list.
+    """
+    for row in range(len(keep)):
+        for at in range(begins[row], begins[row] + keep[row]):
+            starts[np.int64(values[at] >> shift) + 2] += 1
+    for index in range(1, len(starts)):
+        starts[index] += starts[index - 1]
+    for row in range(len(keep)):
+        for at in range(begins[row], begins[row] + keep[row]):
+            place = np.int64(values[at] >> shift) + 1
+            posted[starts[place]] = values[at]
+            owners[starts[place]] = row
+            starts[place] += 1
+
+
+@compiled_inner
+def shared(values, begin, size, table, mask, least):  # type: ignore[no-untyped-def]
+    """Elements of a set that are in a hash table; something less than `least` when they are fewer than that."""
+    found = 0
+    for index in range(size):
+        value = values[begin + index]
+        place = value & mask
+        while table[place] and table[place] != value:
+            place = (place + _U1) & mask
+        found += table[place] == value
+        if found + size - 1 - index < least:
+            break
+    return found
+
+
+@compiled
+def join_rows(rows, classes, index, held, room, outputs):  # type: ignore[no-untyped-def]
+    """Find the indexed rows of other splits that are as alike as both rows' thresholds ask.
+
+    Args:
+        rows: (first row to do, addresses, lengths, thresholds, splits, row numbers), arrays [n].
+        classes: of `word_classes`.
+        index: (shift, starts, posted, owners) of `post`.
+        held: of the indexed rows, all those outside split 0 [m]: (begins, sizes, needed, thresholds, splits, row
+            numbers) and the elements. A row shares at least `needed` of the listed elements with every row alike.
+        room: (pairs, table, met, counts), working memory: two uint64 for the longest row, two int64 [m], zeros at last.
+        outputs: (lower row number, higher row number, similarity), each of at least m elements.
+
+    Returns:
+        (pairs found, the row to go on with: the outputs may not hold another row's pairs).
+    """
+    first, addresses, lengths, thresholds, splits, numbers = rows
+    shift, starts, posted, owners = index
+    begins, sizes, needed, held_thresholds, held_splits, held_numbers, values = held
+    pairs, table, met, counts = room
+    lower, higher, similarities = outputs
+    used = 0
+    for row in range(first, len(addresses)):
+        if used + len(sizes) > len(lower):
+            return used, row
+        size, mask = row_set(addresses[row], lengths[row], classes, pairs, table)
+        # Two indexed rows would find each other twice.
+        least_number = numbers[row] if splits[row] else np.int64(-1)
+        seen = 0
+        for place in range(size):
+            value = pairs[place]
+            bucket = np.int64(value >> shift)
+            for at in range(starts[bucket], starts[bucket + 1]):
+                if posted[at] == value:
+                    other = owners[at]
+                    if not counts[other]:
+                        met[seen] = other
+                        seen += 1
+                    counts[other] += 1
+        for place in range(seen):
+            other = met[place]
+            hits, counts[other] = counts[other], 0
+            if hits < needed[other] or held_splits[other] == splits[row] or held_numbers[other] < least_number:
+                continue
+            least = max(thresholds[row], held_thresholds[other]) - TOLERANCE
+            both = size + sizes[other]
+            enough = least * both / (1.0 + least) - ROUNDING
+            if min(size, sizes[other]) < enough:
+                continue
+            common = shared(values, begins[other], sizes[other], table, mask, enough)
+            similarity = common / (both - common)
+            if similarity >= least:
+                lower[used] = min(numbers[row], held_numbers[other])
+                higher[used] = max(numbers[row], held_numbers[other])
+                similarities[used] = similarity
+                used += 1
+    return used, len(addresses)
