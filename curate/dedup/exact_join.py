@@ -79,11 +79,10 @@ class Checker:
         Elements are 64-bit hashes.
         """
         chosen = np.arange(len(self._spans)) if rows is None else rows
-        tasks = [partial(self._set_part, part) for part in self._chunks(chosen)]
-        sizes, values = [np.zeros(1, np.int64)], [np.zeros(0, np.uint64)]
-        for part_sizes, part_values in _in_order(tasks, self._workers):
-            sizes.append(part_sizes)
-            values.append(part_values)
+        tasks = [partial(lambda part: (self._made(part), None), part) for part in self._chunks(chosen)]
+        made = list(_in_order(tasks, self._workers))
+        sizes = [np.zeros(1, np.int64), *(sets.sizes for sets in made)]
+        values = [np.zeros(0, np.uint64), *(sets.values for sets in made)]
         return Sets(np.concatenate(values), np.cumsum(np.concatenate(sizes)))
 
     def batches(self, splits: pl.Series, thresholds: NDArray[np.float64]) -> Iterator[Batch]:
@@ -94,7 +93,7 @@ class Checker:
         split = (split - int(np.argmax(np.bincount(split)))) % len(names)  # the largest is 0
         outside = np.flatnonzero(split)
         index = _Index(outside, self.sets(outside), thresholds, split)
-        tasks = [partial(self._join_part, part, 0, index) for part in self._chunks(np.arange(len(split)))]
+        tasks = [partial(self._joined, part, index) for part in self._chunks(np.arange(len(split)))]
         yield from _in_order(tasks, self._workers)
 
     def cross_pairs(self, splits: pl.Series, thresholds: NDArray[np.float64]) -> pl.DataFrame:
@@ -131,72 +130,82 @@ class Checker:
         spans.addresses[unstable], spans.lengths[unstable] = normalised.addresses, normalised.lengths
         return Spans(spans.addresses, spans.lengths, (spans.owner, normalised.owner))
 
-    def _set_part(self, rows: NDArray[np.int64]) -> tuple[tuple[NDArray[np.int64], NDArray[np.uint64]], None]:
-        """(sizes, elements) of the sets of one part, and no rest."""
+    def _made(self, rows: NDArray[np.int64]) -> Sets:
+        """The sets of one part."""
         from curate.dedup.join_kernel import make_sets
 
         spans = self._plain(rows)
-        sizes = np.empty(len(rows), dtype=np.int64)
-        values = np.empty(int(_most_words(spans.lengths).sum()), dtype=np.uint64)
-        used = make_sets(spans.addresses, spans.lengths, word_classes(), _row_room(spans), sizes, values)
-        return (sizes, values[:used].copy()), None
+        most = spans.lengths // 2 + 1  # words of a row: two bytes each, and room for one where there is none
+        starts = np.zeros(len(rows) + 1, dtype=np.int64)
+        values = np.empty(int(most.sum()), dtype=np.uint64)
+        used = make_sets(spans.addresses, spans.lengths, word_classes(), _table(int(most.max())), starts[1:], values)
+        return Sets(values[:used].copy(), np.cumsum(starts))
 
-    def _join_part(self, rows: NDArray[np.int64], first: int, index: _Index) -> tuple[Batch, partial[Any] | None]:
-        """The pairs of one part from a row on, as far as a batch has room, and the rest of the part."""
-        from curate.dedup.join_kernel import join_rows
-
-        spans = self._plain(rows)
-        about = first, spans.addresses, spans.lengths, index.thresholds[rows], index.split[rows], rows
-        size = len(index.rows) + _BATCH_PAIRS
-        outputs = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
-        room = (*_row_room(spans), np.empty(len(index.rows), np.int64), np.zeros(len(index.rows), np.int64))
-        used, done = join_rows(about, word_classes(), index.lists, index.held, room, outputs)
-        a, b, similarity = (column[:used].copy() for column in outputs)
-        rest = None if done == len(rows) else partial(self._join_part, rows, done, index)
-        return Batch(a, b, similarity), rest
+    def _joined(self, rows: NDArray[np.int64], index: _Index) -> tuple[Batch, partial[Any] | None]:
+        """The first pairs of one part, and what finds the others."""
+        return index.joined(rows, self._made(rows), 0)
 
 
 class _Index:
     """The rows outside the largest split, found by the rarest of their elements.
 
-    Attributes:
-        split: number of each row's split [n], 0 for the largest.
+    Args:
+        rows: their numbers, ascending [m].
+        sets: of these rows; the order of their elements is changed.
         thresholds: of each row [n].
-        lists, held: arguments of `join_rows`.
+        split: number of each row's split [n], 0 for the largest.
     """
 
     def __init__(
         self, rows: NDArray[np.int64], sets: Sets, thresholds: NDArray[np.float64], split: NDArray[np.int64]
     ) -> None:
-        from curate.dedup.join_kernel import ROUNDING, TOLERANCE, post, rarest_first
+        from curate.dedup.join_kernel import CLASSES, ROUNDING, TOLERANCE, mark, post, rarest_first
 
-        self.rows, self.thresholds, self.split = rows, thresholds, split
+        self._rows, self._thresholds, self._split = rows, thresholds, split
         begins, sizes = sets.starts[:-1], sets.sizes
+        longest = int(sizes.max(initial=0))
+        room = np.empty(longest, np.uint64), np.empty(longest, np.uint8), np.empty(CLASSES, np.int64)
         counts = np.zeros(1 << _COUNTER_BITS, dtype=np.uint32)
-        rarest_first(begins, sizes, sets.values, counts, np.uint64(64 - _COUNTER_BITS))
+        rarest_first(begins, sizes, sets.values, counts, np.uint64(64 - _COUNTER_BITS), room)
         del counts
         least = np.maximum(np.ceil((thresholds[rows] - TOLERANCE) * sizes - ROUNDING), 1).astype(np.int64)
         needed = np.minimum(least, _SHARED)
         listed = np.maximum(np.minimum(sizes - least + needed, sizes), 0)
         entries = int(listed.sum())
-        bits = max(entries.bit_length(), 1)
+        bits = max(entries.bit_length(), 1)  # up to two lists an entry
         shift = np.uint64(64 - bits)
         starts = np.zeros((1 << bits) + 2, dtype=np.int64)
-        posted, owners = np.empty(entries, dtype=np.uint64), np.empty(entries, dtype=np.int32)
-        post(begins, listed, sets.values, shift, starts, posted, owners)
-        self.lists = shift, starts, posted, owners
-        self.held = begins, sizes, needed, thresholds[rows], split[rows], rows, sets.values
+        posted = np.empty(entries, dtype=np.uint64)
+        post(begins, listed, sets.values, shift, starts, posted)
+        mark_bits = max(len(sets.values).bit_length() + 3, 6)  # of eight or more, one is set
+        marks = np.zeros((1 << mark_bits) // 64, dtype=np.uint64)
+        mark(sets.values, marks, np.uint64(64 - mark_bits))
+        self._lists = shift, starts, posted, np.uint64(64 - mark_bits), marks
+        self._held = *self._about(rows, sets), needed
+
+    def _about(self, rows: NDArray[np.int64], sets: Sets) -> tuple[NDArray[Any], ...]:
+        """What the kernel has to know of rows."""
+        return sets.starts[:-1], sets.sizes, self._thresholds[rows], self._split[rows], rows, sets.values
+
+    def joined(self, rows: NDArray[np.int64], sets: Sets, first: int) -> tuple[Batch, partial[Any] | None]:
+        """The pairs of rows with indexed ones, from the first row to do on: those a batch has room for, and the rest.
+
+        The rest is what to call for it; null where there is none.
+        """
+        from curate.dedup.join_kernel import join_rows
+
+        size = len(self._rows) + _BATCH_PAIRS
+        outputs = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+        counters = np.empty(len(self._rows), np.int64), np.zeros(len(self._rows), np.int64)
+        room = _table(int(sets.sizes.max())), *counters
+        used, done = join_rows((first, *self._about(rows, sets)), self._lists, self._held, room, outputs)
+        rest = None if done == len(rows) else partial(self.joined, rows, sets, done)
+        return Batch(*(column[:used].copy() for column in outputs)), rest
 
 
-def _most_words(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The most words that rows of some bytes can hold: two bytes each, and room for one where there is none."""
-    return lengths // 2 + 1
-
-
-def _row_room(spans: Spans) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """(pairs, table), the kernels' working memory for the longest row; only what rows need of it is ever touched."""
-    most = int(_most_words(spans.lengths).max())
-    return np.empty(most, dtype=np.uint64), np.empty(max(8, 1 << (2 * most - 1).bit_length()), dtype=np.uint64)
+def _table(elements: int) -> NDArray[np.uint64]:
+    """Working memory of the kernels: a hash table of so many elements, of which rows touch what they need."""
+    return np.empty(max(8, 1 << (2 * elements).bit_length()), dtype=np.uint64)
 
 
 def _in_order(tasks: Sequence[partial[Any]], workers: int) -> Iterator[Any]:

@@ -26,7 +26,8 @@ _TABLE_SIZE, _IDEOGRAPHS_END, _COMPATIBLE, _COMPATIBLE_END = map(
 _HIGH_BITS = np.uint64(0x8080808080808080)
 _PRIME, _MIX = np.uint64(0x9FB21C651E98DF25), np.uint64(0xD6E8FEB86659FD93)  # odd, of well mixed bits
 _SEED, _SINGLE = np.uint64(0x243F6A8885A308D3), np.uint64(0x13198A2E03707344)  # digits of pi
-_U0, _U1, _U28, _U32 = map(np.uint64, (0, 1, 28, 32))
+_LAST_32 = np.uint64(0xFFFFFFFF)
+_U0, _U1, _U6, _U28, _U32, _U63 = map(np.uint64, (0, 1, 6, 28, 32, 63))
 _V0, _V6, _V63 = map(np.uint32, (0, 6, 63))
 
 
@@ -141,55 +142,54 @@ def word_pairs(address, length, classes, pairs):  # type: ignore[no-untyped-def]
 
 
 @compiled_inner
-def row_set(address, length, classes, pairs, table):  # type: ignore[no-untyped-def]
-    """The distinct word pairs of a row at the front of `pairs`, and in a hash table; returns (their number, its mask).
-
-    `table` is uint64, zeros are free; at least twice the pairs, of which a power of two is used.
-    """
-    count = word_pairs(address, length, classes, pairs)
+def cleared(table, count):  # type: ignore[no-untyped-def]
+    """Clear what a hash table of some elements takes, a power of two of at least twice as many; returns its mask."""
     size = 8
     while size < 2 * count:
         size *= 2
-    mask = np.uint64(size - 1)
     for at in range(size):
         table[at] = _U0
-    distinct = 0
-    for index in range(count):
-        value = pairs[index]
-        place = value & mask
-        while table[place] and table[place] != value:
-            place = (place + _U1) & mask
-        if not table[place]:
-            table[place] = value
-            pairs[distinct] = value
-            distinct += 1
-    return distinct, mask
+    return np.uint64(size - 1)
+
+
+@compiled_inner
+def place_of(value, table, mask):  # type: ignore[no-untyped-def]
+    """Where an element is in a hash table, or the free place (a zero) where it belongs."""
+    place = value & mask
+    while table[place] and table[place] != value:
+        place = (place + _U1) & mask
+    return place
 
 
 @compiled
-def make_sets(addresses, lengths, classes, room, sizes, values):  # type: ignore[no-untyped-def]
+def make_sets(addresses, lengths, classes, table, sizes, values):  # type: ignore[no-untyped-def]
     """Write the sets of some rows one behind the other; returns the number of elements.
 
     Args:
         addresses, lengths: of the rows, as in `find_unstable`.
         classes: of `word_classes`.
-        room: (pairs, table), uint64 working memory for the longest row.
+        table: uint64, working memory, of at least 8 and four times the words of the longest row.
         sizes: int64 [n], output, elements of each set.
-        values: uint64 output, elements in the order in which the row has them.
+        values: uint64 output, elements in the order in which the row has them; room for every word of every row.
     """
-    pairs, table = room
     used = 0
     for row in range(len(addresses)):
-        size, _ = row_set(addresses[row], lengths[row], classes, pairs, table)
-        sizes[row] = size
-        for index in range(size):
-            values[used + index] = pairs[index]
-        used += size
+        count = word_pairs(addresses[row], lengths[row], classes, values[used:])
+        mask = cleared(table, count)
+        begin = used
+        for index in range(begin, begin + count):
+            value = values[index]
+            place = place_of(value, table, mask)
+            if not table[place]:
+                table[place] = value
+                values[used] = value
+                used += 1
+        sizes[row] = used - begin
     return used
 
 
 @compiled
-def rarest_first(begins, sizes, values, counts, shift):  # type: ignore[no-untyped-def]
+def rarest_first(begins, sizes, values, counts, shift, room):  # type: ignore[no-untyped-def]
     """Bring the elements of each set into the order of how often any set has them, in powers of two.
 
     Args:
@@ -197,15 +197,11 @@ def rarest_first(begins, sizes, values, counts, shift):  # type: ignore[no-untyp
         values: uint64, changed in place.
         counts: uint32, zeros; elements with the same first 64 - `shift` bits are counted together.
         shift: uint64.
+        room: (uint64, uint8) for the largest set and int64 [CLASSES], working memory.
     """
-    longest = 0
     for value in values:
         counts[value >> shift] += np.uint32(1)
-    for size in sizes:
-        longest = max(longest, size)
-    spare = np.empty(longest, np.uint64)
-    bits = np.empty(longest, np.uint8)
-    places = np.empty(CLASSES, np.int64)
+    spare, bits, places = room
     for row in range(len(sizes)):
         begin, size = begins[row], sizes[row]
         for index in range(CLASSES):
@@ -226,7 +222,7 @@ def rarest_first(begins, sizes, values, counts, shift):  # type: ignore[no-untyp
 
 
 @compiled
-def post(begins, keep, values, shift, starts, posted, owners):  # type: ignore[no-untyped-def]
+def post(begins, keep, values, shift, starts, posted):  # type: ignore[no-untyped-def]
     """List the first elements of each set by their first bits.
 
     Args:
@@ -234,7 +230,7 @@ def post(begins, keep, values, shift, starts, posted, owners):  # type: ignore[n
         values: uint64.
         shift: uint64; a list is of elements with the same first 64 - `shift` bits.
         starts: int64 [lists + 2], zeros; at the end, list i is `starts[i]:starts[i + 1]`.
-        posted, owners: uint64 and int32, output: the elements and the sets that they are of, ascending in a list.
+        posted: uint64, output: the last 32 bits of an element and the number of its set, which ascends in a list.
     """
     for row in range(len(keep)):
         for at in range(begins[row], begins[row] + keep[row]):
@@ -244,9 +240,16 @@ def post(begins, keep, values, shift, starts, posted, owners):  # type: ignore[n
     for row in range(len(keep)):
         for at in range(begins[row], begins[row] + keep[row]):
             place = np.int64(values[at] >> shift) + 1
-            posted[starts[place]] = values[at]
-            owners[starts[place]] = row
+            posted[starts[place]] = values[at] << _U32 | np.uint64(row)
             starts[place] += 1
+
+
+@compiled
+def mark(values, marks, shift):  # type: ignore[no-untyped-def]
+    """Set the bit of each element in `marks`, uint64, of 2 ** (64 - `shift`) bits."""
+    for value in values:
+        bit = value >> shift
+        marks[bit >> _U6] |= _U1 << (bit & _U63)
 
 
 @compiled_inner
@@ -255,54 +258,59 @@ def shared(values, begin, size, table, mask, least):  # type: ignore[no-untyped-
     found = 0
     for index in range(size):
         value = values[begin + index]
-        place = value & mask
-        while table[place] and table[place] != value:
-            place = (place + _U1) & mask
-        found += table[place] == value
+        found += table[place_of(value, table, mask)] == value
         if found + size - 1 - index < least:
             break
     return found
 
 
 @compiled
-def join_rows(rows, classes, index, held, room, outputs):  # type: ignore[no-untyped-def]
+def join_rows(rows, index, held, room, outputs):  # type: ignore[no-untyped-def]
     """Find the indexed rows of other splits that are as alike as both rows' thresholds ask.
 
     Args:
-        rows: (first row to do, addresses, lengths, thresholds, splits, row numbers), arrays [n].
-        classes: of `word_classes`.
-        index: (shift, starts, posted, owners) of `post`.
-        held: of the indexed rows, all those outside split 0 [m]: (begins, sizes, needed, thresholds, splits, row
-            numbers) and the elements. A row shares at least `needed` of the listed elements with every row alike.
-        room: (pairs, table, met, counts), working memory: two uint64 for the longest row, two int64 [m], zeros at last.
+        rows: (first row to do, begins, sizes, thresholds, splits, row numbers, elements), arrays [n] but for the
+            elements: `elements[begins[i] : begins[i] + sizes[i]]` is the set of row i.
+        index: (shift, starts, posted) of `post` and (shift, marks) of `mark`, for all elements of the indexed rows.
+        held: of the indexed rows, all those outside split 0 [m]: (begins, sizes, thresholds, splits, row numbers,
+            elements, needed). A row shares at least `needed` of the listed elements with every row alike.
+        room: (table, met, counts), working memory: uint64 of `make_sets`, two int64 [m], zeros at last.
         outputs: (lower row number, higher row number, similarity), each of at least m elements.
 
     Returns:
         (pairs found, the row to go on with: the outputs may not hold another row's pairs).
     """
-    first, addresses, lengths, thresholds, splits, numbers = rows
-    shift, starts, posted, owners = index
-    begins, sizes, needed, held_thresholds, held_splits, held_numbers, values = held
-    pairs, table, met, counts = room
+    first, row_begins, row_sizes, thresholds, splits, numbers, elements = rows
+    shift, starts, posted, mark_shift, marks = index
+    begins, sizes, held_thresholds, held_splits, held_numbers, values, needed = held
+    table, met, counts = room
     lower, higher, similarities = outputs
     used = 0
-    for row in range(first, len(addresses)):
+    for row in range(first, len(row_sizes)):
         if used + len(sizes) > len(lower):
             return used, row
-        size, mask = row_set(addresses[row], lengths[row], classes, pairs, table)
+        begin, size = row_begins[row], row_sizes[row]
+        known = _U0
+        for place in range(begin, begin + size):
+            bit = elements[place] >> mark_shift
+            known += marks[bit >> _U6] >> (bit & _U63) & _U1
+        # The row is alike only rows with which it shares that much of its own.
+        if known < (thresholds[row] - TOLERANCE) * size - ROUNDING:
+            continue
         # Two indexed rows would find each other twice.
         least_number = numbers[row] if splits[row] else np.int64(-1)
         seen = 0
-        for place in range(size):
-            value = pairs[place]
+        for place in range(begin, begin + size):
+            value = elements[place]
             bucket = np.int64(value >> shift)
             for at in range(starts[bucket], starts[bucket + 1]):
-                if posted[at] == value:
-                    other = owners[at]
+                if posted[at] >> _U32 == value & _LAST_32:
+                    other = posted[at] & _LAST_32
                     if not counts[other]:
                         met[seen] = other
                         seen += 1
                     counts[other] += 1
+        mask = _U0  # of an empty table
         for place in range(seen):
             other = met[place]
             hits, counts[other] = counts[other], 0
@@ -313,6 +321,10 @@ def join_rows(rows, classes, index, held, room, outputs):  # type: ignore[no-unt
             enough = least * both / (1.0 + least) - ROUNDING
             if min(size, sizes[other]) < enough:
                 continue
+            if not mask:
+                mask = cleared(table, size)
+                for at in range(begin, begin + size):
+                    table[place_of(elements[at], table, mask)] = elements[at]
             common = shared(values, begins[other], sizes[other], table, mask, enough)
             similarity = common / (both - common)
             if similarity >= least:
@@ -320,4 +332,4 @@ def join_rows(rows, classes, index, held, room, outputs):  # type: ignore[no-unt
                 higher[used] = max(numbers[row], held_numbers[other])
                 similarities[used] = similarity
                 used += 1
-    return used, len(addresses)
+    return used, len(row_sizes)
