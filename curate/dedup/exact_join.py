@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 4 << 20
 _ROW_BYTES = 256  # what a row counts for beside its text
 _SHARED = 2  # k
-_BATCH_PAIRS = 1 << 16  # pairs that a batch has room for beside those of one row
+_TASK_PAIRS = 1 << 16  # pairs that a task has room for beside those of one row
+_BATCH_PAIRS = 1 << 20
 _COUNTER_BITS = 22
 
 
@@ -49,15 +50,6 @@ class Sets:
     def sizes(self) -> NDArray[np.int64]:
         """Elements of each set."""
         return np.diff(self.starts)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some of the pairs found: row numbers `a` < `b` (int64) and the `similarity` of each (float64)."""
-
-    a: NDArray[np.int64]
-    b: NDArray[np.int64]
-    similarity: NDArray[np.float64]
 
 
 class Checker:
@@ -85,8 +77,8 @@ class Checker:
         values = [np.zeros(0, np.uint64), *(sets.values for sets in made)]
         return Sets(np.concatenate(values), np.cumsum(np.concatenate(sizes)))
 
-    def batches(self, splits: pl.Series, thresholds: NDArray[np.float64]) -> Iterator[Batch]:
-        """What `cross_pairs` returns, part by part, in an order that depends on text, splits and thresholds only."""
+    def batches(self, splits: pl.Series, thresholds: NDArray[np.float64]) -> Iterator[pl.DataFrame]:
+        """What `cross_pairs` returns, about a million pairs at a time, in an order that the arguments alone decide."""
         names, split = np.unique(splits.to_numpy().astype(str), return_inverse=True)
         if len(names) < 2:
             return
@@ -94,7 +86,14 @@ class Checker:
         outside = np.flatnonzero(split)
         index = _Index(outside, self.sets(outside), thresholds, split)
         tasks = [partial(self._joined, part, index) for part in self._chunks(np.arange(len(split)))]
-        yield from _in_order(tasks, self._workers)
+        held: list[pl.DataFrame] = []
+        for found in _in_order(tasks, self._workers):
+            held.append(found)
+            if sum(len(frame) for frame in held) >= _BATCH_PAIRS:
+                yield pl.concat(held)
+                held = []
+        if held:
+            yield pl.concat(held)
 
     def cross_pairs(self, splits: pl.Series, thresholds: NDArray[np.float64]) -> pl.DataFrame:
         """Every pair of rows in different splits whose Jaccard similarity reaches both rows' thresholds.
@@ -106,12 +105,7 @@ class Checker:
         Returns:
             Columns a < b (row numbers), similarity; sorted by a, b. Rows without a word pair with nothing.
         """
-        schema = {"a": pl.Int64, "b": pl.Int64, "similarity": pl.Float64}
-        found = [
-            pl.DataFrame({"a": batch.a, "b": batch.b, "similarity": batch.similarity}, schema=schema)
-            for batch in self.batches(splits, thresholds)
-        ]
-        return pl.concat([pl.DataFrame(schema=schema), *found]).sort("a", "b")
+        return pl.concat([_pairs(), *self.batches(splits, thresholds)]).sort("a", "b")
 
     def _chunks(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Rows in parts of some megabytes of text."""
@@ -141,7 +135,7 @@ class Checker:
         used = make_sets(spans.addresses, spans.lengths, word_classes(), _table(int(most.max())), starts[1:], values)
         return Sets(values[:used].copy(), np.cumsum(starts))
 
-    def _joined(self, rows: NDArray[np.int64], index: _Index) -> tuple[Batch, partial[Any] | None]:
+    def _joined(self, rows: NDArray[np.int64], index: _Index) -> tuple[pl.DataFrame, partial[Any] | None]:
         """The first pairs of one part, and what finds the others."""
         return index.joined(rows, self._made(rows), 0)
 
@@ -177,9 +171,9 @@ class _Index:
         starts = np.zeros((1 << bits) + 2, dtype=np.int64)
         posted = np.empty(entries, dtype=np.uint64)
         post(begins, listed, sets.values, shift, starts, posted)
-        mark_bits = max(len(sets.values).bit_length() + 3, 6)  # of eight or more, one is set
-        marks = np.zeros((1 << mark_bits) // 64, dtype=np.uint64)
-        mark(sets.values, marks, np.uint64(64 - mark_bits))
+        mark_bits = max(len(sets.values).bit_length() + 2, 5)  # four parts an element or up to eight
+        marks = np.zeros((2 << mark_bits) // 64, dtype=np.uint64)
+        mark(begins, sizes, listed, sets.values, marks, np.uint64(64 - mark_bits))
         self._lists = shift, starts, posted, np.uint64(64 - mark_bits), marks
         self._held = *self._about(rows, sets), needed
 
@@ -187,20 +181,26 @@ class _Index:
         """What the kernel has to know of rows."""
         return sets.starts[:-1], sets.sizes, self._thresholds[rows], self._split[rows], rows, sets.values
 
-    def joined(self, rows: NDArray[np.int64], sets: Sets, first: int) -> tuple[Batch, partial[Any] | None]:
-        """The pairs of rows with indexed ones, from the first row to do on: those a batch has room for, and the rest.
+    def joined(self, rows: NDArray[np.int64], sets: Sets, first: int) -> tuple[pl.DataFrame, partial[Any] | None]:
+        """The pairs of rows with indexed ones, from the first row to do on: those a task has room for, and the rest.
 
         The rest is what to call for it; null where there is none.
         """
         from curate.dedup.join_kernel import join_rows
 
-        size = len(self._rows) + _BATCH_PAIRS
+        size = len(self._rows) + _TASK_PAIRS
         outputs = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
         counters = np.empty(len(self._rows), np.int64), np.zeros(len(self._rows), np.int64)
         room = _table(int(sets.sizes.max())), *counters
         used, done = join_rows((first, *self._about(rows, sets)), self._lists, self._held, room, outputs)
         rest = None if done == len(rows) else partial(self.joined, rows, sets, done)
-        return Batch(*(column[:used].copy() for column in outputs)), rest
+        return _pairs(*(column[:used].copy() for column in outputs)), rest
+
+
+def _pairs(*columns: NDArray[Any]) -> pl.DataFrame:
+    """Pairs from the columns of a table of them, none without."""
+    schema = {"a": pl.Int64, "b": pl.Int64, "similarity": pl.Float64}
+    return pl.DataFrame(dict(zip(schema, columns, strict=True)) if columns else None, schema=schema)
 
 
 def _table(elements: int) -> NDArray[np.uint64]:

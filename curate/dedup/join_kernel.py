@@ -18,6 +18,8 @@ ROUNDING = 1e-6
 """Elements by which a bound on a number of elements is lowered, so that rounding never raises it by one."""
 CLASSES = 34  # of counts: how many bits they take, and one to begin with
 
+_HAD, _HAD_AND_LISTED = np.uint64(1), np.uint64(3)
+
 _CODE, _IN_WORD, _ALONE, _UNSTABLE = map(np.uint32, (_w.CODE_MASK, _w.IN_WORD, _w.ALONE, _w.UNSTABLE))
 _COMBINING = np.uint32(_w.COMBINING_SHIFT)
 _TABLE_SIZE, _IDEOGRAPHS_END, _COMPATIBLE, _COMPATIBLE_END = map(
@@ -27,7 +29,7 @@ _HIGH_BITS = np.uint64(0x8080808080808080)
 _PRIME, _MIX = np.uint64(0x9FB21C651E98DF25), np.uint64(0xD6E8FEB86659FD93)  # odd, of well mixed bits
 _SEED, _SINGLE = np.uint64(0x243F6A8885A308D3), np.uint64(0x13198A2E03707344)  # digits of pi
 _LAST_32 = np.uint64(0xFFFFFFFF)
-_U0, _U1, _U6, _U28, _U32, _U63 = map(np.uint64, (0, 1, 6, 28, 32, 63))
+_U0, _U1, _U2, _U5, _U28, _U31, _U32 = map(np.uint64, (0, 1, 2, 5, 28, 31, 32))
 _V0, _V6, _V63 = map(np.uint32, (0, 6, 63))
 
 
@@ -166,7 +168,8 @@ def make_sets(addresses, lengths, classes, table, sizes, values):  # type: ignor
     """Write the sets of some rows one behind the other; returns the number of elements.
 
     Args:
-        addresses, lengths: of the rows, as in `find_unstable`.
+        addresses: of the rows, as in `find_unstable`.
+        lengths: of the rows, as there.
         classes: of `word_classes`.
         table: uint64, working memory, of at least 8 and four times the words of the longest row.
         sizes: int64 [n], output, elements of each set.
@@ -193,7 +196,8 @@ def rarest_first(begins, sizes, values, counts, shift, room):  # type: ignore[no
     """Bring the elements of each set into the order of how often any set has them, in powers of two.
 
     Args:
-        begins, sizes: int64 [n], where each set lies in `values`.
+        begins: int64 [n], where each set begins in `values`.
+        sizes: int64 [n], its elements.
         values: uint64, changed in place.
         counts: uint32, zeros; elements with the same first 64 - `shift` bits are counted together.
         shift: uint64.
@@ -226,7 +230,8 @@ def post(begins, keep, values, shift, starts, posted):  # type: ignore[no-untype
     """List the first elements of each set by their first bits.
 
     Args:
-        begins, keep: int64 [n], where each set begins in `values` and how many of its elements are listed.
+        begins: int64 [n], where each set begins in `values`.
+        keep: int64 [n], how many of its elements are listed.
         values: uint64.
         shift: uint64; a list is of elements with the same first 64 - `shift` bits.
         starts: int64 [lists + 2], zeros; at the end, list i is `starts[i]:starts[i + 1]`.
@@ -245,23 +250,66 @@ def post(begins, keep, values, shift, starts, posted):  # type: ignore[no-untype
 
 
 @compiled
-def mark(values, marks, shift):  # type: ignore[no-untyped-def]
-    """Set the bit of each element in `marks`, uint64, of 2 ** (64 - `shift`) bits."""
-    for value in values:
-        bit = value >> shift
-        marks[bit >> _U6] |= _U1 << (bit & _U63)
+def mark(begins, sizes, keep, values, marks, shift):  # type: ignore[no-untyped-def]
+    """Note for each element that a set has it, and for the first `keep` of each set that they are listed.
+
+    Args:
+        begins: int64 [n], where each set begins in `values`.
+        sizes: int64 [n], its elements.
+        keep: int64 [n], those of them that are listed.
+        values: uint64.
+        marks: uint64, zeros: two bits for each of 2 ** (64 - `shift`) parts of the elements: had, and listed.
+        shift: uint64.
+    """
+    for row in range(len(sizes)):
+        for index in range(sizes[row]):
+            part = values[begins[row] + index] >> shift
+            found = _HAD_AND_LISTED if index < keep[row] else _HAD
+            marks[part >> _U5] |= found << (part & _U31) * _U2
 
 
 @compiled_inner
-def shared(values, begin, size, table, mask, least):  # type: ignore[no-untyped-def]
+def shared(values, table, mask, least):  # type: ignore[no-untyped-def]
     """Elements of a set that are in a hash table; something less than `least` when they are fewer than that."""
-    found = 0
-    for index in range(size):
-        value = values[begin + index]
+    found, left = 0, len(values)
+    for value in values:
         found += table[place_of(value, table, mask)] == value
-        if found + size - 1 - index < least:
+        left -= 1
+        if found + left < least:
             break
     return found
+
+
+@compiled_inner
+def meet(own, least, index, table, met, counts):  # type: ignore[no-untyped-def]
+    """Collect the indexed sets of which a row has listed elements, in `met`, and how many, in `counts`.
+
+    Returns the number of sets; none when fewer than `least` elements of the row are in any indexed set.
+    """
+    shift, starts, posted, mark_shift, marks = index
+    # Step by step, so that no guess about what memory holds makes the processor wait for it.
+    known = listed = 0
+    for value in own:
+        part = value >> mark_shift
+        found = np.int64(marks[part >> _U5] >> (part & _U31) * _U2)
+        table[listed] = value
+        known += found & 1
+        listed += found >> 1 & 1
+    if known < least:
+        return 0
+    for place in range(listed):
+        table[listed + place] = starts[np.int64(table[place] >> shift)]
+    seen = 0
+    for place in range(listed):
+        value = table[place]
+        for at in range(np.int64(table[listed + place]), starts[np.int64(value >> shift) + 1]):
+            if posted[at] >> _U32 == value & _LAST_32:
+                other = posted[at] & _LAST_32
+                if not counts[other]:
+                    met[seen] = other
+                    seen += 1
+                counts[other] += 1
+    return seen
 
 
 @compiled
@@ -281,7 +329,6 @@ def join_rows(rows, index, held, room, outputs):  # type: ignore[no-untyped-def]
         (pairs found, the row to go on with: the outputs may not hold another row's pairs).
     """
     first, row_begins, row_sizes, thresholds, splits, numbers, elements = rows
-    shift, starts, posted, mark_shift, marks = index
     begins, sizes, held_thresholds, held_splits, held_numbers, values, needed = held
     table, met, counts = room
     lower, higher, similarities = outputs
@@ -289,27 +336,11 @@ def join_rows(rows, index, held, room, outputs):  # type: ignore[no-untyped-def]
     for row in range(first, len(row_sizes)):
         if used + len(sizes) > len(lower):
             return used, row
-        begin, size = row_begins[row], row_sizes[row]
-        known = _U0
-        for place in range(begin, begin + size):
-            bit = elements[place] >> mark_shift
-            known += marks[bit >> _U6] >> (bit & _U63) & _U1
-        # The row is alike only rows with which it shares that much of its own.
-        if known < (thresholds[row] - TOLERANCE) * size - ROUNDING:
-            continue
+        own = elements[row_begins[row] : row_begins[row] + row_sizes[row]]
+        # With any row that is alike, the row shares that much of its own elements.
+        seen = meet(own, (thresholds[row] - TOLERANCE) * len(own) - ROUNDING, index, table, met, counts)
         # Two indexed rows would find each other twice.
         least_number = numbers[row] if splits[row] else np.int64(-1)
-        seen = 0
-        for place in range(begin, begin + size):
-            value = elements[place]
-            bucket = np.int64(value >> shift)
-            for at in range(starts[bucket], starts[bucket + 1]):
-                if posted[at] >> _U32 == value & _LAST_32:
-                    other = posted[at] & _LAST_32
-                    if not counts[other]:
-                        met[seen] = other
-                        seen += 1
-                    counts[other] += 1
         mask = _U0  # of an empty table
         for place in range(seen):
             other = met[place]
@@ -317,15 +348,15 @@ def join_rows(rows, index, held, room, outputs):  # type: ignore[no-untyped-def]
             if hits < needed[other] or held_splits[other] == splits[row] or held_numbers[other] < least_number:
                 continue
             least = max(thresholds[row], held_thresholds[other]) - TOLERANCE
-            both = size + sizes[other]
+            both = len(own) + sizes[other]
             enough = least * both / (1.0 + least) - ROUNDING
-            if min(size, sizes[other]) < enough:
+            if min(len(own), sizes[other]) < enough:
                 continue
             if not mask:
-                mask = cleared(table, size)
-                for at in range(begin, begin + size):
-                    table[place_of(elements[at], table, mask)] = elements[at]
-            common = shared(values, begins[other], sizes[other], table, mask, enough)
+                mask = cleared(table, len(own))
+                for value in own:
+                    table[place_of(value, table, mask)] = value
+            common = shared(values[begins[other] : begins[other] + sizes[other]], table, mask, enough)
             similarity = common / (both - common)
             if similarity >= least:
                 lower[used] = min(numbers[row], held_numbers[other])

@@ -73,7 +73,13 @@ def _entry(char: str, joining: set[str]) -> int:
         return 0
     plain = unicodedata.normalize("NFKC", char)
     combining = unicodedata.combining(char)
-    if plain != char and len(plain) == 1 and not combining and plain not in joining and not unicodedata.combining(plain):
+    if (
+        plain != char
+        and len(plain) == 1
+        and not combining
+        and plain not in joining
+        and not unicodedata.combining(plain)
+    ):
         return _class_of(plain)
     entry = _class_of(char) | combining << COMBINING_SHIFT
     changes = plain != char and any(_class_of(part) for part in plain)
@@ -85,6 +91,6 @@ def _class_of(char: str) -> int:
     if char != "_" and unicodedata.category(char)[0] not in "LMN":
         return 0
     # The last letter of a Greek word has a form of its own; no other lower case depends on where a letter stands.
-    lower = char.lower()[0].replace("ς", "σ")
+    lower = char.lower()[0].replace("\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}")
     alone = any(first <= ord(char) < end for first, end in _ALONE)
     return ord(lower) | IN_WORD | (ALONE if alone else 0)
