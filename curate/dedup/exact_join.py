@@ -153,7 +153,7 @@ class _Index:
     def __init__(
         self, rows: NDArray[np.int64], sets: Sets, thresholds: NDArray[np.float64], split: NDArray[np.int64]
     ) -> None:
-        from curate.dedup.join_kernel import CLASSES, ROUNDING, TOLERANCE, mark, post, rarest_first
+        from curate.dedup.join_kernel import CLASSES, ROUNDING, TOLERANCE, post, rarest_first
 
         self._rows, self._thresholds, self._split = rows, thresholds, split
         begins, sizes = sets.starts[:-1], sets.sizes
@@ -167,14 +167,13 @@ class _Index:
         listed = np.maximum(np.minimum(sizes - least + needed, sizes), 0)
         entries = int(listed.sum())
         bits = max(entries.bit_length(), 1)  # up to two lists an entry
-        shift = np.uint64(64 - bits)
         starts = np.zeros((1 << bits) + 2, dtype=np.int64)
-        posted = np.empty(entries, dtype=np.uint64)
-        post(begins, listed, sets.values, shift, starts, posted)
-        mark_bits = max(len(sets.values).bit_length() + 2, 5)  # four parts an element or up to eight
+        mark_bits = max(len(sets.values).bit_length() + 2, 5)  # four numbers an element or up to eight
         marks = np.zeros((2 << mark_bits) // 64, dtype=np.uint64)
-        mark(begins, sizes, listed, sets.values, marks, np.uint64(64 - mark_bits))
-        self._lists = shift, starts, posted, np.uint64(64 - mark_bits), marks
+        lists = np.uint64(64 - bits), starts, np.empty(entries, dtype=np.uint64)
+        marked = np.uint64(64 - mark_bits), marks
+        post(begins, sizes, listed, sets.values, lists, marked)
+        self._lists = lists, marked
         self._held = *self._about(rows, sets), needed
 
     def _about(self, rows: NDArray[np.int64], sets: Sets) -> tuple[NDArray[Any], ...]:

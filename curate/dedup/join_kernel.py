@@ -99,20 +99,20 @@ def mixed(value, code):  # type: ignore[no-untyped-def]
 
 
 @compiled_inner
-def ended(word, before, pairs, words):  # type: ignore[no-untyped-def]
+def ended(word, before, pairs, begin, words):  # type: ignore[no-untyped-def]
     """End a word: write its pair with the word before; returns (the word's hash, words of the row so far)."""
     word = (word ^ word >> _U28) * _MIX
     # Nothing stands before the first word: what is written in its pair's place is written over.
     pair = mixed(before * _PRIME, word) * _MIX
-    pairs[max(words - 1, 0)] = max(pair ^ pair >> _U32, _U1)
+    pairs[begin + words - (words > 0)] = pair ^ pair >> _U32 | _U1
     return word, words + 1
 
 
 @compiled_inner
-def word_pairs(address, length, classes, pairs):  # type: ignore[no-untyped-def]
-    """Hashes of the neighbouring pairs of words in a row, in order and with repetitions; returns their number.
+def word_pairs(address, length, classes, pairs, begin):  # type: ignore[no-untyped-def]
+    """Hashes of the neighbouring pairs of words in a row, in order and with repetitions, from a place of `pairs` on.
 
-    One word without a neighbour counts as a pair. No hash is zero.
+    Returns their number. One word without a neighbour counts as a pair. No hash is zero.
     """
     words = 0
     before, word = _SEED, _SEED
@@ -131,16 +131,16 @@ def word_pairs(address, length, classes, pairs):  # type: ignore[no-untyped-def]
             inside = True
             continue
         if inside:
-            before, words = ended(word, before, pairs, words)
+            before, words = ended(word, before, pairs, begin, words)
             word = _SEED
             inside = False
         if alone:
-            before, words = ended(mixed(_SEED, np.uint64(entry & _CODE)), before, pairs, words)
+            before, words = ended(mixed(_SEED, np.uint64(entry & _CODE)), before, pairs, begin, words)
     if inside:
-        before, words = ended(word, before, pairs, words)
+        before, words = ended(word, before, pairs, begin, words)
     if words == 1:
-        pairs[0] = max(mixed(_SINGLE, before) * _MIX, _U1)
-    return max(words - 1, min(words, 1))
+        pairs[begin] = mixed(_SINGLE, before) * _MIX | _U1
+    return words - (words > 1)
 
 
 @compiled_inner
@@ -175,9 +175,9 @@ def make_sets(addresses, lengths, classes, table, sizes, values):  # type: ignor
         sizes: int64 [n], output, elements of each set.
         values: uint64 output, elements in the order in which the row has them; room for every word of every row.
     """
-    used = 0
+    used = np.int64(0)
     for row in range(len(addresses)):
-        count = word_pairs(addresses[row], lengths[row], classes, values[used:])
+        count = word_pairs(addresses[row], lengths[row], classes, values, used)
         mask = cleared(table, count)
         begin = used
         for index in range(begin, begin + count):
@@ -203,8 +203,8 @@ def rarest_first(begins, sizes, values, counts, shift, room):  # type: ignore[no
         shift: uint64.
         room: (uint64, uint8) for the largest set and int64 [CLASSES], working memory.
     """
-    for value in values:
-        counts[value >> shift] += np.uint32(1)
+    for at in range(len(values)):
+        counts[values[at] >> shift] += np.uint32(1)
     spare, bits, places = room
     for row in range(len(sizes)):
         begin, size = begins[row], sizes[row]
@@ -226,20 +226,29 @@ def rarest_first(begins, sizes, values, counts, shift, room):  # type: ignore[no
 
 
 @compiled
-def post(begins, keep, values, shift, starts, posted):  # type: ignore[no-untyped-def]
-    """List the first elements of each set by their first bits.
+def post(begins, sizes, keep, values, lists, marked):  # type: ignore[no-untyped-def]
+    """List the first elements of each set by their first bits, and mark what any set has.
 
     Args:
         begins: int64 [n], where each set begins in `values`.
-        keep: int64 [n], how many of its elements are listed.
+        sizes: int64 [n], its elements.
+        keep: int64 [n], how many of them are listed.
         values: uint64.
-        shift: uint64; a list is of elements with the same first 64 - `shift` bits.
-        starts: int64 [lists + 2], zeros; at the end, list i is `starts[i]:starts[i + 1]`.
-        posted: uint64, output: the last 32 bits of an element and the number of its set, which ascends in a list.
+        lists: (shift, starts, posted). Elements with the same first 64 - shift bits are in one list. starts: int64
+            [lists + 2], zeros; at the end, list i is starts[i]:starts[i + 1]. posted: uint64, output, the last 32 bits
+            of an element and the number of its set, which ascends in a list.
+        marked: (shift, marks). marks: uint64, zeros; at the end, for each number of 64 - shift bits, two bits: whether
+            an element of any set begins with it, and one that is listed.
     """
+    shift, starts, posted = lists
+    mark_shift, marks = marked
     for row in range(len(keep)):
-        for at in range(begins[row], begins[row] + keep[row]):
-            starts[np.int64(values[at] >> shift) + 2] += 1
+        for index in range(sizes[row]):
+            value = values[begins[row] + index]
+            part = value >> mark_shift
+            listed = index < keep[row]
+            marks[part >> _U5] |= (_HAD_AND_LISTED if listed else _HAD) << (part & _U31) * _U2
+            starts[np.int64(value >> shift) + 2] += listed
     for index in range(1, len(starts)):
         starts[index] += starts[index - 1]
     for row in range(len(keep)):
@@ -249,50 +258,32 @@ def post(begins, keep, values, shift, starts, posted):  # type: ignore[no-untype
             starts[place] += 1
 
 
-@compiled
-def mark(begins, sizes, keep, values, marks, shift):  # type: ignore[no-untyped-def]
-    """Note for each element that a set has it, and for the first `keep` of each set that they are listed.
-
-    Args:
-        begins: int64 [n], where each set begins in `values`.
-        sizes: int64 [n], its elements.
-        keep: int64 [n], those of them that are listed.
-        values: uint64.
-        marks: uint64, zeros: two bits for each of 2 ** (64 - `shift`) parts of the elements: had, and listed.
-        shift: uint64.
-    """
-    for row in range(len(sizes)):
-        for index in range(sizes[row]):
-            part = values[begins[row] + index] >> shift
-            found = _HAD_AND_LISTED if index < keep[row] else _HAD
-            marks[part >> _U5] |= found << (part & _U31) * _U2
-
-
 @compiled_inner
-def shared(values, table, mask, least):  # type: ignore[no-untyped-def]
+def shared(values, begin, size, table, mask, least):  # type: ignore[no-untyped-def]
     """Elements of a set that are in a hash table; something less than `least` when they are fewer than that."""
-    found, left = 0, len(values)
-    for value in values:
+    found = 0
+    for index in range(size):
+        value = values[begin + index]
         found += table[place_of(value, table, mask)] == value
-        left -= 1
-        if found + left < least:
+        if found + size - 1 - index < least:
             break
     return found
 
 
 @compiled_inner
-def meet(own, least, index, table, met, counts):  # type: ignore[no-untyped-def]
+def meet(elements, begin, size, least, index, table, met, counts):  # type: ignore[no-untyped-def]
     """Collect the indexed sets of which a row has listed elements, in `met`, and how many, in `counts`.
 
     Returns the number of sets; none when fewer than `least` elements of the row are in any indexed set.
     """
-    shift, starts, posted, mark_shift, marks = index
+    (shift, starts, posted), (mark_shift, marks) = index
     # Step by step, so that no guess about what memory holds makes the processor wait for it.
-    known = listed = 0
-    for value in own:
-        part = value >> mark_shift
+    known = np.int64(0)
+    listed = np.int64(0)
+    for at in range(begin, begin + size):
+        part = elements[at] >> mark_shift
         found = np.int64(marks[part >> _U5] >> (part & _U31) * _U2)
-        table[listed] = value
+        table[listed] = elements[at]
         known += found & 1
         listed += found >> 1 & 1
     if known < least:
@@ -319,7 +310,7 @@ def join_rows(rows, index, held, room, outputs):  # type: ignore[no-untyped-def]
     Args:
         rows: (first row to do, begins, sizes, thresholds, splits, row numbers, elements), arrays [n] but for the
             elements: `elements[begins[i] : begins[i] + sizes[i]]` is the set of row i.
-        index: (shift, starts, posted) of `post` and (shift, marks) of `mark`, for all elements of the indexed rows.
+        index: (lists, marked) of `post`, for the indexed rows.
         held: of the indexed rows, all those outside split 0 [m]: (begins, sizes, thresholds, splits, row numbers,
             elements, needed). A row shares at least `needed` of the listed elements with every row alike.
         room: (table, met, counts), working memory: uint64 of `make_sets`, two int64 [m], zeros at last.
@@ -336,9 +327,10 @@ def join_rows(rows, index, held, room, outputs):  # type: ignore[no-untyped-def]
     for row in range(first, len(row_sizes)):
         if used + len(sizes) > len(lower):
             return used, row
-        own = elements[row_begins[row] : row_begins[row] + row_sizes[row]]
+        begin, size = row_begins[row], row_sizes[row]
         # With any row that is alike, the row shares that much of its own elements.
-        seen = meet(own, (thresholds[row] - TOLERANCE) * len(own) - ROUNDING, index, table, met, counts)
+        least = (thresholds[row] - TOLERANCE) * size - ROUNDING
+        seen = meet(elements, begin, size, least, index, table, met, counts)
         # Two indexed rows would find each other twice.
         least_number = numbers[row] if splits[row] else np.int64(-1)
         mask = _U0  # of an empty table
@@ -348,15 +340,15 @@ def join_rows(rows, index, held, room, outputs):  # type: ignore[no-untyped-def]
             if hits < needed[other] or held_splits[other] == splits[row] or held_numbers[other] < least_number:
                 continue
             least = max(thresholds[row], held_thresholds[other]) - TOLERANCE
-            both = len(own) + sizes[other]
+            both = size + sizes[other]
             enough = least * both / (1.0 + least) - ROUNDING
-            if min(len(own), sizes[other]) < enough:
+            if min(size, sizes[other]) < enough:
                 continue
             if not mask:
-                mask = cleared(table, len(own))
-                for value in own:
-                    table[place_of(value, table, mask)] = value
-            common = shared(values[begins[other] : begins[other] + sizes[other]], table, mask, enough)
+                mask = cleared(table, size)
+                for at in range(begin, begin + size):
+                    table[place_of(elements[at], table, mask)] = elements[at]
+            common = shared(values, begins[other], sizes[other], table, mask, enough)
             similarity = common / (both - common)
             if similarity >= least:
                 lower[used] = min(numbers[row], held_numbers[other])
