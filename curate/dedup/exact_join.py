@@ -155,7 +155,7 @@ class _Index:
     ) -> None:
         from curate.dedup.join_kernel import CLASSES, ROUNDING, TOLERANCE, post, rarest_first
 
-        self._rows, self._thresholds, self._split = rows, thresholds, split
+        self._rows, self._asked = rows, (thresholds, split)
         begins, sizes = sets.starts[:-1], sets.sizes
         longest = int(sizes.max(initial=0))
         room = np.empty(longest, np.uint64), np.empty(longest, np.uint8), np.empty(CLASSES, np.int64)
@@ -173,12 +173,8 @@ class _Index:
         lists = np.uint64(64 - bits), starts, np.empty(entries, dtype=np.uint64)
         marked = np.uint64(64 - mark_bits), marks
         post(begins, sizes, listed, sets.values, lists, marked)
-        self._lists = lists, marked
-        self._held = *self._about(rows, sets), needed
-
-    def _about(self, rows: NDArray[np.int64], sets: Sets) -> tuple[NDArray[Any], ...]:
-        """What the kernel has to know of rows."""
-        return sets.starts[:-1], sets.sizes, self._thresholds[rows], self._split[rows], rows, sets.values
+        self._index = lists, marked
+        self._held = begins, sizes, rows, sets.values, needed
 
     def joined(self, rows: NDArray[np.int64], sets: Sets, first: int) -> tuple[pl.DataFrame, partial[Any] | None]:
         """The pairs of rows with indexed ones, from the first row to do on: those a task has room for, and the rest.
@@ -191,7 +187,8 @@ class _Index:
         outputs = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
         counters = np.empty(len(self._rows), np.int64), np.zeros(len(self._rows), np.int64)
         room = _table(int(sets.sizes.max())), *counters
-        used, done = join_rows((first, *self._about(rows, sets)), self._lists, self._held, room, outputs)
+        about = first, sets.starts[:-1], sets.sizes, rows, sets.values
+        used, done = join_rows(about, self._index, self._held, self._asked, room, outputs)
         rest = None if done == len(rows) else partial(self.joined, rows, sets, done)
         return _pairs(*(column[:used].copy() for column in outputs)), rest
 

@@ -304,42 +304,44 @@ def meet(elements, begin, size, least, index, table, met, counts):  # type: igno
 
 
 @compiled
-def join_rows(rows, index, held, room, outputs):  # type: ignore[no-untyped-def]
+def join_rows(rows, index, held, asked, room, outputs):  # type: ignore[no-untyped-def]
     """Find the indexed rows of other splits that are as alike as both rows' thresholds ask.
 
     Args:
-        rows: (first row to do, begins, sizes, thresholds, splits, row numbers, elements), arrays [n] but for the
-            elements: `elements[begins[i] : begins[i] + sizes[i]]` is the set of row i.
+        rows: (first row to do, begins, sizes, row numbers, elements), arrays [n] but for the elements:
+            `elements[begins[i] : begins[i] + sizes[i]]` is the set of row i.
         index: (lists, marked) of `post`, for the indexed rows.
-        held: of the indexed rows, all those outside split 0 [m]: (begins, sizes, thresholds, splits, row numbers,
-            elements, needed). A row shares at least `needed` of the listed elements with every row alike.
+        held: (begins, sizes, row numbers, elements, needed) of the indexed rows, all those outside split 0 [m]. A row
+            shares at least `needed` of the listed elements with every row alike.
+        asked: (threshold, split) by row number.
         room: (table, met, counts), working memory: uint64 of `make_sets`, two int64 [m], zeros at last.
         outputs: (lower row number, higher row number, similarity), each of at least m elements.
 
     Returns:
         (pairs found, the row to go on with: the outputs may not hold another row's pairs).
     """
-    first, row_begins, row_sizes, thresholds, splits, numbers, elements = rows
-    begins, sizes, held_thresholds, held_splits, held_numbers, values, needed = held
+    first, row_begins, row_sizes, numbers, elements = rows
+    begins, sizes, held_numbers, values, needed = held
+    thresholds, splits = asked
     table, met, counts = room
     lower, higher, similarities = outputs
     used = 0
     for row in range(first, len(row_sizes)):
         if used + len(sizes) > len(lower):
             return used, row
-        begin, size = row_begins[row], row_sizes[row]
+        begin, size, number = row_begins[row], row_sizes[row], numbers[row]
         # With any row that is alike, the row shares that much of its own elements.
-        least = (thresholds[row] - TOLERANCE) * size - ROUNDING
+        least = (thresholds[number] - TOLERANCE) * size - ROUNDING
         seen = meet(elements, begin, size, least, index, table, met, counts)
-        # Two indexed rows would find each other twice.
-        least_number = numbers[row] if splits[row] else np.int64(-1)
         mask = _U0  # of an empty table
         for place in range(seen):
             other = met[place]
             hits, counts[other] = counts[other], 0
-            if hits < needed[other] or held_splits[other] == splits[row] or held_numbers[other] < least_number:
+            twin = held_numbers[other]
+            # Two indexed rows meet twice.
+            if hits < needed[other] or splits[twin] == splits[number] or (splits[number] and twin < number):
                 continue
-            least = max(thresholds[row], held_thresholds[other]) - TOLERANCE
+            least = max(thresholds[number], thresholds[twin]) - TOLERANCE
             both = size + sizes[other]
             enough = least * both / (1.0 + least) - ROUNDING
             if min(size, sizes[other]) < enough:
@@ -351,8 +353,8 @@ def join_rows(rows, index, held, room, outputs):  # type: ignore[no-untyped-def]
             common = shared(values, begins[other], sizes[other], table, mask, enough)
             similarity = common / (both - common)
             if similarity >= least:
-                lower[used] = min(numbers[row], held_numbers[other])
-                higher[used] = max(numbers[row], held_numbers[other])
+                lower[used] = min(number, twin)
+                higher[used] = max(number, twin)
                 similarities[used] = similarity
                 used += 1
     return used, len(row_sizes)
