@@ -167,7 +167,7 @@ class _Index:
         listed = np.maximum(np.minimum(sizes - least + needed, sizes), 0)
         entries = int(listed.sum())
         bits = max(entries.bit_length(), 1)  # up to two lists an entry
-        starts = np.zeros((1 << bits) + 2, dtype=np.int64)
+        starts = np.zeros((1 << bits) + 2, dtype=np.uint64)
         mark_bits = max(len(sets.values).bit_length() + 2, 5)  # four numbers an element or up to eight
         marks = np.zeros((2 << mark_bits) // 64, dtype=np.uint64)
         lists = np.uint64(64 - bits), starts, np.empty(entries, dtype=np.uint64)

@@ -234,7 +234,7 @@ def post(begins, sizes, keep, values, lists, marked):  # type: ignore[no-untyped
         sizes: int64 [n], its elements.
         keep: int64 [n], how many of them are listed.
         values: uint64.
-        lists: (shift, starts, posted). Elements with the same first 64 - shift bits are in one list. starts: int64
+        lists: (shift, starts, posted). Elements with the same first 64 - shift bits are in one list. starts: uint64
             [lists + 2], zeros; at the end, list i is starts[i]:starts[i + 1]. posted: uint64, output, the last 32 bits
             of an element and the number of its set, which ascends in a list.
         marked: (shift, marks). marks: uint64, zeros; at the end, for each number of 64 - shift bits, two bits: whether
@@ -248,14 +248,14 @@ def post(begins, sizes, keep, values, lists, marked):  # type: ignore[no-untyped
             part = value >> mark_shift
             listed = index < keep[row]
             marks[part >> _U5] |= (_HAD_AND_LISTED if listed else _HAD) << (part & _U31) * _U2
-            starts[np.int64(value >> shift) + 2] += listed
+            starts[(value >> shift) + _U2] += np.uint64(listed)
     for index in range(1, len(starts)):
         starts[index] += starts[index - 1]
     for row in range(len(keep)):
         for at in range(begins[row], begins[row] + keep[row]):
-            place = np.int64(values[at] >> shift) + 1
+            place = (values[at] >> shift) + _U1
             posted[starts[place]] = values[at] << _U32 | np.uint64(row)
-            starts[place] += 1
+            starts[place] += _U1
 
 
 @compiled_inner
@@ -278,22 +278,22 @@ def meet(elements, begin, size, least, index, table, met, counts):  # type: igno
     """
     (shift, starts, posted), (mark_shift, marks) = index
     # Step by step, so that no guess about what memory holds makes the processor wait for it.
-    known = np.int64(0)
-    listed = np.int64(0)
+    known = _U0
+    listed = _U0
     for at in range(begin, begin + size):
         part = elements[at] >> mark_shift
-        found = np.int64(marks[part >> _U5] >> (part & _U31) * _U2)
+        found = marks[part >> _U5] >> (part & _U31) * _U2
         table[listed] = elements[at]
-        known += found & 1
-        listed += found >> 1 & 1
+        known += found & _U1
+        listed += found >> _U1 & _U1
     if known < least:
         return 0
     for place in range(listed):
-        table[listed + place] = starts[np.int64(table[place] >> shift)]
+        table[listed + place] = starts[table[place] >> shift]
     seen = 0
     for place in range(listed):
         value = table[place]
-        for at in range(np.int64(table[listed + place]), starts[np.int64(value >> shift) + 1]):
+        for at in range(table[listed + place], starts[(value >> shift) + _U1]):
             if posted[at] >> _U32 == value & _LAST_32:
                 other = posted[at] & _LAST_32
                 if not counts[other]:
