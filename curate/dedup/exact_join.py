@@ -63,6 +63,7 @@ class Checker:
     def __init__(self, text: pl.Series, workers: int | None = None) -> None:
         self._text = text.cast(pl.String)
         self._spans = string_spans(self._text)
+        self._classes = word_classes()
         self._workers = workers or os.cpu_count() or 1
 
     def sets(self, rows: NDArray[np.int64] | None = None) -> Sets:
@@ -118,7 +119,7 @@ class Checker:
 
         spans = self._spans.take(rows)
         unstable = np.empty(len(rows), dtype=np.bool_)
-        if not find_unstable(spans.addresses, spans.lengths, word_classes(), unstable):
+        if not find_unstable(spans.addresses, spans.lengths, self._classes, unstable):
             return spans
         normalised = string_spans(self._text.gather(rows[unstable]).str.normalize("NFKC"))
         spans.addresses[unstable], spans.lengths[unstable] = normalised.addresses, normalised.lengths
@@ -132,7 +133,7 @@ class Checker:
         most = spans.lengths // 2 + 1  # words of a row: two bytes each, and room for one where there is none
         starts = np.zeros(len(rows) + 1, dtype=np.int64)
         values = np.empty(int(most.sum()), dtype=np.uint64)
-        used = make_sets(spans.addresses, spans.lengths, word_classes(), _table(int(most.max())), starts[1:], values)
+        used = make_sets(spans.addresses, spans.lengths, self._classes, _table(int(most.max())), starts[1:], values)
         return Sets(values[:used].copy(), np.cumsum(starts))
 
     def _joined(self, rows: NDArray[np.int64], index: _Index) -> tuple[pl.DataFrame, partial[Any] | None]:
@@ -190,7 +191,8 @@ class _Index:
         about = first, sets.starts[:-1], sets.sizes, rows, sets.values
         used, done = join_rows(about, self._index, self._held, self._asked, room, outputs)
         rest = None if done == len(rows) else partial(self.joined, rows, sets, done)
-        return _pairs(*(column[:used].copy() for column in outputs)), rest
+        one, other, similarity = (column[:used] for column in outputs)
+        return _pairs(np.minimum(one, other), np.maximum(one, other), similarity.copy()), rest
 
 
 def _pairs(*columns: NDArray[Any]) -> pl.DataFrame:

@@ -208,7 +208,7 @@ def rarest_first(begins, sizes, values, counts, shift, room):  # type: ignore[no
     spare, bits, places = room
     for row in range(len(sizes)):
         begin, size = begins[row], sizes[row]
-        for index in range(CLASSES):
+        for index in range(len(places)):
             places[index] = 0
         for index in range(size):
             spare[index] = values[begin + index]
@@ -218,7 +218,7 @@ def rarest_first(begins, sizes, values, counts, shift, room):  # type: ignore[no
                 needed += 1
             bits[index] = needed
             places[needed + 1] += 1
-        for index in range(1, CLASSES):
+        for index in range(1, len(places)):
             places[index] += places[index - 1]
         for index in range(size):
             values[begin + places[bits[index]]] = spare[index]
@@ -315,7 +315,7 @@ def join_rows(rows, index, held, asked, room, outputs):  # type: ignore[no-untyp
             shares at least `needed` of the listed elements with every row alike.
         asked: (threshold, split) by row number.
         room: (table, met, counts), working memory: uint64 of `make_sets`, two int64 [m], zeros at last.
-        outputs: (lower row number, higher row number, similarity), each of at least m elements.
+        outputs: (row number, indexed row's number, similarity), each of at least m elements.
 
     Returns:
         (pairs found, the row to go on with: the outputs may not hold another row's pairs).
@@ -324,10 +324,10 @@ def join_rows(rows, index, held, asked, room, outputs):  # type: ignore[no-untyp
     begins, sizes, held_numbers, values, needed = held
     thresholds, splits = asked
     table, met, counts = room
-    lower, higher, similarities = outputs
+    found, twins, similarities = outputs
     used = 0
     for row in range(first, len(row_sizes)):
-        if used + len(sizes) > len(lower):
+        if used + len(sizes) > len(found):
             return used, row
         begin, size, number = row_begins[row], row_sizes[row], numbers[row]
         # With any row that is alike, the row shares that much of its own elements.
@@ -341,10 +341,11 @@ def join_rows(rows, index, held, asked, room, outputs):  # type: ignore[no-untyp
             # Two indexed rows meet twice.
             if hits < needed[other] or splits[twin] == splits[number] or (splits[number] and twin < number):
                 continue
-            least = max(thresholds[number], thresholds[twin]) - TOLERANCE
+            mine, theirs = thresholds[number], thresholds[twin]
+            least = (mine if mine > theirs else theirs) - TOLERANCE
             both = size + sizes[other]
             enough = least * both / (1.0 + least) - ROUNDING
-            if min(size, sizes[other]) < enough:
+            if size < enough or sizes[other] < enough:
                 continue
             if not mask:
                 mask = cleared(table, size)
@@ -353,8 +354,8 @@ def join_rows(rows, index, held, asked, room, outputs):  # type: ignore[no-untyp
             common = shared(values, begins[other], sizes[other], table, mask, enough)
             similarity = common / (both - common)
             if similarity >= least:
-                lower[used] = min(number, twin)
-                higher[used] = max(number, twin)
+                found[used] = number
+                twins[used] = twin
                 similarities[used] = similarity
                 used += 1
     return used, len(row_sizes)
