@@ -79,17 +79,19 @@ def leak_free_splits(  # noqa: PLR0913 - what `assign_splits` and `split_proof` 
     Returns:
         (split of each row, the proof, with the number of joined pairs under `repaired_pairs`).
     """
-    joined = component_ids.to_numpy().copy()
+    joined = component_ids.to_numpy()
     repaired = 0
     least = _thresholds(threshold, thresholds, len(text))
     checker = Checker(text)
     for attempt in range(_REPAIRS + 1):
         splits = assign_splits(pl.Series(joined), groups, labels, fractions, seed, keys)
-        found = checker.cross_pairs(splits, least)
-        if found.is_empty() or attempt == _REPAIRS:
+        found = _Found()
+        for batch in checker.batches(splits, least):
+            found.add(batch)
+            joined = _joined(joined, batch["a"].to_numpy(), batch["b"].to_numpy())
+        if not found.pairs or attempt == _REPAIRS:
             break
-        repaired += len(found)
-        joined = _joined(joined, found["a"].to_numpy(), found["b"].to_numpy())
+        repaired += found.pairs
     return splits, _proof(splits, found, threshold, least) | {"repaired_pairs": repaired}
 
 
@@ -109,13 +111,29 @@ def split_proof(
         the split is leak-free) and the ten most similar of them. Rows without a word pair with nothing.
     """
     least = _thresholds(threshold, thresholds, len(text))
-    return _proof(splits, Checker(text).cross_pairs(splits, least), threshold, least)
+    found = _Found()
+    for batch in Checker(text).batches(splits, least):
+        found.add(batch)
+    return _proof(splits, found, threshold, least)
 
 
-def _proof(splits: pl.Series, found: pl.DataFrame, threshold: float, least: NDArray[np.float64]) -> dict[str, object]:
+class _Found:
+    """How many pairs were found across splits, and the most alike of them."""
+
+    def __init__(self) -> None:
+        self.pairs = 0
+        self.worst: list[tuple[int, int, float]] = []
+
+    def add(self, batch: pl.DataFrame) -> None:
+        """Count some more pairs (columns a, b, similarity)."""
+        self.pairs += len(batch)
+        most = batch.sort(["similarity", "a", "b"], descending=[True, False, False]).head(_EXAMPLES)
+        self.worst = sorted([*self.worst, *most.iter_rows()], key=lambda pair: (-pair[2], *pair[:2]))[:_EXAMPLES]
+
+
+def _proof(splits: pl.Series, found: _Found, threshold: float, least: NDArray[np.float64]) -> dict[str, object]:
     """What `split_proof.json` holds, from the pairs found across splits."""
     counts = splits.alias("split").value_counts().sort("split")
-    worst = found.sort(["similarity", "a", "b"], descending=[True, False, False]).head(_EXAMPLES)
     return {
         "method": "prefix-filter join over exact sets",
         "measure": "jaccard of the sets of neighbouring word pairs",
@@ -124,10 +142,10 @@ def _proof(splits: pl.Series, found: pl.DataFrame, threshold: float, least: NDAr
         "rows_by_split": dict(zip(counts["split"], counts["count"], strict=True)),
         "rows_at_a_higher_threshold": int((least > threshold).sum()),
         "highest_threshold": float(least.max()) if len(least) else threshold,
-        "cross_split_pairs": len(found),
+        "cross_split_pairs": found.pairs,
         "worst": [
             {"a": a, "b": b, "splits": [splits[a], splits[b]], "similarity": round(similarity, 4)}
-            for a, b, similarity in worst.iter_rows()
+            for a, b, similarity in found.worst
         ],
     }
 
@@ -164,8 +182,9 @@ def _joined(
             node = parent[node]
         return node
 
-    ends = (one, other) if values else (dense[one], dense[other])
-    for a, b in zip(*ends, strict=True):
+    ends = np.stack((one, other) if values else (dense[one], dense[other]))
+    links = np.unique(ends.min(axis=0) * np.int64(len(parent)) + ends.max(axis=0))
+    for a, b in zip(*np.divmod(links, np.int64(max(len(parent), 1))), strict=True):
         left, right = root(int(a)), root(int(b))
         parent[max(left, right)] = min(left, right)
     roots = np.array([root(node) for node in range(len(parent))], dtype=np.int64)

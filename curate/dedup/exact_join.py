@@ -1,38 +1,47 @@
 """All pairs across splits with at least a given Jaccard similarity, found exactly and without MinHash.
 
-This is the independent check of a split. It shares no code with the search that built the split: its own
-tokens (a regular expression over NFKC lower-case text), its own unit (sets of word pairs) and its own
-method, a prefix-filter join: two sets can only reach Jaccard t if they share an element among the
-``n - ceil(t * n) + 1`` first ones of each in any fixed order, and the order used puts the elements that are
-rarest on the smaller side first (Chaudhuri, Ganti and Kaushik, ICDE 2006; Bayardo, Ma and Srikant, WWW 2007).
+This is the independent check of a split. It shares no code with the search that built the split - its own words, its
+own unit (sets of word pairs) and its own method - but for the decorator that compiles functions and the modules that
+say where in memory a string lies and read bytes there (`compiled`, `spans`, `memory`).
+
+Two sets can only be alike if they share at least r elements, and a row that shares r of the n elements of a set shares
+at least k of any n - r + k of them: that many are listed for each row outside the largest split, those that are rarest
+among these rows, and every row looks its elements up (the prefix filter of Chaudhuri, Ganti and Kaushik, ICDE 2006,
+with the longer prefixes of Wang, Li and Feng, SIGMOD 2012; listing on one side only needs no common order). Rows that
+share k are compared element by element.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from curate.dedup.spans import Spans, string_spans
+from curate.dedup.word_classes import word_classes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# One character of a script written without spaces, or one word of any other script.
-_UNSPACED = r"\u{0e00}-\u{0fff}\u{1000}-\u{109f}\u{1780}-\u{17ff}\u{3040}-\u{30ff}\u{3400}-\u{4dbf}\u{4e00}-\u{9fff}"
-_WORDS = rf"[{_UNSPACED}]|[\pL\pM\pN_--{_UNSPACED}]+"
-_CHUNK_ROWS = 16_384
-_HASH_BITS = 64 - 14  # a chunk's row numbers and the hashes are sorted together in 64 bits
-_EXPANSION = 4_000_000  # posting entries expanded at a time
-_KEPT_BYTES = 2 << 30  # text whose sets are kept for the next check
-_KNOWN_BITS = 24
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_CHUNK_BYTES = 4 << 20
+_ROW_BYTES = 256  # what a row counts for beside its text
+_SHARED = 2  # k
+_TASK_PAIRS = 1 << 16  # pairs that a task has room for beside those of one row
+_BATCH_PAIRS = 1 << 20
+_COUNTER_BITS = 22
 
 
 @dataclass(frozen=True)
 class Sets:
-    """Sets of hashes, one a row: `values[starts[i]:starts[i + 1]]`, distinct within the row and ascending."""
+    """Sets of hashes, one a row: `values[starts[i]:starts[i + 1]]`, distinct within the row, in the row's order."""
 
     values: NDArray[np.uint64]
     starts: NDArray[np.int64]
@@ -42,64 +51,50 @@ class Sets:
         """Elements of each set."""
         return np.diff(self.starts)
 
-    def take(self, rows: NDArray[np.int64]) -> Sets:
-        """The sets of some rows, in the order given."""
-        sizes = self.sizes[rows]
-        ends = np.cumsum(sizes)
-        source = np.arange(int(sizes.sum())) + np.repeat(self.starts[rows] - (ends - sizes), sizes)
-        return Sets(self.values[source], np.concatenate(([0], ends)))
-
-
-def word_pair_sets(text: pl.Series) -> Sets:
-    """The set of neighbouring word pairs of each row (at most 16,384 rows); one word alone is the set of that word.
-
-    Elements are 50-bit hashes.
-    """
-    plain = text.fill_null("")
-    beyond = plain.str.len_bytes() != plain.str.len_chars()
-    if beyond.any():
-        plain = plain.clone().scatter(beyond.arg_true(), plain.filter(beyond).str.normalize("NFKC"))
-    found = plain.str.to_lowercase().str.extract_all(_WORDS)
-    counts = found.list.len().to_numpy().astype(np.int64)
-    # A list without elements explodes to one null.
-    hashes = found.filter(pl.Series(counts > 0)).explode().hash(0).to_numpy()
-    rows = np.repeat(np.arange(len(text), dtype=np.uint64), counts)
-    first = np.zeros(len(rows), dtype=np.bool_)
-    first[(np.cumsum(counts) - counts)[counts > 0]] = True
-    alone = first & (counts[rows] == 1)
-    previous = np.roll(hashes, 1)
-    pairs = np.where(alone, hashes, (previous ^ (previous >> np.uint64(31))) * _MULTIPLIER + hashes)
-    pairs = (pairs ^ (pairs >> np.uint64(29))) * _MULTIPLIER
-    made = alone | ~first
-    entries = _distinct(rows[made] << np.uint64(_HASH_BITS) | pairs[made] >> np.uint64(64 - _HASH_BITS))
-    sizes = np.bincount((entries >> np.uint64(_HASH_BITS)).astype(np.int64), minlength=len(text))
-    return Sets(entries & np.uint64((1 << _HASH_BITS) - 1), np.concatenate(([0], np.cumsum(sizes))))
-
-
-def _distinct(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The distinct values, ascending (sorting is much faster here than numpy's hash-based `unique`)."""
-    values = np.sort(values)
-    return values[np.concatenate(([True], values[1:] != values[:-1]))] if len(values) else values
-
 
 class Checker:
-    """Checks splits of one text column; what it learns about the text serves the next check."""
+    """Checks splits of one text column, in memory that grows with the rows outside the largest split.
 
-    def __init__(self, text: pl.Series) -> None:
-        self.text = text
-        small = int(text.str.len_bytes().sum() or 0) <= _KEPT_BYTES
-        self._kept: dict[int, Sets] | None = {} if small else None
+    Args:
+        text: String Series [n]; null rows hold no words.
+        workers: threads; all cores when null. What is found does not depend on it.
+    """
 
-    def chunks(self) -> Iterator[tuple[NDArray[np.int64], Sets]]:
-        """Row numbers and sets of the rows, chunk by chunk."""
-        for start in range(0, len(self.text), _CHUNK_ROWS):
-            rows = np.arange(start, min(len(self.text), start + _CHUNK_ROWS))
-            sets = None if self._kept is None else self._kept.get(start)
-            if sets is None:
-                sets = word_pair_sets(self.text.slice(start, len(rows)))
-            if self._kept is not None:
-                self._kept[start] = sets
-            yield rows, sets
+    def __init__(self, text: pl.Series, workers: int | None = None) -> None:
+        self._text = text.cast(pl.String)
+        self._spans = string_spans(self._text)
+        self._classes = word_classes()
+        self._workers = workers or os.cpu_count() or 1
+
+    def sets(self, rows: NDArray[np.int64] | None = None) -> Sets:
+        """The sets of neighbouring word pairs of some rows, by default of all; one word alone is the set of that word.
+
+        Elements are 64-bit hashes.
+        """
+        chosen = np.arange(len(self._spans)) if rows is None else rows
+        tasks = [partial(lambda part: (self._made(part), None), part) for part in self._chunks(chosen)]
+        made = list(_in_order(tasks, self._workers))
+        sizes = [np.zeros(1, np.int64), *(sets.sizes for sets in made)]
+        values = [np.zeros(0, np.uint64), *(sets.values for sets in made)]
+        return Sets(np.concatenate(values), np.cumsum(np.concatenate(sizes)))
+
+    def batches(self, splits: pl.Series, thresholds: NDArray[np.float64]) -> Iterator[pl.DataFrame]:
+        """What `cross_pairs` returns, about a million pairs at a time, in an order that the arguments alone decide."""
+        names, split = np.unique(splits.to_numpy().astype(str), return_inverse=True)
+        if len(names) < 2:
+            return
+        split = (split - int(np.argmax(np.bincount(split)))) % len(names)  # the largest is 0
+        outside = np.flatnonzero(split)
+        index = _Index(outside, self.sets(outside), thresholds, split)
+        tasks = [partial(self._joined, part, index) for part in self._chunks(np.arange(len(split)))]
+        held: list[pl.DataFrame] = []
+        for found in _in_order(tasks, self._workers):
+            held.append(found)
+            if sum(len(frame) for frame in held) >= _BATCH_PAIRS:
+                yield pl.concat(held)
+                held = []
+        if held:
+            yield pl.concat(held)
 
     def cross_pairs(self, splits: pl.Series, thresholds: NDArray[np.float64]) -> pl.DataFrame:
         """Every pair of rows in different splits whose Jaccard similarity reaches both rows' thresholds.
@@ -111,128 +106,118 @@ class Checker:
         Returns:
             Columns a < b (row numbers), similarity; sorted by a, b. Rows without a word pair with nothing.
         """
-        names, split = np.unique(splits.to_numpy().astype(str), return_inverse=True)
-        if len(names) < 2:
-            return pl.DataFrame(schema={"a": pl.Int64, "b": pl.Int64, "similarity": pl.Float64})
-        outside = split != int(np.argmax(np.bincount(split)))
-        held = [sets.take(np.flatnonzero(outside[rows])) for rows, sets in self.chunks()]
-        sizes = np.concatenate([sets.sizes for sets in held])
-        merged = Sets(np.concatenate([sets.values for sets in held]), np.concatenate(([0], np.cumsum(sizes))))
-        index = _Index(np.flatnonzero(outside), merged, thresholds, split)
-        found = [index.matches(rows, sets) for rows, sets in self.chunks()]
-        frame = pl.concat([pl.DataFrame({"a": a, "b": b, "similarity": s}) for a, b, s in found])
-        pair = (pl.min_horizontal("a", "b").alias("a"), pl.max_horizontal("a", "b").alias("b"))
-        # A pair of two rows outside the largest split is found from both sides.
-        return frame.select(*pair, "similarity").unique(["a", "b"]).sort("a", "b")
+        return pl.concat([_pairs(), *self.batches(splits, thresholds)]).sort("a", "b")
+
+    def _chunks(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Rows in parts of some megabytes of text."""
+        ends = np.cumsum(self._spans.lengths[rows] + _ROW_BYTES) // _CHUNK_BYTES
+        return [part for part in np.split(rows, np.flatnonzero(np.diff(ends)) + 1) if len(part)]
+
+    def _plain(self, rows: NDArray[np.int64]) -> Spans:
+        """Where the text of some rows lies, brought to NFKC where that makes other words."""
+        from curate.dedup.join_kernel import find_unstable
+
+        spans = self._spans.take(rows)
+        unstable = np.empty(len(rows), dtype=np.bool_)
+        if not find_unstable(spans.addresses, spans.lengths, self._classes, unstable):
+            return spans
+        normalised = string_spans(self._text.gather(rows[unstable]).str.normalize("NFKC"))
+        spans.addresses[unstable], spans.lengths[unstable] = normalised.addresses, normalised.lengths
+        return Spans(spans.addresses, spans.lengths, (spans.owner, normalised.owner))
+
+    def _made(self, rows: NDArray[np.int64]) -> Sets:
+        """The sets of one part."""
+        from curate.dedup.join_kernel import make_sets
+
+        spans = self._plain(rows)
+        most = spans.lengths // 2 + 1  # words of a row: two bytes each, and room for one where there is none
+        starts = np.zeros(len(rows) + 1, dtype=np.int64)
+        values = np.empty(int(most.sum()), dtype=np.uint64)
+        used = make_sets(spans.addresses, spans.lengths, self._classes, _table(int(most.max())), starts[1:], values)
+        return Sets(values[:used].copy(), np.cumsum(starts))
+
+    def _joined(self, rows: NDArray[np.int64], index: _Index) -> tuple[pl.DataFrame, partial[Any] | None]:
+        """The first pairs of one part, and what finds the others."""
+        return index.joined(rows, self._made(rows), 0)
 
 
 class _Index:
-    """An inverted index over the prefixes of the sets outside the largest split."""
+    """The rows outside the largest split, found by the rarest of their elements.
+
+    Args:
+        rows: their numbers, ascending [m].
+        sets: of these rows; the order of their elements is changed.
+        thresholds: of each row [n].
+        split: number of each row's split [n], 0 for the largest.
+    """
 
     def __init__(
         self, rows: NDArray[np.int64], sets: Sets, thresholds: NDArray[np.float64], split: NDArray[np.int64]
     ) -> None:
-        self.rows, self.sets, self.thresholds, self.split = rows, sets, thresholds, split
-        self.elements = _distinct(sets.values)
-        place = np.searchsorted(self.elements, sets.values)
-        self.frequency = np.bincount(place, minlength=len(self.elements))
-        self.known = np.zeros(1 << _KNOWN_BITS, dtype=np.bool_)
-        self.known[self.elements >> np.uint64(_HASH_BITS - _KNOWN_BITS)] = True
-        owner = np.repeat(np.arange(len(rows)), sets.sizes)
-        inside = self._prefix(owner, sets.sizes, place, thresholds[rows])
-        order = np.lexsort((owner[inside], place[inside]))
-        self.posted = owner[inside][order]
-        counts = np.bincount(place[inside], minlength=len(self.elements))
-        self.posting_starts = np.concatenate(([0], np.cumsum(counts)))
+        from curate.dedup.join_kernel import CLASSES, ROUNDING, TOLERANCE, post, rarest_first
 
-    def _places(self, values: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Where elements stand in the index, -1 for unknown ones."""
-        place = np.full(len(values), -1, dtype=np.int64)
-        maybe = np.flatnonzero(self.known[values >> np.uint64(_HASH_BITS - _KNOWN_BITS)])
-        at = np.minimum(np.searchsorted(self.elements, values[maybe]), len(self.elements) - 1)
-        hit = self.elements[at] == values[maybe]
-        place[maybe[hit]] = at[hit]
-        return place
+        self._rows, self._asked = rows, (thresholds, split)
+        begins, sizes = sets.starts[:-1], sets.sizes
+        longest = int(sizes.max(initial=0))
+        room = np.empty(longest, np.uint64), np.empty(longest, np.uint8), np.empty(CLASSES, np.int64)
+        counts = np.zeros(1 << _COUNTER_BITS, dtype=np.uint32)
+        rarest_first(begins, sizes, sets.values, counts, np.uint64(64 - _COUNTER_BITS), room)
+        del counts
+        least = np.maximum(np.ceil((thresholds[rows] - TOLERANCE) * sizes - ROUNDING), 1).astype(np.int64)
+        needed = np.minimum(least, _SHARED)
+        listed = np.maximum(np.minimum(sizes - least + needed, sizes), 0)
+        entries = int(listed.sum())
+        bits = max(entries.bit_length(), 1)  # up to two lists an entry
+        starts = np.zeros((1 << bits) + 2, dtype=np.uint64)
+        mark_bits = max(len(sets.values).bit_length() + 2, 5)  # four numbers an element or up to eight
+        marks = np.zeros((2 << mark_bits) // 64, dtype=np.uint64)
+        lists = np.uint64(64 - bits), starts, np.empty(entries, dtype=np.uint64)
+        marked = np.uint64(64 - mark_bits), marks
+        post(begins, sizes, listed, sets.values, lists, marked)
+        self._index = lists, marked
+        self._held = begins, sizes, rows, sets.values, needed
 
-    def _prefix(
-        self,
-        owner: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        place: NDArray[np.int64],
-        thresholds: NDArray[np.float64],
-    ) -> NDArray[np.int64]:
-        """Entries within the prefix of their set in the order (unknown elements, then by frequency)."""
-        frequency = np.where(place < 0, 0, self.frequency[place]) if len(self.elements) else place
-        order = np.lexsort((place, frequency, owner))
-        starts = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=len(sizes)))))
-        rank = np.empty(len(owner), dtype=np.int64)
-        rank[order] = np.arange(len(owner)) - starts[owner[order]]
-        keep = sizes - np.ceil(thresholds * sizes - 1e-9).astype(np.int64) + 1
-        return np.flatnonzero(rank < keep[owner])
+    def joined(self, rows: NDArray[np.int64], sets: Sets, first: int) -> tuple[pl.DataFrame, partial[Any] | None]:
+        """The pairs of rows with indexed ones, from the first row to do on: those a task has room for, and the rest.
 
-    def matches(
-        self, rows: NDArray[np.int64], sets: Sets
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Pairs (row of the chunk, row of the index, similarity) in different splits."""
-        nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
-        if not len(self.elements) or not len(sets.values):
-            return nothing
-        owner = np.repeat(np.arange(len(rows)), sets.sizes)
-        place = self._places(sets.values)
-        # A row with too few elements in the index reaches its threshold with no row of the index.
-        known = np.bincount(owner[place >= 0], minlength=len(rows))
-        hopeful = (known >= np.ceil(self.thresholds[rows] * sets.sizes - 1e-9)) & (sets.sizes > 0)
-        place = place[hopeful[owner]]
-        rows, sets = rows[hopeful], sets.take(np.flatnonzero(hopeful))
-        owner = np.repeat(np.arange(len(rows)), sets.sizes)
-        inside = self._prefix(owner, sets.sizes, place, self.thresholds[rows])
-        inside = inside[place[inside] >= 0]
-        found = [self._compared(owner[part], place[part], rows, sets) for part in self._parts(inside, place)]
-        if not found:
-            return nothing
-        a, b, similarity = (np.concatenate([part[column] for part in found]) for column in range(3))
-        distinct = np.unique(a * np.int64(len(self.split)) + b, return_index=True)[1]
-        return a[distinct], b[distinct], similarity[distinct]
+        The rest is what to call for it; null where there is none.
+        """
+        from curate.dedup.join_kernel import join_rows
 
-    def _parts(self, inside: NDArray[np.int64], place: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Prefix entries, cut so that their posting lists together stay within the memory bound."""
-        lengths = np.cumsum(np.diff(self.posting_starts)[place[inside]])
-        if not len(lengths):
-            return []
-        return np.split(inside, np.flatnonzero(np.diff(lengths // _EXPANSION)) + 1)
-
-    def _compared(
-        self, owner: NDArray[np.int64], place: NDArray[np.int64], rows: NDArray[np.int64], sets: Sets
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Exact similarity of the pairs that some prefix entries propose."""
-        starts, ends = self.posting_starts[place], self.posting_starts[place + 1]
-        lengths = ends - starts
-        shift = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
-        partner = self.posted[np.arange(int(lengths.sum())) + shift]
-        across = self.split[rows[np.repeat(owner, lengths)]] != self.split[self.rows[partner]]
-        pairs = (np.repeat(owner, lengths) * np.int64(len(self.rows)) + partner)[across]
-        left, right = np.divmod(_distinct(pairs.astype(np.uint64)).astype(np.int64), np.int64(len(self.rows)))
-        least = np.maximum(self.thresholds[rows[left]], self.thresholds[self.rows[right]])
-        size_left, size_right = sets.sizes[left], self.sets.sizes[right]
-        possible = np.minimum(size_left, size_right) >= least * np.maximum(size_left, size_right) - 1e-9
-        left, right, least = left[possible], right[possible], least[possible]
-        shared = _shared(sets, left, self.sets, right)
-        similarity = shared / (sets.sizes[left] + self.sets.sizes[right] - shared)
-        good = similarity >= least - 1e-9
-        return rows[left[good]], self.rows[right[good]], similarity[good]
+        size = len(self._rows) + _TASK_PAIRS
+        outputs = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+        counters = np.empty(len(self._rows), np.int64), np.zeros(len(self._rows), np.int64)
+        room = _table(int(sets.sizes.max())), *counters
+        about = first, sets.starts[:-1], sets.sizes, rows, sets.values
+        used, done = join_rows(about, self._index, self._held, self._asked, room, outputs)
+        rest = None if done == len(rows) else partial(self.joined, rows, sets, done)
+        one, other, similarity = (column[:used] for column in outputs)
+        return _pairs(np.minimum(one, other), np.maximum(one, other), similarity.copy()), rest
 
 
-def _shared(one: Sets, left: NDArray[np.int64], other: Sets, right: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sizes of the intersections of pairs of sets, some thousand pairs at a time."""
-    shared = np.zeros(len(left), dtype=np.int64)
-    for start in range(0, len(left), 2048):
-        part = slice(start, start + 2048)
-        mine, theirs = one.take(left[part]), other.take(right[part])
-        entries = [
-            np.repeat(np.arange(len(sets.sizes), dtype=np.uint64), sets.sizes) << np.uint64(_HASH_BITS) | sets.values
-            for sets in (mine, theirs)
-        ]
-        both = np.intersect1d(entries[0], entries[1], assume_unique=True)
-        pair = (both >> np.uint64(_HASH_BITS)).astype(np.int64)
-        shared[part] = np.bincount(pair, minlength=len(mine.sizes))
-    return shared
+def _pairs(*columns: NDArray[Any]) -> pl.DataFrame:
+    """Pairs from the columns of a table of them, none without."""
+    schema = {"a": pl.Int64, "b": pl.Int64, "similarity": pl.Float64}
+    return pl.DataFrame(dict(zip(schema, columns, strict=True)) if columns else None, schema=schema)
+
+
+def _table(elements: int) -> NDArray[np.uint64]:
+    """Working memory of the kernels: a hash table of so many elements, of which rows touch what they need."""
+    return np.empty(max(8, 1 << (2 * elements).bit_length()), dtype=np.uint64)
+
+
+def _in_order(tasks: Sequence[partial[Any]], workers: int) -> Iterator[Any]:
+    """Results of tasks in order. A task returns (result, the task that does the rest of it or null).
+
+    Few are under way at a time, so that results do not pile up.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = iter(tasks)
+        running = deque(pool.submit(task) for task in islice(waiting, workers + 1))
+        while running:
+            result, rest = running.popleft().result()
+            if rest is not None:
+                running.appendleft(pool.submit(rest))
+            elif (task := next(waiting, None)) is not None:
+                running.append(pool.submit(task))
+            yield result

@@ -113,16 +113,35 @@ def test_the_join_finds_exactly_the_pairs_of_a_plain_comparison(threshold: float
         assert similarity == pytest.approx(len(sets[a] & sets[b]) / len(sets[a] | sets[b]))
 
 
-def test_the_join_does_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_join_does_not_depend_on_chunks_or_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     text = pl.Series([" ".join(rng.choice(list("abcdefg"), 6)) for _ in range(200)])
     splits = pl.Series(rng.choice(list(FRACTIONS), 200))
-    whole = Checker(text).cross_pairs(splits, np.full(200, 0.5))
-    monkeypatch.setattr("curate.dedup.exact_join._CHUNK_ROWS", 17)
-    monkeypatch.setattr("curate.dedup.exact_join._EXPANSION", 50)
-    monkeypatch.setattr("curate.dedup.exact_join._KEPT_BYTES", 0)
-    assert Checker(text).cross_pairs(splits, np.full(200, 0.5)).equals(whole)
-    assert len(whole) > 0
+    whole = Checker(text, workers=1).cross_pairs(splits, np.full(200, 0.3))
+    monkeypatch.setattr("curate.dedup.exact_join._CHUNK_BYTES", 4000)
+    monkeypatch.setattr("curate.dedup.exact_join._TASK_PAIRS", 1)
+    monkeypatch.setattr("curate.dedup.exact_join._BATCH_PAIRS", 3)
+    for workers in (1, 3):
+        checker = Checker(text, workers)
+        assert checker.cross_pairs(splits, np.full(200, 0.3)).equals(whole)
+        assert len(list(checker.batches(splits, np.full(200, 0.3)))) > 5
+    assert len(whole) > 100
+
+
+def test_the_proof_of_many_pairs_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    text = pl.Series([" ".join(rng.choice(list("abcdefg"), 6)) for _ in range(200)])
+    splits = pl.Series(rng.choice(list(FRACTIONS), 200))
+    whole, repaired = (
+        split_proof(text, splits, threshold=0.4),
+        leak_free_splits(text, splits.rank("dense"), FRACTIONS, 0),
+    )
+    monkeypatch.setattr("curate.dedup.exact_join._BATCH_PAIRS", 3)
+    monkeypatch.setattr("curate.dedup.exact_join._CHUNK_BYTES", 4000)
+    assert split_proof(text, splits, threshold=0.4) == whole
+    again = leak_free_splits(text, splits.rank("dense"), FRACTIONS, 0)
+    assert again[0].equals(repaired[0])
+    assert again[1] == repaired[1]
 
 
 def test_proof_counts_a_leak_and_passes_without_one() -> None:
