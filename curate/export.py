@@ -77,17 +77,23 @@ def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, 
 
 
 def _written(records: Iterable[Any], shape: Any) -> tuple[list[pl.Series], bytes]:
-    """The columns `messages`, `rejected` and `record` of some rows, and their lines of JSON."""
-    messages, rejected, texts, lines = [], [], [], []
+    """The columns `messages`, `rejected` and `record` of some rows, and their lines of JSON.
+
+    Nothing of a record but text and bytes outlives its turn here: objects that pile up cost the garbage collector.
+    """
+    messages, rejected = _Conversations(), _Conversations()
+    texts, lines = [], []
     for record in records:
         shaped = shape(record)
-        said = shaped.messages if shaped.kind != "text" else [{"role": "assistant", "content": shaped.extra["text"]}]
-        messages.append(said)
-        rejected.append(shaped.rejected)
-        texts.append(orjson.dumps(record).decode())
+        if shaped.kind == "text":
+            messages.add([{"role": "assistant", "content": shaped.extra["text"]}])
+        else:
+            messages.add(shaped.messages)
+        rejected.add(shaped.rejected)
+        texts.append(orjson.dumps(record))
         lines.append(orjson.dumps(wire(shaped)))
-    columns = [_messages("messages", messages), _messages("rejected", rejected)]
-    return [*columns, pl.Series("record", texts, dtype=pl.String)], whole_lines(lines)
+    record_column = pl.Series("record", texts, dtype=pl.Binary).cast(pl.String)
+    return [messages.column("messages"), rejected.column("rejected"), record_column], whole_lines(lines)
 
 
 def whole_lines(values: list[bytes]) -> bytes:
@@ -99,32 +105,37 @@ def whole_lines(values: list[bytes]) -> bytes:
     return lines
 
 
-def _messages(name: str, conversations: list[list[dict[str, Any]] | None]) -> pl.Series:
-    """A column of conversations from their messages in one flat table: much faster than from nested objects."""
-    told = [n for n, said in enumerate(conversations) if said is not None]
-    rows = [n for n in told for _ in conversations[n] or ()]
-    flat = [message for said in conversations for message in said or ()]
-    table = pl.DataFrame(
-        {
-            "row": pl.Series(rows, dtype=pl.UInt32),
-            "role": pl.Series([message.get("role") for message in flat], dtype=pl.String),
-            "content": pl.Series([_content(message.get("content")) for message in flat], dtype=pl.String),
-        }
-    )
-    lists = table.group_by("row", maintain_order=True).agg(pl.struct("role", "content").alias(name))
-    all_rows = pl.DataFrame({"row": pl.Series(told, dtype=pl.UInt32)})
-    empty = pl.lit([], pl.List(MESSAGE))
-    said = all_rows.join(lists, on="row", how="left", maintain_order="left").with_columns(pl.col(name).fill_null(empty))
-    if len(told) == len(conversations):
-        return said[name]
-    everyone = pl.DataFrame({"row": pl.int_range(len(conversations), dtype=pl.UInt32, eager=True)})
-    return everyone.join(said, on="row", how="left", maintain_order="left")[name]
+class _Conversations:
+    """A column of conversations, collected as one flat table of messages: much faster than from nested objects."""
 
+    def __init__(self) -> None:
+        self._lengths: list[int | None] = []
+        self._roles: list[str | None] = []
+        self._contents: list[str | None] = []
 
-def _content(content: Any) -> Any:
-    if isinstance(content, list):
-        return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
-    return content
+    def add(self, messages: list[dict[str, Any]] | None) -> None:
+        """Append a row; null where it has no conversation of this kind."""
+        self._lengths.append(None if messages is None else len(messages))
+        for message in messages or ():
+            content = message.get("content")
+            if content.__class__ is list:
+                content = "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
+            self._roles.append(message.get("role"))
+            self._contents.append(content)
+
+    def column(self, name: str) -> pl.Series:
+        """A list of messages for each row."""
+        told = pl.DataFrame({"length": pl.Series(self._lengths, dtype=pl.UInt32)}).with_row_index("row")
+        flat = pl.DataFrame(
+            {
+                "row": told["row"].repeat_by(told["length"].fill_null(0)).explode(empty_as_null=False),
+                "role": pl.Series(self._roles, dtype=pl.String),
+                "content": pl.Series(self._contents, dtype=pl.String),
+            }
+        )
+        lists = flat.group_by("row", maintain_order=True).agg(pl.struct("role", "content").alias(name))
+        empty = pl.when(pl.col("length") == 0).then(pl.lit([], pl.List(MESSAGE)))
+        return told.join(lists, on="row", how="left", maintain_order="left").select(pl.coalesce(name, empty))[name]
 
 
 def wire(shaped: Shaped) -> dict[str, Any]:
