@@ -14,8 +14,10 @@ from curate.readers.shapes import Shaped
 from curate.rows import Corpus
 
 ROWS_PER_GROUP = 50_000
-ROWS_PER_PART = 10_000
-"""Rows that are Python objects at one time; fixed, so that the bytes written depend on nothing else."""
+BYTES_PER_GROUP = 1 << 24
+"""The writer holds a few row groups, each several times: source bytes that a group may stand for on average."""
+ROWS_PER_PART, BYTES_PER_PART = 10_000, 1 << 23
+"""Rows that are Python objects at one time, and their bytes; fixed, so that what is written depends on nothing else."""
 LINE_ENDS = {"\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029", "\u0085".encode(): b"\\u0085"}
 MESSAGE = pl.Struct({"role": pl.String, "content": pl.String})
 SPLIT_SCHEMA: dict[str, Any] = {
@@ -34,17 +36,38 @@ SPLIT_SCHEMA: dict[str, Any] = {
 }
 
 
-def write_parquet(parts: Iterable[pl.DataFrame], schema: dict[str, Any], path: Path) -> None:
-    """Write frames one after the other as one file, without holding more than a few of them and one row group.
+def write_parquet(parts: Iterable[pl.DataFrame], schema: dict[str, Any], path: Path, rows_per_group: int) -> None:
+    """Write frames one after the other as one file; a few of them and of the row groups are in memory at a time.
 
     Args:
         parts: in the order of the rows; equal parts give equal bytes, whatever the number of threads.
         schema: of each part.
         path: the file to be made.
+        rows_per_group: rows of each row group.
     """
     rest = iter(parts)  # a source that is read once
     source = register_io_source(lambda *_: rest, schema=schema)
-    source.sink_parquet(path, compression="zstd", compression_level=3, row_group_size=ROWS_PER_GROUP)
+    source.sink_parquet(path, compression="zstd", compression_level=3, row_group_size=rows_per_group)
+
+
+def part_lengths(sizes: pl.Series) -> list[int]:
+    """How many rows make each part: as many as ROWS_PER_PART and BYTES_PER_PART allow, by nothing but the rows.
+
+    Args:
+        sizes: bytes of each row.
+    """
+    rows = pl.int_range(sizes.len(), eager=True) // ROWS_PER_PART
+    by_size = sizes.cum_sum() // BYTES_PER_PART
+    return pl.DataFrame({"rows": rows, "by_size": by_size}).to_struct().rle().struct.field("len").to_list()
+
+
+def group_length(sizes: pl.Series) -> int:
+    """Rows of a row group: ROWS_PER_GROUP, or fewer where rows are so long that these would hold BYTES_PER_GROUP.
+
+    Args:
+        sizes: bytes of each row.
+    """
+    return min(ROWS_PER_GROUP, max(1, BYTES_PER_GROUP * sizes.len() // max(1, sizes.sum())))
 
 
 def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, split: str) -> None:
@@ -59,11 +82,14 @@ def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, 
         split: its name.
     """
     chosen = joined["split"].eq(split).arg_true()
+    sizes = corpus.rows.select(pl.col("stop") - pl.col("start"))["stop"].gather(chosen)
     paths = pl.Series("path", [source.path for source in corpus.sources], dtype=pl.String)
 
     def parts(lines: BinaryIO) -> Iterator[pl.DataFrame]:
-        for start in range(0, chosen.len(), ROWS_PER_PART):
-            part = chosen[start : start + ROWS_PER_PART]
+        start = 0
+        for length in part_lengths(sizes):
+            part = chosen[start : start + length]
+            start += length
             rows = corpus.rows.select("index", "source", "line", "row", "kind", "start", "stop")[part]
             about = joined.select("row_id", "label", "group", "component", split_threshold="threshold")[part]
             columns, text = _written(corpus.records(rows), shape)
@@ -73,7 +99,7 @@ def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, 
             ).select(*SPLIT_SCHEMA)
 
     with (folder / f"{split}.jsonl").open("wb") as lines:
-        write_parquet(parts(lines), SPLIT_SCHEMA, folder / f"{split}.parquet")
+        write_parquet(parts(lines), SPLIT_SCHEMA, folder / f"{split}.parquet", group_length(sizes))
 
 
 def _written(records: Iterable[Any], shape: Any) -> tuple[list[pl.Series], bytes]:
@@ -96,13 +122,16 @@ def _written(records: Iterable[Any], shape: Any) -> tuple[list[pl.Series], bytes
     return [messages.column("messages"), rejected.column("rejected"), record_column], whole_lines(lines)
 
 
-def whole_lines(values: list[bytes]) -> bytes:
+def whole_lines(values: Iterable[bytes]) -> bytes:
     """JSON values as lines without any character that some reader takes for the end of one; each is in a string."""
-    lines = b"\n".join([*values, b""])
+    return b"".join([(value if value.isascii() else _one_line(value)) + b"\n" for value in values])
+
+
+def _one_line(value: bytes) -> bytes:
     for mark, escaped in LINE_ENDS.items():
-        if mark in lines:
-            lines = lines.replace(mark, escaped)
-    return lines
+        if mark in value:
+            value = value.replace(mark, escaped)
+    return value
 
 
 class _Conversations:

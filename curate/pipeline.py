@@ -13,7 +13,7 @@ import polars as pl
 
 from curate.audit import statistics
 from curate.configfile import Project
-from curate.export import write_parquet, write_split
+from curate.export import ROWS_PER_PART, write_parquet, write_split
 from curate.findings import masker, one_per_row, to_finding
 from curate.keep import Keeper, KeepList, read_keep_list
 from curate.ledger import DROPPED_SCHEMA, Ledger, Step
@@ -297,7 +297,7 @@ def write_dataset(made: Curated, shape: Callable[[Any], Shaped | None], folder: 
     joined = made.splits.rows.with_columns(distinct_keys(made.kept.rows["row_id"]))
     for name in SPLITS:
         write_split(made.kept, joined, shape, data, name)
-    write_parquet(made.ledger.dropped_frames(made.whole), DROPPED_SCHEMA, folder / "dropped.parquet")
+    write_parquet(made.ledger.dropped_frames(made.whole), DROPPED_SCHEMA, folder / "dropped.parquet", ROWS_PER_PART)
     ledger = made.ledger.as_json(made.rows_by_split)
     write_json(folder / "ledger.json", ledger)
     write_json(folder / "split_proof.json", made.splits.proof)
