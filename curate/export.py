@@ -16,7 +16,7 @@ from curate.rows import Corpus
 ROWS_PER_GROUP = 50_000
 BYTES_PER_GROUP = 1 << 24
 """The writer holds a few row groups, each several times: source bytes that a group may stand for on average."""
-ROWS_PER_PART, BYTES_PER_PART = 10_000, 1 << 23
+ROWS_PER_PART, BYTES_PER_PART = 10_000, 1 << 22
 """Rows that are Python objects at one time, and their bytes; fixed, so that what is written depends on nothing else."""
 LINE_ENDS = {"\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029", "\u0085".encode(): b"\\u0085"}
 MESSAGE = pl.Struct({"role": pl.String, "content": pl.String})
