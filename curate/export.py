@@ -14,9 +14,9 @@ from curate.readers.shapes import Shaped
 from curate.rows import Corpus
 
 ROWS_PER_GROUP = 50_000
-BYTES_PER_GROUP = 1 << 24
+BYTES_PER_GROUP = 1 << 25
 """The writer holds a few row groups, each several times: source bytes that a group may stand for on average."""
-ROWS_PER_PART, BYTES_PER_PART = 10_000, 1 << 22
+ROWS_PER_PART, BYTES_PER_PART = 10_000, 1 << 21
 """Rows that are Python objects at one time, and their bytes; fixed, so that what is written depends on nothing else."""
 LINE_ENDS = {"\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029", "\u0085".encode(): b"\\u0085"}
 MESSAGE = pl.Struct({"role": pl.String, "content": pl.String})
@@ -47,7 +47,7 @@ def write_parquet(parts: Iterable[pl.DataFrame], schema: dict[str, Any], path: P
     """
     rest = iter(parts)  # a source that is read once
     source = register_io_source(lambda *_: rest, schema=schema)
-    source.sink_parquet(path, compression="zstd", compression_level=3, row_group_size=rows_per_group)
+    source.sink_parquet(path, compression="zstd", compression_level=2, row_group_size=rows_per_group)
 
 
 def part_lengths(sizes: pl.Series) -> list[int]:
@@ -116,8 +116,10 @@ def _written(records: Iterable[Any], shape: Any) -> tuple[list[pl.Series], bytes
         else:
             messages.add(shaped.messages)
         rejected.add(shaped.rejected)
-        texts.append(orjson.dumps(record))
-        lines.append(orjson.dumps(wire(shaped)))
+        text, row = orjson.dumps(record), wire(shaped)
+        texts.append(text)
+        # Most rows come as they go out; their messages are the same objects, so that the comparison costs nothing.
+        lines.append(text if row == record and list(row) == list(record) else orjson.dumps(row))
     record_column = pl.Series("record", texts, dtype=pl.Binary).cast(pl.String)
     return [messages.column("messages"), rejected.column("rejected"), record_column], whole_lines(lines)
 
@@ -147,10 +149,8 @@ class _Conversations:
         self._lengths.append(None if messages is None else len(messages))
         for message in messages or ():
             content = message.get("content")
-            if content.__class__ is list:
-                content = "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
             self._roles.append(message.get("role"))
-            self._contents.append(content)
+            self._contents.append(content if content.__class__ is not list else _joined(content))
 
     def column(self, name: str) -> pl.Series:
         """A list of messages for each row."""
@@ -165,6 +165,10 @@ class _Conversations:
         lists = flat.group_by("row", maintain_order=True).agg(pl.struct("role", "content").alias(name))
         empty = pl.when(pl.col("length") == 0).then(pl.lit([], pl.List(MESSAGE)))
         return told.join(lists, on="row", how="left", maintain_order="left").select(pl.coalesce(name, empty))[name]
+
+
+def _joined(parts: list[dict[str, Any]]) -> str:
+    return "\n".join(part["text"] for part in parts if isinstance(part.get("text"), str))
 
 
 def wire(shaped: Shaped) -> dict[str, Any]:
