@@ -67,7 +67,7 @@ def group_length(sizes: pl.Series) -> int:
     Args:
         sizes: bytes of each row.
     """
-    return min(ROWS_PER_GROUP, max(1, BYTES_PER_GROUP * sizes.len() // max(1, sizes.sum())))
+    return min(ROWS_PER_GROUP, max(1, BYTES_PER_GROUP * sizes.len() // max(1, int(sizes.sum()))))
 
 
 def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, split: str) -> None:

@@ -132,10 +132,11 @@ class Corpus:
             raise KeyError(index)
         return Place(*spans.row(position))
 
-    def _spans(self) -> tuple[pl.DataFrame, Any]:
+    def _spans(self) -> tuple[pl.DataFrame, memoryview]:
         """The columns of `Place` in one piece, and a view of the indexes, which are sorted: no object for any row."""
         spans = self.rows.select("index", "source", "line", "row", "row_id", "start", "stop").rechunk()
-        return spans, memoryview(spans["index"].to_numpy())
+        indexes: Any = spans["index"].to_numpy()
+        return spans, memoryview(indexes)
 
     def raw(self, index: int) -> bytes:
         """The bytes of a row as they stand in its file."""
