@@ -21,7 +21,9 @@ from schemas.errors import UserError
 from tests.curate.made_rows import chat, distinct_rows, lines_of, make_project
 
 TOOL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
-PARTS = {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, TOOL]}
+PARTS = {
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, TOOL]
+}
 PREFERENCE = {"prompt": "q", "chosen": "c", "rejected": "r"}
 
 
@@ -76,7 +78,9 @@ def test_a_line_that_is_no_copy_of_its_record_is_shaped_anew_and_another_is_not(
         b'{"messages":[],"tools":[]}',
         orjson.dumps({"messages": said(("user", "x"), ("assistant", "y"))}),
     ]
-    assert pl.read_parquet(tmp_path / "train.parquet")["record"].to_list() == [orjson.dumps(row).decode() for row in rows]
+    assert pl.read_parquet(tmp_path / "train.parquet")["record"].to_list() == [
+        orjson.dumps(row).decode() for row in rows
+    ]
 
 
 def test_a_split_without_rows_has_its_columns_all_the_same_and_takes_no_row_of_another(tmp_path):
@@ -123,7 +127,8 @@ WRITER = """
 import hashlib, sys
 import polars as pl
 from curate.export import write_parquet
-parts = [pl.DataFrame({"a": range(n, n + 997), "b": [str(k * k) for k in range(n, n + 997)]}) for n in range(0, 9970, 997)]
+starts = range(0, 9970, 997)
+parts = [pl.DataFrame({"a": range(n, n + 997), "b": [str(k * k) for k in range(n, n + 997)]}) for n in starts]
 write_parquet(parts, {"a": pl.Int64, "b": pl.String}, sys.argv[1], 2000)
 """
 
