@@ -74,19 +74,19 @@ def audit_corpus(corpus: Corpus, rules: Sequence[Rule], progress: Progress = SIL
 
 def statistics(corpus: Corpus) -> dict[str, Any]:
     """Rows, turns, characters, roles and kinds, with the 5th, 50th and 95th percentile of their sizes."""
-    main = corpus.turns.filter(pl.col("part") != "rejected")
-    turns = main.group_by("index").agg(turns=pl.len(), chars=pl.col("content").str.len_chars().sum())
-    answers = main.filter(pl.col("role") == "assistant").select(chars=pl.col("content").str.len_chars())
+    turns = corpus.turns.lazy().select("index", "part", "role", chars=pl.col("content").str.len_chars())
+    main = turns.filter(pl.col("part") != "rejected").drop("part").collect()
+    rows = main.group_by("index").agg(turns=pl.len(), chars=pl.col("chars").sum())
     return {
         "rows": corpus.height,
         "kinds": _counted(corpus.rows["kind"].fill_null("unreadable")),
         "shapes": _counted(corpus.rows["shape"].drop_nulls()),
         "turns": main.height,
         "roles": _counted(main["role"].drop_nulls()),
-        "chars": int(main["content"].str.len_chars().sum() or 0),
-        "turns_per_row": _quantiles(turns["turns"]),
-        "chars_per_row": _quantiles(turns["chars"]),
-        "chars_per_answer": _quantiles(answers["chars"]),
+        "chars": int(main["chars"].sum() or 0),
+        "turns_per_row": _quantiles(rows["turns"]),
+        "chars_per_row": _quantiles(rows["chars"]),
+        "chars_per_answer": _quantiles(main.filter(pl.col("role") == "assistant")["chars"]),
     }
 
 

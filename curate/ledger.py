@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import polars as pl
 
+from curate.export import ROWS_PER_PART
 from curate.rows import Corpus
 from schemas.errors import ConservationError
 from schemas.finding import Finding
@@ -99,33 +101,37 @@ class Ledger:
             "keep": self.keep,
         }
 
-    def dropped_frame(self, corpus: Corpus) -> pl.DataFrame:
-        """One row for each dropped row, in reading order, with the bytes it had.
+    def dropped_frames(self, corpus: Corpus) -> Iterator[pl.DataFrame]:
+        """One row for each dropped row, in reading order, with the bytes it had; part by part.
 
         Args:
             corpus: all rows that came in.
         """
-        records = []
-        for index, finding in sorted(self.drops.items()):
-            evidence = dict(finding.evidence)
-            twin = evidence.get("twin") or {}
-            records.append(
-                (
-                    finding.row_id,
-                    finding.path,
-                    finding.line,
-                    finding.row,
-                    finding.code,
-                    finding.name,
-                    finding.message,
-                    orjson.dumps(evidence, option=orjson.OPT_SORT_KEYS).decode(),
-                    evidence.get("measure"),
-                    evidence.get("similarity"),
-                    twin.get("row_id"),
-                    twin.get("path"),
-                    twin.get("line"),
-                    finding.fingerprint,
-                    corpus.raw(index),
-                )
-            )
-        return pl.DataFrame(records, schema=DROPPED_SCHEMA, orient="row")
+        indexes = sorted(self.drops)
+        for start in range(0, len(indexes), ROWS_PER_PART):
+            rows = [
+                (*_dropped(self.drops[index]), corpus.raw(index)) for index in indexes[start : start + ROWS_PER_PART]
+            ]
+            yield pl.DataFrame(rows, schema=DROPPED_SCHEMA, orient="row")
+
+
+def _dropped(finding: Finding) -> tuple[Any, ...]:
+    """What DROPPED_SCHEMA holds of a finding: all but the bytes."""
+    evidence = finding.evidence
+    twin = evidence.get("twin") or {}
+    return (
+        finding.row_id,
+        finding.path,
+        finding.line,
+        finding.row,
+        finding.code,
+        finding.name,
+        finding.message,
+        orjson.dumps(evidence, option=orjson.OPT_SORT_KEYS).decode(),
+        evidence.get("measure"),
+        evidence.get("similarity"),
+        twin.get("row_id"),
+        twin.get("path"),
+        twin.get("line"),
+        finding.fingerprint,
+    )

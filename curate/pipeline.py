@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ import polars as pl
 
 from curate.audit import statistics
 from curate.configfile import Project
-from curate.export import ExportRow, export_rows, write_parquet, write_split
+from curate.export import ROWS_PER_PART, write_parquet, write_split
 from curate.findings import masker, one_per_row, to_finding
 from curate.keep import Keeper, KeepList, read_keep_list
-from curate.ledger import Ledger, Step
+from curate.ledger import DROPPED_SCHEMA, Ledger, Step
 from curate.readers import read_corpus
 from curate.readers.builder import ROWS_PER_CHUNK
-from curate.readers.shapes import shape_records
+from curate.readers.shapes import Shaped, shape_records
 from curate.rewriting import rewritten
 from curate.rows import Corpus
 from curate.rules.base import Action, Rule
@@ -287,16 +288,23 @@ def check_unchanged(stage: Stage, made: Curated) -> None:
 def publish(made: Curated, project: Project, folder: Path, progress: Progress = SILENT) -> dict[str, int]:
     """Write the files of the stage; gives its counts."""
     progress.begin("writing")
+    return write_dataset(made, shape_records(project.config.data.columns, project.config.data.format), folder)
+
+
+def write_dataset(made: Curated, shape: Callable[[Any], Shaped | None], folder: Path) -> dict[str, int]:
+    """Write the splits, the dropped rows, the ledger, the proof and the report; gives the counts.
+
+    Args:
+        made: what is published.
+        shape: the function from records to shaped rows that the sources were read with.
+        folder: an empty folder.
+    """
     data = folder / "data"
     data.mkdir()
-    shape = shape_records(project.config.data.columns, project.config.data.format)
-    by_split: dict[str, list[ExportRow]] = {name: [] for name in SPLITS}
-    row_ids = distinct_keys(made.kept.rows["row_id"])
-    for split, row in export_rows(made.kept, made.splits.rows, shape, row_ids):
-        by_split[split].append(row)
-    for name, rows in by_split.items():
-        write_split(rows, data, name)
-    write_parquet(made.ledger.dropped_frame(made.whole), folder / "dropped.parquet")
+    joined = made.splits.rows.with_columns(distinct_keys(made.kept.rows["row_id"]))
+    for name in SPLITS:
+        write_split(made.kept, joined, shape, data, name)
+    write_parquet(made.ledger.dropped_frames(made.whole), DROPPED_SCHEMA, folder / "dropped.parquet", ROWS_PER_PART)
     ledger = made.ledger.as_json(made.rows_by_split)
     write_json(folder / "ledger.json", ledger)
     write_json(folder / "split_proof.json", made.splits.proof)

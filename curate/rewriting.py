@@ -24,8 +24,8 @@ def rewritten(corpus: Corpus, rule: Rule, indexes: pl.Series) -> Corpus:
     """
     chosen = indexes.implode()
     records = dict(corpus.rewritten)
-    for index in indexes:
-        record = corpus.record(index)
+    rows = corpus.rows.filter(chosen)
+    for index, record in zip(rows["index"], corpus.records(rows), strict=True):
         changed = rewrite_value(record, rule)
         if changed != record:
             records[index] = orjson.dumps(changed)

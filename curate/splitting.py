@@ -93,9 +93,10 @@ def _straddling(units: pl.Series, splits: pl.Series) -> int:
 
 def distinct_keys(row_ids: pl.Series) -> pl.Series:
     """The rows' ids, with a number behind each repetition, so that every row has a key of its own."""
-    frame = pl.DataFrame({"id": row_ids}).with_columns(again=pl.int_range(pl.len()).over("id"))
-    key = pl.when(pl.col("again") > 0).then(pl.format("{}-{}", "id", pl.col("again") + 1)).otherwise(pl.col("id"))
-    return frame.select(key.alias("row_id"))["row_id"]
+    frame = pl.DataFrame({"row_id": row_ids}).with_columns(again=pl.int_range(pl.len()).over("row_id"))
+    repeated = frame.with_row_index("row").filter(pl.col("again") > 0)
+    numbered = repeated.select(pl.format("{}-{}", "row_id", pl.col("again") + 1))
+    return frame["row_id"].scatter(repeated["row"], numbered.to_series()) if repeated.height else frame["row_id"]
 
 
 @dataclass(frozen=True)

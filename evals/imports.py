@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from curate.configfile import expand_paths
-from curate.export import ExportRow, export_rows, write_parquet, write_split
 from curate.model_files import base_model_inputs
-from curate.pipeline import UNREADABLE, Curated, report, run_steps, write_json
+from curate.pipeline import UNREADABLE, Curated, run_steps, write_dataset
 from curate.readers import read_corpus
 from curate.readers.shapes import shape_records
 from curate.rows import Corpus
 from curate.rules.catalogue import select_rules
 from curate.similar import comparable_texts
 from curate.split import split_proof
-from curate.splitting import PROOF_SCHEMA, SPLITS, Splits, distinct_keys, split_rows
+from curate.splitting import PROOF_SCHEMA, SPLITS, Splits, split_rows
 from schemas.base import file_digest
 from schemas.config import SplitConfig
 from schemas.errors import MissingExtra, UserError
@@ -101,7 +100,8 @@ def import_dataset(files: Mapping[str, Sequence[Path]], runs: Path, name: str) -
 
     def fill(folder: Path) -> dict[str, int]:
         whole = read_corpus([path for _, path in ordered], name=lambda path: path.name)
-        return _publish(_as_given(whole, [split for split, _ in ordered]), folder)
+        counts = write_dataset(_as_given(whole, [split for split, _ in ordered]), shape_records(), folder)
+        return {name: count for name, count in counts.items() if name != "rows_changed"}
 
     return run_stage(stage, fill)
 
@@ -119,22 +119,6 @@ def _as_given(whole: Corpus, split_of_source: Sequence[str]) -> Curated:
     )
     proof = {"schema": PROOF_SCHEMA, "imported": True} | split_proof(texts["text"], rows["split"])
     return Curated(whole, kept, ledger, Splits(rows, proof), remaining)
-
-
-def _publish(made: Curated, folder: Path) -> dict[str, int]:
-    (folder / "data").mkdir()
-    by_split: dict[str, list[ExportRow]] = {name: [] for name in SPLITS}
-    row_ids = distinct_keys(made.kept.rows["row_id"])
-    for split, row in export_rows(made.kept, made.splits.rows, shape_records({}, None), row_ids):
-        by_split[split].append(row)
-    for name, rows in by_split.items():
-        write_split(rows, folder / "data", name)
-    write_parquet(made.ledger.dropped_frame(made.whole), folder / "dropped.parquet")
-    ledger = made.ledger.as_json(made.rows_by_split)
-    write_json(folder / "ledger.json", ledger)
-    write_json(folder / "split_proof.json", made.splits.proof)
-    write_json(folder / "report.json", report(made))
-    return {key: ledger[key] for key in ("rows_in", "rows_kept", "rows_dropped")} | made.rows_by_split
 
 
 def import_adapter(folder: Path, dataset: Path, base_model: str | None, runs: Path, name: str) -> Finished:

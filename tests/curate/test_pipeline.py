@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import assay
-from curate import export, pipeline, readers
+from curate import pipeline, readers
 from curate.pipeline import NoRows, curate, curate_stage, publish, run_pipeline
 from curate.rules.near_duplicate import EDITED, STORY
 from schemas.errors import ConfigError, ConservationError, UserError
@@ -317,13 +317,6 @@ def test_rows_in_are_rows_kept_plus_rows_dropped(tmp_path_factory, rows):
     assert made.whole.height == len(rows) == made.kept.height + len(made.ledger.drops)
     assert set(made.kept.rows["index"]) | set(made.ledger.drops) == set(range(len(rows)))
     assert sum(made.rows_by_split.values()) == made.kept.height
-
-
-def test_equal_frames_give_equal_parquet_bytes_however_they_were_put_together(tmp_path):
-    frame = pl.DataFrame({"a": list(range(1000)), "b": [str(n) for n in range(1000)]})
-    export.write_parquet(frame, tmp_path / "one.parquet")
-    export.write_parquet(pl.concat([frame[:3], frame[3:700], frame[700:]], rechunk=False), tmp_path / "two.parquet")
-    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
 
 
 def test_rows_of_the_wrong_type_cannot_be_published_and_are_dropped_whatever_the_steps_are(tmp_path):
