@@ -112,7 +112,8 @@ def told(name: str, made: Curated, cost: dict[str, Any]) -> dict[str, Any]:
 
 def decisions(made: Curated) -> dict[str, list[tuple[int, Finding]]]:
     """Verdict -> (row, its finding) for the sampled rules, dropped or kept."""
-    rows = {(place.source, place.row): index for index, place in made.whole.places.items()}
+    places = made.whole.rows.select("source", "row", "index")
+    rows = {(source, row): index for source, row, index in places.iter_rows()}
     sources = {source.path: number for number, source in enumerate(made.whole.sources)}
     found: dict[str, list[tuple[int, Finding]]] = defaultdict(list)
     everything = [*made.ledger.drops.values(), *(finding for each in made.remaining.values() for finding in each)]

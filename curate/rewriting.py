@@ -24,7 +24,7 @@ def rewritten(corpus: Corpus, rule: Rule, indexes: pl.Series) -> Corpus:
     """
     chosen = indexes.implode()
     records = dict(corpus.rewritten)
-    rows = corpus.rows.filter(chosen)
+    rows = corpus.rows.filter(pl.col("index").is_in(chosen))
     for index, record in zip(rows["index"], corpus.records(rows), strict=True):
         changed = rewrite_value(record, rule)
         if changed != record:

@@ -23,7 +23,7 @@ import polars as pl
 
 from schemas.atomic import readable_disk_errors
 
-SPILL_BYTES = 256 << 20
+SPILL_BYTES = 64 << 20
 """Sources that together are smaller than this stay in memory."""
 PART_BYTES = 64 << 20
 """Text that is worked on at a time."""
