@@ -17,6 +17,7 @@ from curate.export import ROWS_PER_PART, write_parquet, write_split
 from curate.findings import masker, one_per_row, to_finding
 from curate.keep import Keeper, KeepList, read_keep_list
 from curate.ledger import DROPPED_SCHEMA, Ledger, Step
+from curate.llamafactory import describe_splits
 from curate.readers import read_corpus
 from curate.readers.builder import ROWS_PER_CHUNK
 from curate.readers.shapes import Shaped, shape_records
@@ -304,6 +305,8 @@ def write_dataset(made: Curated, shape: Callable[[Any], Shaped | None], folder: 
     joined = made.splits.rows.with_columns(distinct_keys(made.kept.rows["row_id"]))
     for name in SPLITS:
         write_split(made.kept, joined, shape, data, name)
+    kinds = joined.select("split", kind=made.kept.rows["kind"]).unique()
+    describe_splits(folder, {name: set(kinds.filter(pl.col("split") == name)["kind"]) for name in SPLITS})
     write_parquet(made.ledger.dropped_frames(made.whole), DROPPED_SCHEMA, folder / "dropped.parquet", ROWS_PER_PART)
     ledger = made.ledger.as_json(made.rows_by_split)
     write_json(folder / "ledger.json", ledger)

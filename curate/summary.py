@@ -120,7 +120,7 @@ def plan(stage: Stage, ledger: dict[str, Any]) -> dict[str, Any]:
         f"data/{split}.{suffix}": rows for split, rows in ledger["splits"].items() for suffix in ("parquet", "jsonl")
     }
     files = data | {"dropped.parquet": ledger["rows_dropped"]}
-    others = ("ledger.json", "split_proof.json", "report.json", "manifest.json")
+    others = ("llamafactory/dataset_info.json", "ledger.json", "split_proof.json", "report.json", "manifest.json")
     return {
         "folder": str(stage.folder),
         "exists": stage.folder.exists(),
