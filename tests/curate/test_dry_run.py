@@ -45,7 +45,14 @@ def test_the_ledger_and_the_plan_as_text(tmp_path, monkeypatch, capsys):
     named = [line.split()[0] for line in lines[at + 1 :]]
     assert named == [
         *(f"data/{split}.{suffix}" for split in ("train", "validation", "test") for suffix in ("parquet", "jsonl")),
-        *("dropped.parquet", "ledger.json", "split_proof.json", "report.json", "manifest.json"),
+        *(
+            "dropped.parquet",
+            "llamafactory/dataset_info.json",
+            "ledger.json",
+            "split_proof.json",
+            "report.json",
+            "manifest.json",
+        ),
     ]
     assert set(named) == {entry.path for entry in finished.manifest.files} | {MANIFEST_NAME}
     assert "  dropped.parquet (2 rows)" in lines
