@@ -123,7 +123,7 @@ class PairSearch:
     def judged(self, pairs: NDArray[np.int64], learn_slots: bool = False) -> Pairs:
         """Verify pairs, sorted by their first row; pairs below the floor are left out."""
         kind, similarity = np.full(len(pairs), NORMALISED, dtype=np.uint8), np.ones(len(pairs))
-        rest = np.flatnonzero(~self._same_ascii(pairs))
+        rest = np.flatnonzero(~self._same_text(pairs))
         kind[rest], similarity[rest], slots = self._judge(self.spans, pairs[rest], self.floor)
         if learn_slots:
             self.templates = _template_rows(pairs[rest], kind[rest], slots)
@@ -159,11 +159,11 @@ class PairSearch:
         self._run("sketch", work, list(_text_slices(spans)), n)
         return sketch
 
-    def _same_ascii(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-        from curate.dedup.same_text import same_ascii
+    def _same_text(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        from curate.dedup.same_text import same_text
 
         same = np.zeros(len(pairs), dtype=np.bool_)
-        same_ascii(self.spans.addresses, self.spans.lengths, pairs, same)
+        same_text(self.spans.addresses, self.spans.lengths, pairs, same)
         return same
 
     def _judge(

@@ -28,8 +28,10 @@ def next_byte(address, at, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def same_ascii(addresses, lengths, pairs, same):  # type: ignore[no-untyped-def]
-    """Which pairs of rows are ASCII and equal but for case and white space; for others nothing is said.
+def same_text(addresses, lengths, pairs, same):  # type: ignore[no-untyped-def]
+    """Which pairs of rows are equal but for the case of ASCII letters and ASCII white space.
+
+    Their normalised texts are equal as well. Of other pairs nothing is said.
 
     Args:
         addresses: uint64 [n], of the first byte of each row.
@@ -51,5 +53,5 @@ def same_ascii(addresses, lengths, pairs, same):  # type: ignore[no-untyped-def]
                 left, i = next_byte(addresses[a], i, lengths[a])
             if j < lengths[b]:
                 right, j = next_byte(addresses[b], j, lengths[b])
-            equal = left == right and left < 128
+            equal = left == right
         same[index] = equal
