@@ -118,33 +118,37 @@ def policy_rank(
         ValueError: an unknown policy, or ``best`` without a priority.
     """
     n = len(text)
-    tie = np.arange(n) if order is None else order.to_numpy()
-    if policy == "first":
-        keys: tuple[NDArray[np.generic], ...] = (tie,)
-    elif policy == "longest":
-        keys = (tie, -text.str.len_bytes().fill_null(0).cast(pl.Int64).to_numpy())
+    rows = np.arange(n) if order is None else np.argsort(order.to_numpy(), kind="stable")
+    if policy == "longest":
+        size = text.str.len_bytes().fill_null(0).to_numpy()
+        longest = int(size.max()) if n else 0
+        # Numbers of 16 bits are sorted in linear time.
+        rows = rows[np.argsort((longest - size).astype(np.min_scalar_type(longest))[rows], kind="stable")]
     elif policy == "best":
         if priority is None:
             raise ValueError("policy 'best' needs a priority for each row")
-        keys = (tie, -priority.cast(pl.Float64).fill_nan(None).fill_null(-np.inf).to_numpy())
-    else:
+        best = -priority.cast(pl.Float64).fill_nan(None).fill_null(-np.inf).to_numpy()
+        rows = rows[np.argsort(best[rows], kind="stable")]
+    elif policy != "first":
         raise ValueError(f"unknown policy {policy!r}; expected first, longest or best")
     rank = np.empty(n, dtype=np.int64)
-    rank[np.lexsort(keys)] = np.arange(n)
+    rank[rows] = np.arange(n)
     return rank
 
 
 def _exact_groups(text: pl.Series, rank: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(leader of each row's byte-identical group [n], distinct leaders ascending); null rows lead themselves."""
-    frame = exact_hashes(text).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64), rank=pl.Series(rank))
-    leader = frame.select(
-        pl.when(pl.col("high").is_null())
-        .then(pl.col("row"))
-        .otherwise(pl.col("row").sort_by("rank").first().over("high", "low"))
-    ).to_series()
-    lead = leader.to_numpy().copy()
-    own = lead == np.arange(len(lead))
-    return lead, np.flatnonzero(own & ~text.is_null().to_numpy())
+    hashes = exact_hashes(text)
+    high = hashes["high"].fill_null(0).to_numpy()
+    order = np.argsort(high)
+    same = high[order[1:]] == high[order[:-1]]
+    again = np.zeros(len(text), dtype=np.bool_)  # rows that share half of their hash with another one: few
+    again[order[1:][same]] = again[order[:-1][same]] = True
+    rows = np.flatnonzero(again & hashes["high"].is_not_null().to_numpy())
+    groups = hashes[rows].with_columns(row=pl.Series(rows), rank=pl.Series(rank[rows]))
+    lead = np.arange(len(text), dtype=np.int64)
+    lead[rows] = groups.select(pl.col("row").sort_by("rank").first().over("high", "low"))["row"].to_numpy()
+    return lead, np.flatnonzero((lead == np.arange(len(lead))) & text.is_not_null().to_numpy())
 
 
 def _choose(
@@ -208,10 +212,10 @@ def _result(
     twins = np.sort(np.stack((leader[copies], copies), axis=1), axis=1)
     pairs = found.extended(Pairs(twins, np.zeros(len(twins), np.uint8), np.ones(len(twins))))
     pairs.kind[(pairs.kind == NEAR) & (pairs.similarity < threshold)] = SIMILAR
-    names = np.array(KINDS)
+    names = pl.Series("kind", KINDS)
     measure = f"jaccard-{setting.gram}" if setting.gram else "alignment"
     frame = pl.DataFrame(
-        {"a": pairs.rows[:, 0], "b": pairs.rows[:, 1], "kind": names[pairs.kind], "similarity": pairs.similarity}
+        {"a": pairs.rows[:, 0], "b": pairs.rows[:, 1], "kind": names.gather(pairs.kind), "similarity": pairs.similarity}
     )
     hashed = pl.col("kind").is_in(["exact", "normalised"])
     frame = frame.select(
@@ -222,7 +226,7 @@ def _result(
         "similarity",
     ).sort("a", "b")
     kept = pl.Series(representative < 0)
-    columns = pl.DataFrame({"representative": representative, "kind": names[kind], "similarity": similarity})
+    columns = pl.DataFrame({"representative": representative, "kind": names.gather(kind), "similarity": similarity})
     columns = columns.select(pl.when(~kept).then(pl.all()))
     parameters = _parameters(setting, threshold, floor, outcome.searched) | {
         "rows": n,
