@@ -41,8 +41,7 @@ gates:
   model: {alpha: 0.05, tasks: {task: {must: improve, min_gain: 0.0, detect: 0.15}}}
 """
 FLOOR = """import sys, polars as pl
-lines = pl.scan_lines(sys.argv[1]) if hasattr(pl, "scan_lines") else pl.scan_ndjson(sys.argv[1])
-print(lines.select(pl.all().hash().n_unique()).collect(engine="streaming").item())"""
+print(pl.scan_lines(sys.argv[1]).select(pl.all().hash().n_unique()).collect(engine="streaming").item())"""
 
 
 def build(path: Path, rows: int) -> None:

@@ -29,16 +29,23 @@ def locate(table, token, size, stamp):  # type: ignore[no-untyped-def]
 
 
 @compiled_inner
+def insert(table, token, size, stamp):  # type: ignore[no-untyped-def]
+    """Put a hash into a table; whether it was not there."""
+    place = locate(table, token, size, stamp)
+    new = table[1][place] != stamp
+    if new:
+        table[1][place] = stamp
+        table[0][place] = token
+    return new
+
+
+@compiled_inner
 def fill_set(table, tokens, count, stamp):  # type: ignore[no-untyped-def]
     """Start a set of hashes in a table; returns how many are distinct."""
     size = table_size(count)
     distinct = 0
     for index in range(count):
-        place = locate(table, tokens[index], size, stamp)
-        if table[1][place] != stamp:
-            table[1][place] = stamp
-            table[0][place] = tokens[index]
-            distinct += 1
+        distinct += insert(table, tokens[index], size, stamp)
     return distinct
 
 
@@ -61,10 +68,7 @@ def set_similarity(table, size, stamp, distinct, spare, tokens, count, own_stamp
     own_size = table_size(count)
     other = shared = 0
     for index in range(count):
-        place = locate(spare, tokens[index], own_size, own_stamp)
-        if spare[1][place] != own_stamp:
-            spare[1][place] = own_stamp
-            spare[0][place] = tokens[index]
+        if insert(spare, tokens[index], own_size, own_stamp):
             other += 1
             shared += table[1][locate(table, tokens[index], size, stamp)] == stamp
     return shared / (distinct + other - shared) if distinct + other else 0.0

@@ -76,19 +76,16 @@ def test_the_order_of_rows_does_not_matter(copied):
     assert read_evidence(copied, CONDITIONS, 0).has("toy_test", "tuned")
 
 
-@pytest.mark.parametrize("name", ITEM_EDITS)
-def test_edited_items_are_refused(copied, name):
-    change, said = ITEM_EDITS[name]
-    edit(copied, "items.parquet", change)
-    with pytest.raises(ManifestError) as caught:
-        read_evidence(copied, CONDITIONS, 0)
-    assert said in caught.value.problems[0].found
-
-
-@pytest.mark.parametrize("name", LOSS_EDITS)
-def test_edited_losses_are_refused(copied, name):
-    change, said = LOSS_EDITS[name]
-    edit(copied, "losses.parquet", change)
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        pytest.param(file, *edits[name], id=name)
+        for file, edits in (("items.parquet", ITEM_EDITS), ("losses.parquet", LOSS_EDITS))
+        for name in edits
+    ],
+)
+def test_edited_results_are_refused(copied, file, change, said):
+    edit(copied, file, change)
     with pytest.raises(ManifestError) as caught:
         read_evidence(copied, CONDITIONS, 0)
     assert said in caught.value.problems[0].found
