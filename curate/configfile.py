@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from schemas.config import Config
-from schemas.errors import ConfigError, Problem, UserError
+from schemas.errors import ConfigError, Problem, UnopenedError, UserError
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_CONFIG_VALUES = 10_000
@@ -163,12 +163,8 @@ def _compose(path: Path) -> yaml.Node:
             raise UserError("the config is too large", where=str(path), expected=f"at most {MAX_CONFIG_BYTES:,} bytes")
         text = path.read_text("utf-8")
     except OSError as error:
-        raise UserError(
-            "the config cannot be opened",
-            where=str(path),
-            found=os.strerror(error.errno or 0),
-            help="`assay init YOUR_FILE` writes one, or name another with --config",
-        ) from error
+        advice = "`assay init YOUR_FILE` writes one, or name another with --config"
+        raise UnopenedError("the config", path, error, help=advice) from error
     except UnicodeDecodeError as error:
         raise UserError("the config is not UTF-8", where=str(path), found=str(error)) from error
     try:

@@ -6,7 +6,6 @@ against three are one row more. The order and the place of a row make no differe
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,7 @@ from pydantic import ValidationError
 from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.outputs.json import SCHEMA as AUDIT_SCHEMA
 from schemas.base import Strict, digest
-from schemas.errors import UserError
+from schemas.errors import UnopenedError, UserError
 from schemas.finding import Finding
 from schemas.manifest import SCHEMA as MANIFEST_SCHEMA
 from schemas.manifest import Manifest
@@ -128,7 +127,7 @@ def _load(path: Path) -> Dataset | AuditFile:
     try:
         data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
     except OSError as error:
-        raise UserError("the file cannot be opened", where=str(path), found=os.strerror(error.errno or 0)) from error
+        raise UnopenedError("the file", path, error) from error
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:

@@ -7,7 +7,6 @@ reason. Rows that stay may still be redacted; rows that cannot be written at all
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import polars as pl
 from curate.rows import Corpus, Place
 from schemas.base import digest
 from schemas.config import CurateConfig
-from schemas.errors import UserError
+from schemas.errors import UnopenedError
 from schemas.finding import Finding
 
 MAX_WORD_CHARS, MAX_REASON_CHARS = 200, 1000
@@ -67,13 +66,8 @@ def read_keep_list(config: CurateConfig, root: Path) -> KeepList:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(
-            "the keep file cannot be opened",
-            where=str(path),
-            found=os.strerror(error.errno or 0),
-            expected="one row id or fingerprint a line",
-            help="curate.keep_file starts from the folder of the config",
-        ) from error
+        lines, place = "one row id or fingerprint a line", "curate.keep_file starts from the folder of the config"
+        raise UnopenedError("the keep file", path, error, expected=lines, help=place) from error
     lines = data.decode("utf-8-sig", "backslashreplace").split("\n")
     entries += [_entry(line, f"{config.keep_file}:{number}") for number, line in enumerate(lines, 1)]
     return KeepList(_named(entries), digest(data))

@@ -27,7 +27,7 @@ from curate.rules.base import Action, Rule
 from curate.rules.catalogue import select_rules
 from curate.searches import search_account
 from curate.splitting import SPLITS, Splits, distinct_keys, split_rows
-from schemas.errors import ExitCode, UserError
+from schemas.errors import ExitCode, UnopenedError, UserError
 from schemas.finding import Finding
 from schemas.manifest import InputRef, input_file
 from schemas.progress import SILENT, Progress
@@ -101,9 +101,7 @@ def _input(role: str, path: Path, folder: Path) -> InputRef:
     try:
         return input_file(role, path, folder)
     except OSError as error:
-        raise UserError(
-            "the data file cannot be opened", where=str(path), found=os.strerror(error.errno or 0)
-        ) from error
+        raise UnopenedError("the data file", path, error, help="check the path") from error
 
 
 def _name(project: Project, path: Path) -> str:

@@ -12,6 +12,7 @@ Anything else that escapes is our bug too (exit 3, with a report file).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -61,6 +62,23 @@ class UserError(AssayError):
 
     def __init__(self, what: str, *, where: str = "", found: str = "", expected: str = "", help: str = "") -> None:
         super().__init__(Problem(what, where, found, expected, help))
+
+
+class UnopenedError(UserError):
+    """A file of the user's that the system does not open."""
+
+    def __init__(self, what: str, path: object, error: OSError, *, expected: str = "", help: str = "") -> None:
+        """Say so in the system's words.
+
+        Args:
+            what: what the file is to be, such as `the config`.
+            path: where it should be.
+            error: what the system said.
+            expected: what the file should hold.
+            help: what to do.
+        """
+        found = os.strerror(error.errno or 0)
+        super().__init__(f"{what} cannot be opened", where=str(path), found=found, expected=expected, help=help)
 
 
 class ConfigError(UserError):

@@ -134,27 +134,15 @@ class PairSearch:
         return Pairs(pairs, kind, similarity).where(kind <= SIMILAR)
 
     def _sketch(self, rows: NDArray[np.int64]) -> Sketch:
-        from curate.dedup.kernel import sketch_rows
-        from curate.dedup.tables import permutations, row_space, tokeniser_tables
+        from curate.dedup.tables import permutations
 
         banding, n = self.setting.banding_for(len(rows)), len(rows)
         spans = self.spans.take(rows)
-        a, b = permutations(banding.num_perm, self.seed)
-        tables = tokeniser_tables()
+        drawn = permutations(banding.num_perm, self.seed)
         sketch = Sketch.empty(banding.bands, n)
-        none = np.zeros((n, 0), dtype=np.uint32)
 
         def work(part: slice) -> None:
-            outputs = (
-                sketch.bands[:, part],
-                sketch.sequence[part],
-                sketch.masked[part],
-                sketch.tokens[part],
-                none[part],
-            )
-            lengths = spans.lengths[part]
-            space = row_space(int(lengths.max()), banding.num_perm)
-            sketch_rows(spans.addresses[part], lengths, tables, a, b, banding.rows, space, outputs)
+            sketch.fill(part, spans, drawn, banding.rows)
 
         self._run("sketch", work, list(_text_slices(spans)), n)
         return sketch
@@ -226,22 +214,52 @@ class PairSearch:
 
 @dataclass(frozen=True)
 class Sketch:
-    """What the kernel says of each row: band keys, hash of its tokens, the same with numbers masked, tokens."""
+    """What the kernel says of each row: band keys, hash of its tokens, the same with numbers masked, tokens.
+
+    Signatures take much room and are kept where they are asked for: [n, num_perm], otherwise [n, 0].
+    """
 
     bands: NDArray[np.uint32]
     sequence: NDArray[np.uint64]
     masked: NDArray[np.uint64]
     tokens: NDArray[np.int32]
+    signatures: NDArray[np.uint32]
 
     @classmethod
-    def empty(cls, bands: int, n: int) -> Sketch:
-        """Room for n rows."""
+    def empty(cls, bands: int, n: int, num_perm: int = 0) -> Sketch:
+        """Room for n rows, and for their signatures of `num_perm` values."""
         return cls(
             np.zeros((bands, n), dtype=np.uint32),
             np.zeros(n, dtype=np.uint64),
             np.zeros(n, dtype=np.uint64),
             np.zeros(n, dtype=np.int32),
+            np.zeros((n, num_perm), dtype=np.uint32),
         )
+
+    def fill(
+        self, part: slice, spans: Spans, drawn: tuple[NDArray[np.uint32], NDArray[np.uint32]], band_rows: int
+    ) -> None:
+        """Tokenise and sketch some rows.
+
+        Args:
+            part: which rows.
+            spans: where the text of all rows is.
+            drawn: the permutations, of `tables.permutations`.
+            band_rows: signature values a band.
+        """
+        from curate.dedup.kernel import sketch_rows
+        from curate.dedup.tables import row_space, tokeniser_tables
+
+        outputs = (
+            self.bands[:, part],
+            self.sequence[part],
+            self.masked[part],
+            self.tokens[part],
+            self.signatures[part],
+        )
+        lengths = spans.lengths[part]
+        space = row_space(int(lengths.max()), len(drawn[0]))
+        sketch_rows(spans.addresses[part], lengths, tokeniser_tables(), *drawn, band_rows, space, outputs)
 
 
 def _text_slices(spans: Spans) -> Iterator[slice]:
@@ -311,22 +329,11 @@ def sketch_signatures(text: pl.Series, *, num_perm: int = 128, seed: int = 1) ->
     Returns:
         uint32 [n, num_perm]; `MinHash(num_perm, seed, hashvalues=row, scheme="affine32")` takes a row as it is.
     """
-    from curate.dedup.kernel import sketch_rows
     from curate.dedup.spans import string_spans
-    from curate.dedup.tables import permutations, row_space, tokeniser_tables
+    from curate.dedup.tables import permutations
 
     spans = string_spans(text)
-    a, b = permutations(num_perm, seed)
-    signatures = np.empty((len(text), num_perm), dtype=np.uint32)
-    sketch = Sketch.empty(0, len(text))
+    sketch = Sketch.empty(0, len(text), num_perm)
     for part in _text_slices(spans):
-        outputs = (
-            sketch.bands[:, part],
-            sketch.sequence[part],
-            sketch.masked[part],
-            sketch.tokens[part],
-            signatures[part],
-        )
-        space = row_space(int(spans.lengths[part].max()), num_perm)
-        sketch_rows(spans.addresses[part], spans.lengths[part], tokeniser_tables(), a, b, 1, space, outputs)
-    return signatures
+        sketch.fill(part, spans, permutations(num_perm, seed), 1)
+    return sketch.signatures

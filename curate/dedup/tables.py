@@ -21,6 +21,7 @@ from curate.dedup.kernel import (
 )
 from curate.dedup.spans import string_spans
 from curate.dedup.verify import LCS_SIDE
+from schemas.errors import UserError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,10 +64,15 @@ def token_room(longest: int) -> tuple[np.ndarray, ...]:
     """Working memory of `row_tokens` for rows of up to `longest` bytes: (text, edges of words).
 
     Raises:
-        ValueError: a row is longer than MAX_ROW bytes.
+        UserError: a row is longer than MAX_ROW bytes.
     """
     if longest > MAX_ROW:
-        raise ValueError(f"expected rows of at most {MAX_ROW} bytes, found one of {longest}")
+        raise UserError(
+            "a row is too long to be compared with others",
+            found=f"{longest:,} bytes of text",
+            expected=f"at most {MAX_ROW:,}",
+            help="cut it into several rows, or leave it out",
+        )
     return np.empty(2 * longest + 8 + PADDING, dtype=np.uint8), np.empty(2 * longest + 10, dtype=np.uint32)
 
 

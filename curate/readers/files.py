@@ -7,7 +7,6 @@ import gzip
 import io
 import lzma
 import mmap
-import os
 import re
 import sys
 import zlib
@@ -20,7 +19,7 @@ import zstandard
 
 from curate.spill import BLOCK_BYTES, Bytes, Spill, blocks_of
 from schemas.base import digest
-from schemas.errors import UserError
+from schemas.errors import UnopenedError, UserError
 
 STDIN = Path("-")
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
@@ -57,12 +56,7 @@ def open_file(path: Path, spill: Spill | None = None) -> Opened:
             with path.open("rb") as file:
                 packed, sha256 = spill.copy(blocks_of(file))
     except OSError as error:
-        raise UserError(
-            "the data file cannot be opened",
-            where=str(path),
-            found=os.strerror(error.errno or 0),
-            help="check the path",
-        ) from error
+        raise UnopenedError("the data file", path, error, help="check the path") from error
     data = _unpack(path, packed, spill)
     if data[:2] in WIDE_MARKS:
         raise UserError(
