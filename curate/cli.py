@@ -16,7 +16,7 @@ from schemas.progress import PATIENCE_S, Progress
 if TYPE_CHECKING:
     from curate.configfile import Project
 
-FORMATS = ("text", "json", "sarif", "junit", "github", "markdown")
+FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
 
 
 @click.command(short_help="Find faults in rows, read-only, without a config.")

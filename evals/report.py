@@ -7,7 +7,7 @@ from pathlib import Path
 from evals import report_pictures
 from evals.chain import read_chain, verify_chain
 from evals.report_facts import Facts, gather
-from evals.report_page import html_page, markdown_page
+from evals.report_page import markdown_page, report_page
 from schemas.atomic import write_atomic
 from schemas.errors import ManifestError
 from schemas.manifest import InputRef, input_stage, manifest_path, open_stage
@@ -67,7 +67,7 @@ def write_report(verdict: Path) -> Finished:
         for name, svg in pictures.items():
             write_atomic(folder / f"{name}.svg", _on_white(svg).encode("utf-8"))
         write_atomic(folder / "report.md", markdown_page(facts).encode("utf-8"))
-        write_atomic(folder / "report.html", html_page(facts, pictures).encode("utf-8"))
+        write_atomic(folder / "report.html", report_page(facts, pictures).encode("utf-8"))
         return {"checks": len(facts.verdict.checks), "pictures": len(pictures)}
 
     return run_stage(stage, fill)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
+from curate.outputs.page import Safe, environment, html_page, html_text
 from evals.report_facts import Comparison, Facts
 from evals.report_pictures import PALETTE, model_name
 from schemas.results import TaskScore
@@ -23,47 +21,26 @@ MISSING = "-"
 """Shown where a number does not exist."""
 
 
-class Safe(str):
-    """Text that this module made and that may be put on a page as it is."""
-
-
 def markdown_page(facts: Facts) -> str:
     """The report as GitHub-flavoured Markdown; pictures are files beside it."""
     text: str = _environment(_markdown_text).get_template("report.md.jinja").render(facts=facts)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
-def html_page(facts: Facts, pictures: dict[str, str]) -> str:
+def report_page(facts: Facts, pictures: dict[str, str]) -> str:
     """The report as one page.
 
     Args:
         facts: what it says.
         pictures: name -> SVG, put inline.
     """
-    environment = _environment(_html_text)
-    style = environment.get_template("report.css.jinja").render(palette=PALETTE).strip()
-    digest = base64.b64encode(hashlib.sha256(f"\n{style}\n".encode()).digest()).decode("ascii")
-    page: str = environment.get_template("report.html.jinja").render(
-        facts=facts,
-        style=Safe(style),
-        csp=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
-        pictures={name: Safe(svg) for name, svg in pictures.items()},
-    )
-    return page
+    drawn = {name: Safe(svg) for name, svg in pictures.items()}
+    templates = _environment(html_text)
+    return html_page(templates, "report.html.jinja", "report.css.jinja", facts=facts, pictures=drawn, palette=PALETTE)
 
 
 def _environment(finalize: Callable[[Any], Any]) -> Environment:
-    """Templates whose every `{{ }}` goes through `finalize`, so that no value is forgotten."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,  # `finalize` escapes instead, for HTML and for Markdown alike
-        finalize=finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
+    filters = {
         "code": _markdown_code,
         "count": _count,
         "interval": _interval,
@@ -75,12 +52,7 @@ def _environment(finalize: Callable[[Any], Any]) -> Environment:
         "signed_interval": _signed_interval,
         "word": _word,
     }
-    return environment
-
-
-def _html_text(value: Any) -> Any:
-    """A value that came out of a template expression, as HTML; only what this module marked passes as it is."""
-    return value if isinstance(value, Safe) else html.escape(printable(str(value)))
+    return environment([TEMPLATES], finalize, filters)
 
 
 _SPECIAL = re.compile(r"([\\`*\[\]|#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")

@@ -1,10 +1,10 @@
-"""An audit as text, JSON, SARIF, JUnit, GitHub annotations or Markdown: one format a file, each with `render`."""
+"""An audit as text, JSON, SARIF, JUnit, GitHub annotations, Markdown or HTML: one format a file, each with `render`."""
 
 import importlib
 
 from curate.audit import Audit
 
-FORMATS = ("text", "json", "sarif", "junit", "github", "markdown")
+FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
 
 
 def render(audit: Audit, format: str, limit: int | None, statistics: bool = False) -> str:

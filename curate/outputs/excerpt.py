@@ -14,6 +14,7 @@ from schemas.finding import Finding
 from schemas.terminal import printable
 
 EXCERPT_CHARS = 110
+WHOLE_CHARS = 20_000
 MARKDOWN_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&$-])")
 
 
@@ -55,15 +56,36 @@ class Excerpts:
         }
         self._numbers = numbers
 
+    def whole(self, path: str, row: int) -> str:
+        """All that is said in a row, a line for each turn's beginning; masked, not escaped, cut at WHOLE_CHARS.
+
+        Args:
+            path: the file as findings name it.
+            row: 0-based record in it.
+        """
+        index = self._index[self._numbers[path], row]
+        turns = self._turns(index).select("role", "part", "content", "calls").rows()
+        said = [
+            f"{part if part == 'rejected' else role or part}: {content or ''}{calls or ''}"
+            for role, part, content, calls in turns
+        ]
+        text = "\n".join(said) if said else self._audit.corpus.raw(index).decode("utf-8", "backslashreplace")
+        if len(text) > WHOLE_CHARS:
+            # What is cut in two could not be recognised by the masks: the last word goes as a whole.
+            text = text[:WHOLE_CHARS].rsplit(None, 1)[0] + " …"
+        return self._audit.mask(text)
+
+    def _turns(self, index: int) -> pl.DataFrame:
+        turns = self._audit.corpus.turns
+        start = turns["index"].search_sorted(index, side="left")
+        return turns[start : turns["index"].search_sorted(index, side="right")]
+
     def of(self, finding: Finding) -> str:
         """The turn that the finding names, or the row's last question; masked, escaped, cut."""
         if finding.row is None:
             return ""
         index = self._index[self._numbers[finding.path], finding.row]
-        turns = self._audit.corpus.turns
-        start = turns["index"].search_sorted(index, side="left")
-        stop = turns["index"].search_sorted(index, side="right")
-        rows = turns[start:stop].filter(pl.col("content").is_not_null()).select("turn", "role", "content").rows()
+        rows = self._turns(index).filter(pl.col("content").is_not_null()).select("turn", "role", "content").rows()
         named = [row for row in rows if row[0] == finding.turn]
         asked = [row for row in rows if row[1] not in ("system", "developer", "assistant")]
         for found in (named, asked, rows):

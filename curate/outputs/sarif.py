@@ -13,10 +13,12 @@ from schemas.terminal import printable
 
 LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
+PER_RUN = 25_000
+"""Code scanning refuses a run with more results, and two runs of one tool unless their ids differ."""
 
 
 def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> str:
-    """One run of SARIF; it always holds every finding."""
+    """SARIF with every finding: one run, or as many as it takes where a run would be too long."""
     codes = [rule.code for rule in audit.rules]
     rules = [
         {
@@ -28,17 +30,19 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
         }
         for rule in audit.rules
     ]
-    value = {
-        "$schema": SCHEMA_URI,
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {"driver": {"name": "assay", "rules": rules}},
-                "columnKind": "unicodeCodePoints",
-                "results": [_result(finding, codes) for finding in audit.findings],
-            }
-        ],
-    }
+    findings = audit.findings
+    parts = [findings[start : start + PER_RUN] for start in range(0, len(findings), PER_RUN)] or [()]
+    runs = []
+    for number, part in enumerate(parts, 1):
+        run: dict[str, Any] = {
+            "tool": {"driver": {"name": "assay", "rules": rules}},
+            "columnKind": "unicodeCodePoints",
+            "results": [_result(finding, codes) for finding in part],
+        }
+        if number > 1:
+            run["automationDetails"] = {"id": f"assay/{number}/"}
+        runs.append(run)
+    value = {"$schema": SCHEMA_URI, "version": "2.1.0", "runs": runs}
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n"
 
 

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 import assay
+from curate.outputs import FORMATS
 from curate.request import AuditRequest, run_audit
 from schemas.finding import Severity
 from tests.curate.made_rows import chat, distinct_rows, write_rows
@@ -74,7 +75,7 @@ def test_two_faults_of_one_rule_in_a_row_are_one_finding_that_names_both_turns(t
     assert [(f.turn, f.evidence["turns"]) for f in found] == [(0, [0, 1])]
 
 
-@pytest.mark.parametrize("form", ["text", "json", "sarif", "junit", "github", "markdown"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_a_mail_address_reaches_no_output_and_no_escape_the_terminal(form, capsys, dirty):
     _, out, err = run(capsys, "audit", dirty, "--format", form, "--max-findings", 0)
     assert "jane.miller" not in out + err
@@ -206,7 +207,7 @@ def test_masking_holds_when_the_rule_for_it_is_not_selected(capsys, tmp_path):
     assert "kim@kde.org" not in out
 
 
-@pytest.mark.parametrize("form", ["text", "json", "sarif", "junit", "github", "markdown"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_every_format_takes_a_file_name_that_is_not_utf8(capsys, tmp_path, form):
     path = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
     write_rows(path, [*distinct_rows(3), b"{"])

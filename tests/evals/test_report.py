@@ -13,7 +13,7 @@ import pytest
 from evals.chain import read_chain
 from evals.report import draw, write_report
 from evals.report_facts import Facts, gather
-from evals.report_page import html_page, markdown_page
+from evals.report_page import markdown_page, report_page
 from evals.report_pictures import PALETTE, curve_picture, losses_picture, scores_picture
 from schemas.errors import ManifestError, MissingExtra
 from schemas.results import TaskScore
@@ -81,7 +81,7 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("attack", [False, True])
 def test_the_page_runs_nothing_and_loads_nothing(facts, pictures, attack):
-    page = Page(html_page(hostile(facts), draw(hostile(facts))) if attack else html_page(facts, pictures))
+    page = Page(report_page(hostile(facts), draw(hostile(facts))) if attack else report_page(facts, pictures))
     assert (
         page.tags & {"script", "img", "iframe", "object", "embed", "link", "a", "form", "base", "foreignobject"}
         == set()
@@ -91,7 +91,7 @@ def test_the_page_runs_nothing_and_loads_nothing(facts, pictures, attack):
 
 
 def test_an_attack_is_shown_as_text(facts):
-    page = html_page(hostile(facts), draw(hostile(facts)))
+    page = report_page(hostile(facts), draw(hostile(facts)))
     assert "<img" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
     assert "\x1b" not in page
@@ -99,7 +99,7 @@ def test_an_attack_is_shown_as_text(facts):
 
 
 def test_the_policy_allows_this_style_sheet_and_nothing_else(facts, pictures):
-    text = html_page(facts, pictures)
+    text = report_page(facts, pictures)
     [style] = re.findall(r"<style>(.*?)</style>", text, re.S)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -129,7 +129,7 @@ def test_markdown_from_data_starts_no_markup(facts):
 def test_the_verdict_stands_on_top_in_plain_words(tmp_path, pictures, outcome, words):
     facts = gather(read_chain(make_chain(tmp_path, outcome).verdict.folder))
     assert markdown_page(facts).splitlines()[0] == f"# {words}: made"
-    assert f"<h1>{words}</h1>" in html_page(facts, pictures)
+    assert f"<h1>{words}</h1>" in report_page(facts, pictures)
 
 
 def test_what_was_not_checked_is_said(tmp_path):
