@@ -25,7 +25,8 @@ from transformers import AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
-from curate.supervision import Supervised, load_supervisor
+from curate.load_supervisor import load_supervisor
+from curate.supervision import Supervised
 from schemas.config import LoraSettings, TrainConfig
 from train.adapter import load_weights, lora_config
 from train.base_model import ensure_base_model

@@ -63,8 +63,8 @@ def audit_corpus(corpus: Corpus, rules: Sequence[Rule], progress: Progress = SIL
     findings: list[Finding] = []
     not_run: dict[str, str] = {}
     for rule in rules:
-        if rule.needs_evals and corpus.evals is None:
-            not_run[rule.code] = "no eval items were given (--against)"
+        if why := rule.idle_reason(corpus):
+            not_run[rule.code] = why
             continue
         progress.begin(rule.name)
         findings += findings_of(rule, corpus, mask)

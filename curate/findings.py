@@ -90,7 +90,7 @@ def _file_finding(rule: Rule, hit: FileHit, corpus: Corpus, mask: Callable[[str]
         row_id=None,
         message=mask(hit.message),
         evidence=masked(hit.evidence, mask),
-        fingerprint=finding_fingerprint(rule.code, None, None, f"{hit.message}"),
+        fingerprint=finding_fingerprint(rule.code, None, None, hit.detail or hit.message),
     )
 
 

@@ -82,8 +82,9 @@ def _counted_tokens(project: Project, rows: list[dict[str, Any]]) -> tuple[int, 
     """(supervised tokens, rows that cannot be trained) with the real tokenizer, or why it cannot count them."""
     if not all("messages" in row for row in rows):
         return "not all rows are conversations"
+    from curate.load_supervisor import load_supervisor
     from curate.model_files import find_model_folder
-    from curate.supervision import Supervised, load_supervisor
+    from curate.supervision import Supervised
 
     folder = find_model_folder(project.config.train.base_model)
     if folder is None:
@@ -111,7 +112,7 @@ def check_errors(project: Project, dataset: Dataset) -> list[Check]:
     """At most `max_errors` findings of error weight are left in the rows."""
     allowed = project.config.gates.data.max_errors
     rules = select_rules([], project.config.curate.rules, where=f"{project.path}: curate.rules")
-    rules = tuple(rule for rule in rules if rule.effective_severity is Severity.ERROR and not rule.needs_evals)
+    rules = tuple(rule for rule in rules if rule.effective_severity is Severity.ERROR and rule.needs is None)
     mask = masker(rules)
     found = [finding for rule in rules for finding in findings_of(rule, dataset.corpus, mask)]
     errors = [finding for finding in found if finding.severity is Severity.ERROR]

@@ -210,7 +210,7 @@ def run_steps(
     for rule in rules:
         progress.begin(rule.name)
         rows_in, action = corpus.height, rule.effective_action
-        missing = "no eval items are configured (data.evals)" if rule.needs_evals and corpus.evals is None else ""
+        missing = rule.idle_reason(corpus)
         hits = [] if missing else one_per_row(rule.find(corpus))
         if parts := rule.searched(corpus):
             ledger.searches.append(search_account(rule, corpus.height, parts))

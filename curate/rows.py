@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 import polars as pl
@@ -17,6 +17,9 @@ import polars as pl
 from curate.dedup import normalised_hashes
 from curate.spill import Bytes, Spill, frame_parts
 from schemas.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from curate.row_tokens import TokenSettings
 
 ROWS_SCHEMA: dict[str, Any] = {
     "index": pl.UInt32,  # position over all sources; stays the same when rows are dropped
@@ -86,6 +89,8 @@ class Corpus:
     faults: pl.DataFrame
     evals: Corpus | None = None
     """Eval items to keep out of training."""
+    token_settings: TokenSettings | None = None
+    """The model and the length that rows are measured with; null where nobody named any."""
     rewritten: dict[int, bytes] = field(default_factory=dict)
     """Row index -> JSON of its record after redaction."""
     spill: Spill | None = field(default=None, repr=False, compare=False)

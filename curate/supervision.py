@@ -7,10 +7,9 @@ comes from character offsets.
 
 from __future__ import annotations
 
-import json
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.chat_template import ChatTemplate, TemplateRefusal
@@ -77,15 +76,44 @@ class Supervisor:
     """Turns conversations into supervised tokens for one base model."""
 
     def __init__(
-        self, tokenizer: Any, template: ChatTemplate, *, eos_token: str, pad_token: str | None, max_length: int
+        self,
+        tokenizer: Any,
+        template: ChatTemplate,
+        *,
+        eos_token: str,
+        pad_token: str | None,
+        max_length: int,
+        added_start: str = "",
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template
         self.max_length = max_length
+        self.added_start = added_start
+        """Special tokens that the tokenizer would put before a text by itself; it does not do so here."""
         self.eos_token_id: int = tokenizer.token_to_id(eos_token)
         self.pad_token_id: int = tokenizer.token_to_id(pad_token or eos_token)
         added = tokenizer.get_added_tokens_decoder()
         self._special = {token for token, entry in added.items() if entry.special} | {self.eos_token_id}
+        self.special_texts = sorted({entry.content for entry in added.values() if entry.special} | {eos_token})
+        """Texts that become one special token wherever they stand, inside a message too."""
+
+    def limited(self, max_length: int) -> Supervisor:
+        """The same for rows of at most so many tokens."""
+        other = copy.copy(self)
+        other.max_length = max_length
+        return other
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text by itself, without a template."""
+        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+    def render(self, messages: Messages, tools: Sequence[Any] | None = None) -> str:
+        """The whole conversation as the template writes it.
+
+        Raises:
+            TemplateRefusal: the template refuses it.
+        """
+        return self._template.render(messages, tools)
 
     def prompt(self, messages: Messages, tools: Sequence[Any] | None = None) -> str:
         """The text that asks the model for its next turn: `messages` rendered with the generation prompt."""
@@ -306,92 +334,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def load_supervisor(model_folder: Path, max_length: int) -> Supervisor:
-    """Read tokenizer and chat template of a model folder.
-
-    Args:
-        model_folder: folder with tokenizer.json, tokenizer_config.json and, if not inside it, chat_template.jinja.
-        max_length: most tokens a row may have.
-
-    Raises:
-        UserError: a file is missing or broken, there is no chat template, or no end-of-sequence token.
-    """
-    from tokenizers import Tokenizer, processors
-
-    settings = _read_settings(model_folder)
-    path = model_folder / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
-        raise UserError(
-            "the tokenizer cannot be read",
-            where=str(path),
-            found=str(error)[:200],
-            expected="a tokenizer.json of the tokenizers library",
-            help="save the tokenizer with a recent transformers; it writes tokenizer.json",
-        ) from error
-    # Templates write their own special tokens; and some post-processors move offsets off leading blanks.
-    tokenizer.post_processor = processors.Sequence([])
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    special = {name: text for name in SPECIAL_NAMES if (text := _token_text(settings.get(name)))}
-    eos = special.get("eos_token")
-    if eos is None or tokenizer.token_to_id(eos) is None:
-        raise UserError(
-            "the tokenizer has no end-of-sequence token, so a trained model would never stop",
-            where=str(model_folder / "tokenizer_config.json"),
-            found="no eos_token" if eos is None else f"eos_token {eos!r}, which is not in the vocabulary",
-            expected="eos_token, a token of the vocabulary",
-            help="use the instruct version of the model, or set eos_token in tokenizer_config.json",
-        )
-    template = ChatTemplate(_template_source(model_folder, settings), special)
-    pad = special.get("pad_token")
-    known_pad = pad if pad is not None and tokenizer.token_to_id(pad) is not None else None
-    return Supervisor(tokenizer, template, eos_token=eos, pad_token=known_pad, max_length=max_length)
-
-
-SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-
-
-def _token_text(entry: Any) -> str | None:
-    """A special token as text: written as a string, or as an object with `content`."""
-    text = entry.get("content") if isinstance(entry, dict) else entry
-    return text if isinstance(text, str) else None
-
-
-def _read_settings(folder: Path) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            found = json.loads(path.read_text("utf-8"))
-        except (ValueError, OSError) as error:
-            raise UserError("a tokenizer file cannot be read", where=str(path), found=str(error)[:200]) from error
-        if isinstance(found, dict):
-            settings |= {key: value for key, value in found.items() if value is not None}
-    return settings
-
-
-def _template_source(folder: Path, settings: dict[str, Any]) -> str:
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        try:
-            return path.read_text("utf-8")
-        except (ValueError, OSError) as error:
-            raise UserError("the chat template cannot be read", where=str(path), found=str(error)[:200]) from error
-    source = settings.get("chat_template")
-    if isinstance(source, list):  # several named templates: [{"name": ..., "template": ...}, ...]
-        named = {str(entry.get("name")): entry.get("template") for entry in source if isinstance(entry, dict)}
-        source = named.get("default")
-    if not isinstance(source, str) or not source.strip():
-        raise UserError(
-            "the base model has no chat template",
-            where=str(folder),
-            expected="chat_template.jinja, or chat_template in tokenizer_config.json",
-            help="use the instruct version of the model, or add the chat template that its answers should follow",
-        )
-    return source

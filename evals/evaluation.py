@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.configfile import Project
-from curate.supervision import Supervisor, load_supervisor
+from curate.load_supervisor import load_supervisor
+from curate.supervision import Supervisor
 from evals import references
 from evals.consistency import ITEM_SCHEMA, filled
 from evals.dataset_items import AskedRow, dataset_items, loss_rows, prompt_check, sampled, split_rows, trained_rows

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from curate.configfile import Project
 from curate.gate import data_gate_stage
+from curate.load_supervisor import load_supervisor
 from curate.model_files import base_model_inputs, find_model_folder
-from curate.supervision import Supervised, Supervisor, load_supervisor
+from curate.supervision import Supervised, Supervisor
 from schemas.atomic import write_atomic
 from schemas.errors import AssayError, ManifestError, MissingExtra, UserError
 from schemas.manifest import MANIFEST_NAME, input_stage, manifest_path, open_stage, read_manifest

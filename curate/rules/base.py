@@ -25,6 +25,14 @@ class Action(StrEnum):
     FIX = "fix"
 
 
+class Need(StrEnum):
+    """What some rules compare rows with."""
+
+    EVALS = "eval items"
+    MODEL = "a model's tokenizer and chat template"
+    LENGTH = "the greatest length of a row in training"
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A rule fired on one row."""
@@ -54,6 +62,8 @@ class FileHit:
     line: int | None
     message: str
     evidence: dict[str, Any] = field(default_factory=dict)
+    detail: str = ""
+    """Part of the finding's fingerprint; the message, where it is empty. What changes with every row stays out of it."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,10 @@ class Example:
 
     lines: tuple[Any, ...]
     evals: tuple[Any, ...] = ()
+    max_length: int | None = None
+    """Most tokens of a row; a token is a byte, or one of the special tokens of ChatML."""
+    template: str | None = None
+    """Name of the chat template that the rows are measured with; null estimates tokens."""
 
     @classmethod
     def chat(cls, *texts: str, role: str = "user") -> Example:
@@ -83,8 +97,8 @@ class Rule(Strict):
     default_action: ClassVar[Action] = Action.KEEP
     actions: ClassVar[tuple[Action, ...]] = (Action.KEEP, Action.DROP)
     """Actions that make sense for the rule."""
-    needs_evals: ClassVar[bool] = False
-    """Whether the rule compares with eval items and cannot run without any."""
+    needs: ClassVar[Need | None] = None
+    """What beside the rows the rule cannot run without."""
     help: ClassVar[str]
     """What to do about a finding, in one sentence."""
     fires: ClassVar[tuple[Example, ...]]
@@ -94,6 +108,17 @@ class Rule(Strict):
     """What `assay curate` does with the row; null takes the rule's default."""
     level: Severity | None = None
     """How much a finding weighs; null takes the rule's default."""
+
+    def idle_reason(self, corpus: Corpus) -> str:
+        """Why the rule cannot run on this corpus; empty where it can."""
+        settings = corpus.token_settings
+        if self.needs is Need.EVALS and corpus.evals is None:
+            return "no eval items were given (--against, or data.evals)"
+        if self.needs is Need.MODEL and (settings is None or settings.supervisor is None):
+            return "no tokenizer was given (--model)"
+        if self.needs is Need.LENGTH and (settings is None or settings.max_length is None):
+            return "no greatest length was given (--max-length, --model, or train.max_length)"
+        return ""
 
     @abstractmethod
     def find(self, corpus: Corpus) -> Iterable[Hit]:

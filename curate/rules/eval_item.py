@@ -11,7 +11,7 @@ from pydantic import Field
 from curate.contamination.ngrams import eval_prompts, words_only
 from curate.findings import twin_of
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, Hit, Rule
+from curate.rules.base import Action, Example, Hit, Need, Rule
 from schemas.finding import Severity
 
 
@@ -37,7 +37,7 @@ class EvalItem(Rule):
     name: ClassVar[str] = "eval-item"
     severity: ClassVar[Severity] = Severity.ERROR
     default_action: ClassVar[Action] = Action.DROP
-    needs_evals: ClassVar[bool] = True
+    needs: ClassVar[Need | None] = Need.EVALS
     help: ClassVar[str] = "remove the row from training; `assay curate` drops it"
     fires: ClassVar[tuple[Example, ...]] = (
         Example(

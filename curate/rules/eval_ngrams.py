@@ -10,7 +10,7 @@ from pydantic import Field
 from curate.contamination.ngrams import overlaps
 from curate.findings import twin_of
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, Hit, Rule
+from curate.rules.base import Action, Example, Hit, Need, Rule
 from schemas.finding import Severity
 
 QUESTION = "A farmer has twelve sheep and sells all but five of them at the market. How many sheep does he still have?"
@@ -39,7 +39,7 @@ class EvalNgrams(Rule):
     name: ClassVar[str] = "eval-ngrams"
     severity: ClassVar[Severity] = Severity.ERROR
     default_action: ClassVar[Action] = Action.DROP
-    needs_evals: ClassVar[bool] = True
+    needs: ClassVar[Need | None] = Need.EVALS
     help: ClassVar[str] = "remove the row from training; `assay curate` drops it"
     fires: ClassVar[tuple[Example, ...]] = (
         Example(

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.chat_template import ChatTemplate, TemplateRefusal
-from curate.supervision import IGNORED, SupervisionError, Supervisor, load_supervisor
+from curate.load_supervisor import load_supervisor
+from curate.supervision import IGNORED, SupervisionError, Supervisor
 from schemas.errors import UserError
 from tests.tiny_model import CHATML, write_tiny_tokenizer
 

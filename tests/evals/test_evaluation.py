@@ -66,7 +66,7 @@ def test_the_losses_are_those_of_the_model_itself(done, tiny_model_folder):
     import torch
     from peft import PeftModel
 
-    from curate.supervision import load_supervisor
+    from curate.load_supervisor import load_supervisor
     from train.adapter import load_weights
     from train.rows import read_split
 

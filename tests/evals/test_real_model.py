@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from curate.supervision import load_supervisor
+from curate.load_supervisor import load_supervisor
 from evals.packing import Query
 from evals.token_scores import TokenScorer
 

@@ -173,7 +173,7 @@ def test_the_real_conversion_speaks_and_splits_digits(monkeypatch):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from curate.supervision import load_supervisor
+    from curate.load_supervisor import load_supervisor
 
     folder = ensure_base_model(SMOL)
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.supervision import load_supervisor
+from curate.load_supervisor import load_supervisor
 from schemas.errors import UserError
 from tests.toy_project import toy_rows
 from train.rows import SplitRow, TokenLedger, choose_rows, read_split, supervise

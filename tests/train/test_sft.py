@@ -9,7 +9,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers.trainer_utils import SchedulerType
 
-from curate.supervision import IGNORED, load_supervisor
+from curate.load_supervisor import load_supervisor
+from curate.supervision import IGNORED
 from schemas.config import LoraSettings, TrainConfig
 from schemas.errors import AssayError, ExitCode, UserError
 from tests.toy_project import toy_rows
