@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from curate.findings import findings_of, masker
+from curate.row_tokens import estimated_tokens, row_tokens
 from curate.rows import Corpus
 from curate.rules.base import Rule
 from curate.rules.catalogue import select_rules
@@ -87,6 +88,19 @@ def statistics(corpus: Corpus) -> dict[str, Any]:
         "turns_per_row": _quantiles(rows["turns"]),
         "chars_per_row": _quantiles(rows["chars"]),
         "chars_per_answer": _quantiles(main.filter(pl.col("role") == "assistant")["chars"]),
+    } | _token_statistics(corpus)
+
+
+def _token_statistics(corpus: Corpus) -> dict[str, Any]:
+    """Tokens of rows and their supervised part with the model's tokenizer; an estimate of the former without one."""
+    settings = corpus.token_settings
+    if settings is None or settings.supervisor is None:
+        return {"tokens_per_row": _quantiles(estimated_tokens(corpus)["tokens"]), "tokens_estimated": True}
+    counts = row_tokens(corpus)
+    return {
+        "tokens_per_row": _quantiles(counts["tokens"].drop_nulls()),
+        "supervised_tokens_per_row": _quantiles(counts["supervised"].drop_nulls()),
+        "tokens_estimated": False,
     }
 
 

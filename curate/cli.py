@@ -27,6 +27,8 @@ FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
 @click.option("--ignore", multiple=True, metavar="RULES", help="Not these rules.")
 @click.option("--set", "overrides", multiple=True, metavar="RULE.OPTION=VALUE", help="Set an option of a rule.")
 @click.option("--against", multiple=True, metavar="FILE", help="Eval items that must not occur in the rows.")
+@click.option("--model", help="Measure tokens with this model's tokenizer and chat template: a folder, or a hub id.")
+@click.option("--max-length", type=click.IntRange(min=1), help="Most tokens a row may have.")
 @click.option(
     "--fail-on", type=click.Choice(["error", "warning", "info", "never"]), default="error", show_default=True,
     help="Least severity that gives exit code 1.",
@@ -55,6 +57,8 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
         select=_words(flags["select"]),
         ignore=_words(flags["ignore"]),
         overrides=flags["overrides"],
+        model=flags["model"],
+        max_length=flags["max_length"],
         out=flags["out"],
     )
     with Progress(quiet=flags["quiet"], patience_s=PATIENCE_S) as progress:

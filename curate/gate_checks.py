@@ -112,7 +112,9 @@ def check_errors(project: Project, dataset: Dataset) -> list[Check]:
     """At most `max_errors` findings of error weight are left in the rows."""
     allowed = project.config.gates.data.max_errors
     rules = select_rules([], project.config.curate.rules, where=f"{project.path}: curate.rules")
-    rules = tuple(rule for rule in rules if rule.effective_severity is Severity.ERROR and rule.needs is None)
+    rules = tuple(
+        rule for rule in rules if rule.effective_severity is Severity.ERROR and not rule.idle_reason(dataset.corpus)
+    )
     mask = masker(rules)
     found = [finding for rule in rules for finding in findings_of(rule, dataset.corpus, mask)]
     errors = [finding for finding in found if finding.severity is Severity.ERROR]

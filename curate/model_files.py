@@ -124,18 +124,36 @@ def find_model_folder(name_or_path: str, root: Path = HERE) -> Path | None:
     return _in_hub_cache(name_or_path)
 
 
+def find_tokenizer_folder(name_or_path: str, root: Path = HERE) -> Path | None:
+    """The folder with a model's tokenizer, if it is on this machine already; its weights need not be.
+
+    Args:
+        name_or_path: as for `find_model_folder`.
+        root: where relative folders start.
+    """
+    local = None if name_or_path in BUNDLED else local_folder(name_or_path, root)
+    if local is not None:
+        return local if (local / TOKENIZER_FILES[0]).is_file() else None
+    if name_or_path in BUNDLED:
+        return find_model_folder(name_or_path, root)
+    return _cached(name_or_path, TOKENIZER_FILES[0])
+
+
 def _in_hub_cache(repo_id: str) -> Path | None:
+    folder = _cached(repo_id, "config.json")
+    return folder if folder is not None and any(folder.glob(f"*{WEIGHT_SUFFIX}")) else None
+
+
+def _cached(repo_id: str, file: str) -> Path | None:
+    """The folder of a repository's snapshot in the hub's cache that holds this file."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        config = try_to_load_from_cache(repo_id, "config.json")
+        found = try_to_load_from_cache(repo_id, file)
     except HFValidationError:
         return None
-    if not isinstance(config, str):
-        return None
-    folder = Path(config).parent
-    return folder if any(folder.glob(f"*{WEIGHT_SUFFIX}")) else None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def model_files(folder: Path) -> tuple[Path, ...]:

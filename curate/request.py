@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import yaml
 
 from curate.audit import Audit, audit_corpus
 from curate.configfile import Project, expand_paths, load_project
+from curate.load_supervisor import load_token_settings
 from curate.readers import read_corpus
 from curate.readers.files import STDIN
 from curate.rules.catalogue import select_rules
@@ -34,6 +35,10 @@ class AuditRequest:
     ignore: Sequence[str] = ()
     overrides: Sequence[str] = ()
     """`rule.option=value`"""
+    model: str | None = None
+    """Whose tokenizer and chat template rows are measured with; null estimates tokens."""
+    max_length: int | None = None
+    """Most tokens a row may have; null takes the config's, or the model's own."""
     out: Path | None = None
     """File for the result; it must be none of those that are read."""
 
@@ -55,11 +60,13 @@ def run_audit(request: AuditRequest, progress: Progress = SILENT) -> Audit:
     rules = select_rules(request.select, options, ignore=request.ignore, where="audit")
     paths = _paths(request.paths) if request.paths else project.source_files() if project else ()
     evals = expand_paths(request.against, Path(), "--against", start="") or (project.eval_files() if project else ())
+    max_length = request.max_length or (project.config.train.max_length if project else None)
+    settings = load_token_settings(request.model, max_length)
     if request.out is not None:
         refuse_to_replace([request.out], [*paths, *evals])
     progress.begin("reading")
     corpus = read_corpus(paths, evals=evals, **_reading(project))
-    return audit_corpus(corpus, rules, progress)
+    return audit_corpus(replace(corpus, token_settings=settings), rules, progress)
 
 
 def _paths(given: Sequence[str]) -> tuple[Path, ...]:

@@ -12,9 +12,14 @@ CHATML = (
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
-def write_tiny_tokenizer(folder: Path, template: str | None = CHATML, eos: str | None = "<|im_end|>") -> None:
-    """A tokenizer of the 256 bytes and three special tokens; no merges, so a token is a byte."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+def write_tiny_tokenizer(
+    folder: Path, template: str | None = CHATML, eos: str | None = "<|im_end|>", start: str | None = None
+) -> None:
+    """A tokenizer of the 256 bytes and three special tokens; no merges, so a token is a byte.
+
+    `start` is the special token that it puts before every text by itself.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: k for k, token in enumerate([*SPECIAL, *alphabet])}
@@ -22,6 +27,10 @@ def write_tiny_tokenizer(folder: Path, template: str | None = CHATML, eos: str |
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(list(SPECIAL))
+    if start is not None:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{start} $A", special_tokens=[(start, vocabulary[start])]
+        )
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|im_start|>", "model_max_length": 512}

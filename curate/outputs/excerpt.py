@@ -26,6 +26,14 @@ def by_rule(audit: Audit) -> Iterator[tuple[type[Rule], list[Finding]]]:
     yield from sorted(groups, key=lambda group: (min(f.severity.rank for f in group[1]), group[0].code))
 
 
+def idle_rules(audit: Audit) -> list[str]:
+    """Rules that were not run, a line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for code, why in sorted(audit.not_run.items()):
+        by_reason.setdefault(why, []).append(code)
+    return [f"not run: {', '.join(codes)}: {why}" for why, codes in by_reason.items()]
+
+
 def place(finding: Finding) -> str:
     """`file:line`, or `file, row N` where the format has no lines."""
     return address(finding.path, finding.line, finding.row)

@@ -8,7 +8,7 @@ from typing import Any
 
 from curate.audit import Audit, statistics
 from curate.distributions import distributions
-from curate.outputs.excerpt import Excerpts, by_rule, place, twin_place
+from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, place, twin_place
 from curate.outputs.histogram import histogram, share_bar
 from curate.outputs.page import Safe, environment, html_page, html_text
 from curate.outputs.text import summary
@@ -65,7 +65,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
         rows=audit.corpus.height,
         levels=[(word, sum(f.severity is level for f in audit.findings)) for level, word in WORDS.items()],
         groups=groups,
-        not_run=sorted(audit.not_run.items()),
+        not_run=idle_rules(audit),
         counted=[(name, numbers[name]) for name in COUNTED if numbers.get(name)],
         quantiles=_quantiles(numbers),
         pictures=[(found, histogram(found)) for found in distributions(audit.corpus)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curate.audit import Audit, statistics
-from curate.outputs.excerpt import Excerpts, by_rule, markdown, place, twin_place
+from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, markdown, place, twin_place
 from curate.outputs.text import summary
 
 SHOWN = 3
@@ -32,7 +32,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
         if shown and len(found) > shown:
             lines.append(f"- and {len(found) - shown:,} more")
         lines += ["", "</details>", ""]
-    lines += [f"{code} was not run: {markdown(why)}" for code, why in audit.not_run.items()]
+    lines += [f"- {markdown(line)}" for line in idle_rules(audit)]
     if with_statistics:
         lines += _statistics(audit)
     return "\n".join(lines).rstrip() + "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curate.audit import Audit, statistics
-from curate.outputs.excerpt import Excerpts, by_rule, place, twin_place
+from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, place, twin_place
 from schemas.finding import Finding
 from schemas.terminal import printable
 
@@ -23,8 +23,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
         if shown and len(found) > shown:
             lines.append(f"  … {len(found) - shown:,} more (--select {rule.code} --max-findings 0 shows all)")
         lines.append(f"  → {rule.help}")
-    for code, why in audit.not_run.items():
-        lines += ["", f"{code} was not run: {why}"]
+    lines += ["", *idle_rules(audit)] if audit.not_run else []
     if with_statistics:
         lines += ["", *_statistics(audit)]
     return "\n".join([*lines, "", summary(audit)]) + "\n"

@@ -63,7 +63,7 @@ class FileHit:
     message: str
     evidence: dict[str, Any] = field(default_factory=dict)
     detail: str = ""
-    """Part of the finding's fingerprint; the message, where it is empty. What changes with every row stays out of it."""
+    """Part of the fingerprint in place of the message, where the message holds numbers that change with every row."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Small files and projects for the tests of the data room."""
 
+import functools
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,13 @@ import yaml
 
 from curate.configfile import Project, load_project
 from curate.findings import one_per_row
+from curate.load_supervisor import load_token_settings
 from curate.readers import source_from_bytes
+from curate.row_tokens import TokenSettings
 from curate.rows import Corpus
 from curate.rules import select_rules
 from curate.rules.base import Example, FileHit, Hit, Rule
+from tests.tiny_model import CHATML, write_tiny_tokenizer
 
 WORDS = (
     "amber basket candle dragon ember falcon garden hollow island jungle kettle ladder marble needle orchard pepper "
@@ -49,7 +54,33 @@ def write_rows(path: Path, rows: list[Any]) -> Path:
 
 def corpus_of(example: Example) -> Corpus:
     corpus = corpus_from(*example.lines)
-    return replace(corpus, evals=corpus_from(*example.evals)) if example.evals else corpus
+    settings = settings_for(example.template, example.max_length)
+    return replace(corpus, evals=corpus_from(*example.evals) if example.evals else None, token_settings=settings)
+
+
+TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+ASKS = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+TEMPLATES = {
+    "chatml": CHATML,
+    "endless": TURNS.replace("<|im_end|>", "") + ASKS,
+    "started": "<|endoftext|>" + TURNS + ASKS,
+    "deaf": TURNS.replace("messages %}", "messages if m.role != 'developer' %}", 1) + ASKS,
+    "late": "<|im_start|>user\n{{ messages[1].content }}\n{{ messages[0].content }}<|im_end|>\n"
+    "{% if messages | length > 2 %}<|im_start|>assistant\n{{ messages[2].content }}<|im_end|>\n{% endif %}" + ASKS,
+    "strict": "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}{% endfor %}" + TURNS + ASKS,
+}
+"""Chat templates by what is special about them."""
+
+
+@functools.cache
+def settings_for(template: str | None, max_length: int | None) -> TokenSettings | None:
+    if template is None:
+        return load_token_settings(None, max_length)
+    with tempfile.TemporaryDirectory() as folder:
+        start = "<|endoftext|>" if template == "started" else None
+        write_tiny_tokenizer(Path(folder), TEMPLATES[template], start=start)
+        return load_token_settings(folder, max_length)
 
 
 def corpus_from(*rows: Any) -> Corpus:
