@@ -66,8 +66,8 @@ def read_keep_list(config: CurateConfig, root: Path) -> KeepList:
     try:
         data = path.read_bytes()
     except OSError as error:
-        lines, place = "one row id or fingerprint a line", "curate.keep_file starts from the folder of the config"
-        raise UnopenedError("the keep file", path, error, expected=lines, help=place) from error
+        wanted, place = "one row id or fingerprint a line", "curate.keep_file starts from the folder of the config"
+        raise UnopenedError("the keep file", path, error, expected=wanted, help=place) from error
     lines = data.decode("utf-8-sig", "backslashreplace").split("\n")
     entries += [_entry(line, f"{config.keep_file}:{number}") for number, line in enumerate(lines, 1)]
     return KeepList(_named(entries), digest(data))

@@ -76,7 +76,7 @@ def estimated_tokens(corpus: Corpus) -> pl.DataFrame:
 
 def _counted(corpus: Corpus, supervisor: Supervisor, limit: int) -> pl.DataFrame:
     rows = _conversations(corpus)
-    total = corpus.rows["kind"].is_in(TRAINED_KINDS).sum()
+    total = int(corpus.rows["kind"].is_in(TRAINED_KINDS).sum())
     frames, done = [pl.DataFrame(schema=SCHEMA)], 0
     while batch := list(islice(rows, BATCH_ROWS)):
         found = list(_measured(batch, supervisor, limit))

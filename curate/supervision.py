@@ -181,7 +181,7 @@ class Supervisor:
 
     def _span(self, text: str, messages: Messages, turn: int, last: int, tools: Sequence[Any] | None) -> Span:
         """Where an assistant turn is: from the end of its prompt to the end of what the template writes for it."""
-        before = self._template.render(messages[:turn], tools, generation_prompt=True)
+        before = self._before(messages, turn, tools)
         # `text` ends with the last trained turn.
         through = text if turn == last else self._template.render(messages[: turn + 1], tools)
         # Some templates write a last token after the whole conversation only: then the turn ends where both part.
@@ -196,6 +196,15 @@ class Supervisor:
                 help="train such rows with one assistant turn each, at the end, and without hidden reasoning",
             )
         return Span(len(before), end)
+
+    def _before(self, messages: Messages, turn: int, tools: Sequence[Any] | None) -> str:
+        """The prompt of an assistant turn; of one that opens the conversation, what the template writes before it."""
+        content = messages[turn].get("content")
+        if turn or not isinstance(content, str):
+            return self._template.render(messages[:turn], tools, generation_prompt=True)
+        # Without any message templates have nothing to write a prompt for.
+        mark = MASK_MARK.format(nonce=len(content), index=turn)
+        return self._template.render([{**messages[turn], "content": mark}], tools).partition(mark)[0]
 
     def _supervise(
         self, rendered: _Rendered, encoding: Any, messages: Messages, tools: Sequence[Any] | None

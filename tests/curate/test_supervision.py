@@ -363,3 +363,12 @@ def test_the_template_may_be_a_file_or_one_of_several(tmp_path):
     named = [{"name": "tool_use", "template": "x"}, {"name": "default", "template": CHATML}]
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": named}), "utf-8")
     assert load_supervisor(tmp_path, 64).encode(ask("q", "a")) == from_file
+
+
+@pytest.mark.parametrize("source", [CHATML, HOUSE_SYSTEM], ids=["chatml", "house"])
+def test_an_answer_that_opens_the_conversation_carries_loss_as_well(tmp_path, source):
+    opened = [{"role": "assistant", "content": "Welcome."}, *ask("Who?", "Me.")]
+    row = supervisor_for(tmp_path, source).encode(opened)
+    supervisor = supervisor_for(tmp_path, source)
+    counted = [token for token, wanted in zip(row.input_ids, row.supervised, strict=True) if wanted]
+    assert text_of(supervisor, counted) == "Welcome.<|im_end|>Me.<|im_end|>"
