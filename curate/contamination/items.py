@@ -1,0 +1,166 @@
+"""What an eval asks and wants to hear: items out of records of any shape, lm-eval tasks and plain text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from curate.rows import Corpus
+
+QUESTIONS = (
+    "question", "prompt", "query", "problem", "question_text", "problem_statement", "ctx", "goal", "instruction",
+    "input", "sentence", "premise", "text",
+)  # fmt: skip
+"""Fields that may hold what is asked; the first one that a record has is taken."""
+ANSWERS = (
+    "answer", "target", "gold", "ground_truth", "correct_answer", "reference", "solution", "completion", "response",
+    "output", "final_answer", "answerkey", "answer_key", "label", "answers", "best_answer",
+)  # fmt: skip
+CHOICES = ("choices", "options", "endings", "candidates", "alternatives")
+PASSAGES = ("passage", "context", "article", "document", "story", "support", "background")
+MESSAGES = ("messages", "conversations", "conversation")
+LETTER = re.compile(r"\(?([A-Ja-j])[).:]?$")
+OPTION_MARK = re.compile(r"^\s*(?:\(?[A-Ja-j1-9][).:]\s+)")
+FINAL = re.compile(r"####\s*(\S.*?)\s*$|\\boxed\{([^{}]{1,200})\}")
+"""How GSM8K and MATH mark the final answer at the end of a solution."""
+MAX_FIELD_CHARS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of an eval set."""
+
+    eval_set: str
+    path: str
+    line: int | None
+    row: int
+    row_id: str | None
+    question: str
+    answers: tuple[str, ...] = ()
+    """What counts as right: the answer as it stands, and its final part where one is marked."""
+    choices: tuple[str, ...] = ()
+    passage: str = ""
+
+
+def eval_items(evals: Corpus) -> Iterator[Item]:
+    """The items of all rows that can be read, in their order."""
+    readable = evals.rows.filter(evals.rows["row_id"].is_not_null()).select("index", "source")
+    for index, source in readable.iter_rows():
+        place = evals.place(index)
+        path = evals.sources[source].path
+        question, answers, choices, passage = parts_of(evals.record(index))
+        yield Item(
+            Path(path).stem, path, place.line, place.row, place.row_id, question, answers, choices, passage
+        )  # fmt: skip
+
+
+def parts_of(record: Any) -> tuple[str, tuple[str, ...], tuple[str, ...], str]:
+    """(question, answers, choices, passage) of one record; each empty where the record has none."""
+    if isinstance(record, str):
+        return record[:MAX_FIELD_CHARS], (), (), ""
+    if not isinstance(record, dict):
+        return "", (), (), ""
+    if any(isinstance(record.get(name), list) for name in MESSAGES):
+        return _of_conversation(record)
+    fields = {str(key).strip().lower().replace(" ", "_"): value for key, value in record.items()}
+    choices = _choices(fields)
+    question = _question(fields)
+    answers = _answers(fields, choices)
+    passage = next((text for name in PASSAGES if (text := text_of(fields.get(name)))), "")
+    if not question:
+        question = max(strings_of(record), key=len, default="")
+    return question[:MAX_FIELD_CHARS], answers, choices, passage[:MAX_FIELD_CHARS]
+
+
+def _of_conversation(record: Mapping[str, Any]) -> tuple[str, tuple[str, ...], tuple[str, ...], str]:
+    """What users say before the last answer, and that answer."""
+    turns = next(record[name] for name in MESSAGES if isinstance(record.get(name), list))
+    said = [
+        (str(turn.get("role", turn.get("from"))), text_of(turn.get("content", turn.get("value"))))
+        for turn in turns
+        if isinstance(turn, dict)
+    ]
+    asked = "\n".join(text for role, text in said if role in ("user", "human"))
+    answers = [text for role, text in said if role in ("assistant", "gpt", "model") and text]
+    return asked[:MAX_FIELD_CHARS], _with_final(answers[-1:]), (), ""
+
+
+def _question(fields: Mapping[str, Any]) -> str:
+    found = [(name, text) for name in QUESTIONS if (text := text_of(fields.get(name)))]
+    if not found:
+        return ""
+    # An instruction says how to treat an input; both are the question.
+    both = dict(found)
+    if {"instruction", "input"} <= both.keys():
+        return f"{both['instruction']}\n{both['input']}"
+    return found[0][1]
+
+
+def _choices(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    for name in CHOICES:
+        value = fields.get(name)
+        if isinstance(value, dict):  # {"text": [...], "label": [...]} or {"A": ..., "B": ...}
+            value = value.get("text", list(value.values()))
+        if isinstance(value, list):
+            texts = [text_of(item.get("text") if isinstance(item, dict) else item) for item in value]
+            return tuple(OPTION_MARK.sub("", text) for text in texts if text)
+    lettered = [text for letter in "abcdefghij" if (text := text_of(fields.get(letter)))]
+    numbered = [text for n in range(1, 10) if (text := text_of(fields.get(f"incorrect_answer_{n}")))]
+    return tuple(lettered or numbered)
+
+
+def _answers(fields: Mapping[str, Any], choices: Sequence[str]) -> tuple[str, ...]:
+    value = next((fields[name] for name in ANSWERS if fields.get(name) not in (None, "", [])), None)
+    if isinstance(value, dict):
+        value = value.get("text", value.get("value"))
+    found = [text for item in (value if isinstance(value, list) else [value]) if (text := text_of(item))]
+    if choices and len(found) == 1:
+        found = [_chosen(found[0], value, choices)]
+    return _with_final(found)
+
+
+def _chosen(text: str, value: Any, choices: Sequence[str]) -> str:
+    """The text of the choice that an index or a letter names."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
+        return choices[value]
+    letter = LETTER.match(text.strip())
+    place = ord(letter[1].lower()) - ord("a") if letter else -1
+    return choices[place] if 0 <= place < len(choices) else text
+
+
+def _with_final(answers: Sequence[str]) -> tuple[str, ...]:
+    found = dict.fromkeys(text[:MAX_FIELD_CHARS] for text in answers)
+    for text in answers:
+        if marked := FINAL.search(text[-400:]):
+            found[marked[1] or marked[2]] = None
+    return tuple(found)
+
+
+def text_of(value: Any) -> str:
+    """A field as text: text itself, a number, or the contents of a list of messages; empty for anything else."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode() if abs(value) < 1 << 53 else ""
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        texts = [text_of(item.get("content", item.get("text"))) for item in value if item.get("role") != "system"]
+        return "\n".join(text for text in texts if text)
+    return ""
+
+
+def strings_of(value: Any) -> list[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in strings_of(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in strings_of(item)]
+    return []
