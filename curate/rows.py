@@ -19,6 +19,7 @@ from curate.spill import Bytes, Spill, frame_parts
 from schemas.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from curate.contamination.index import EvalIndex
     from curate.row_tokens import TokenSettings
 
 ROWS_SCHEMA: dict[str, Any] = {
@@ -89,6 +90,8 @@ class Corpus:
     faults: pl.DataFrame
     evals: Corpus | None = None
     """Eval items to keep out of training."""
+    eval_index: EvalIndex | None = None
+    """An index of eval items, which stands for `evals`."""
     token_settings: TokenSettings | None = None
     """The model and the length that rows are measured with; null where nobody named any."""
     rewritten: dict[int, bytes] = field(default_factory=dict)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,9 @@ QUESTION, CHOICE, ANSWER = 0, 1, 2
 MAX_ANSWER_WORDS = 30
 """Answers of up to so many words are looked for as a whole; longer ones by their runs."""
 HOT_SHARE, HOT_ITEMS = 0.005, 20
-"""A run that more items than this share, than this number, hold is the eval's own wording and proves nothing."""
+"""A run that more items than this share, and than this number, hold is the eval's own wording and proves nothing."""
+MAX_PLACES = 4
+"""Places of one run in one segment that count: a word repeated a thousand times must not cost a million pairs."""
 UNKEYED = (0, 0)
 Key = tuple[int, int]
 
@@ -70,14 +73,41 @@ class EvalIndex:
         """The key as compiled code takes it."""
         return np.array(self.key, dtype=np.uint64)
 
+    @property
+    def post_grams(self) -> NDArray[np.uint64]:
+        """The run of each posting."""
+        return self.grams[self.gram_numbers]
+
+    @cached_property
+    def gram_numbers(self) -> NDArray[np.int64]:
+        """For each posting, the place of its run in `grams`."""
+        return np.repeat(np.arange(len(self.grams)), np.diff(self.post_begin))
+
+    @cached_property
+    def held(self) -> NDArray[np.int64]:
+        """For each run, how many items hold it."""
+        pairs = np.unique(self.gram_numbers * (self.items.height + 1) + self.seg_item[self.post_seg])
+        return np.bincount(pairs // (self.items.height + 1), minlength=len(self.grams))
+
+    @cached_property
+    def telling(self) -> EvalIndex:
+        """The same without the runs that so many items hold that they prove nothing."""
+        rare = self.held <= max(HOT_ITEMS, HOT_SHARE * self.items.height)
+        kept = rare[self.gram_numbers]
+        lengths = np.diff(self.post_begin)[rare]
+        return replace(
+            self,
+            grams=self.grams[rare],
+            post_begin=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+            post_seg=self.post_seg[kept],
+            post_place=self.post_place[kept],
+            post_masked=self.post_masked[kept],
+        )
+
     @cached_property
     def idf(self) -> NDArray[np.float32]:
         """ln(1 + items / items that hold the run), for each run."""
-        owners = self.seg_item[self.post_seg]
-        gram = np.repeat(np.arange(len(self.grams)), np.diff(self.post_begin))
-        pairs = np.unique(gram.astype(np.int64) * (self.items.height + 1) + owners)
-        held = np.bincount((pairs // (self.items.height + 1)).astype(np.int64), minlength=len(self.grams))
-        return np.log1p(self.items.height / np.maximum(held, 1)).astype(np.float32)
+        return np.log1p(self.items.height / np.maximum(self.held, 1)).astype(np.float32)
 
     @cached_property
     def lookup(self) -> tuple[NDArray[np.uint8], NDArray[np.int64], np.uint64, NDArray[np.uint64]]:
@@ -85,7 +115,8 @@ class EvalIndex:
         size = 1 << max(6, int(np.ceil(np.log2(max(1, len(self.grams))))))  # bytes: at least eight bits a run
         spots = self.grams & np.uint64(8 * size - 1)
         bits = np.zeros(size, np.uint8)
-        np.bitwise_or.at(bits, (spots >> np.uint64(3)).astype(np.int64), np.uint8(1) << (spots & np.uint64(7)).astype(np.uint8))
+        mask = np.uint8(1) << (spots & np.uint64(7)).astype(np.uint8)
+        np.bitwise_or.at(bits, (spots >> np.uint64(3)).astype(np.int64), mask)
         top = max(1, int(np.log2(max(2, len(self.grams)))) - 2)
         shift = np.uint64(64 - top)
         directory = np.zeros((1 << top) + 1, np.int64)
@@ -99,7 +130,7 @@ class EvalIndex:
             dropped: [grams], runs that do not count.
         """
         total, runs = np.zeros(len(self.numbers), np.float32), np.zeros(len(self.numbers), np.int32)
-        gram = np.repeat(np.arange(len(self.grams)), np.diff(self.post_begin))
+        gram = self.gram_numbers
         counts = (self.post_masked == 0) & ~dropped[gram]
         first = self.seg_begin[self.post_seg[counts]] + self.post_place[counts]
         rarity = self.idf[gram[counts]]
@@ -110,11 +141,11 @@ class EvalIndex:
 
 
 def build_index(items: Iterable[Item], key: Key = UNKEYED) -> EvalIndex:
-    """Index eval items; equal questions of one set are one item each all the same, so that each is reported.
+    """Index eval items; equal questions are an item each all the same, so that each is reported.
 
     Args:
         items: of any number of sets.
-        key: 128 secret bits as two words; without them anyone can ask the index for a text.
+        key: 128 secret bits as two words; without them nobody can ask the index for a text.
     """
     from curate.contamination.kernel import item_grams
 
@@ -122,48 +153,118 @@ def build_index(items: Iterable[Item], key: Key = UNKEYED) -> EvalIndex:
     texts, owner, kind = _segments(kept)
     words, numbers, offsets = word_hashes(pl.Series(texts, dtype=pl.String))
     counts = np.diff(offsets)
-    frame = _items(kept, owner, kind, counts)
-    room = 2 * len(words) + 1
-    grams, owners = np.empty(room, np.uint64), np.empty(room, np.int32)
-    places, masked = np.empty(room, np.int32), np.empty(room, np.uint8)
     keys = np.array(key, dtype=np.uint64)
+    room = 2 * len(words) + 1
+    grams, masked = np.empty(room, np.uint64), np.empty(room, np.uint8)
+    owners, places = np.empty(room, np.int32), np.empty(room, np.int32)
     used = item_grams(offsets, words, numbers, WIDTH, keys, grams, owners, places, masked)
-    order = np.lexsort((places[:used], owners[:used], grams[:used]))
-    sorted_grams, seg = grams[:used][order], owners[:used][order]
-    keep = ~_hot(sorted_grams, seg, owner, frame.height)
-    distinct, begin = np.unique(sorted_grams[keep], return_index=True)
-    whole = hash_runs(words, offsets[:-1], counts, keys)
     is_whole = (kind == QUESTION) & (counts > 0)
-    whole_order = np.argsort(whole[is_whole], kind="stable")
-    answer_begin, answer_hash, answer_words = answers_of([item.answers for item in kept], keys)
+    whole = hash_runs(words, offsets[:-1][is_whole], counts[is_whole], keys)
+    answers = answers_of([item.answers for item in kept], keys)
+    segments = Segments(_items(kept, owner, kind, counts), owner, kind, offsets, numbers)
+    postings = Postings(grams[:used], owners[:used], places[:used], masked[:used])
+    return assemble(key, segments, postings, (whole, owner[is_whole]), answers)
+
+
+class Segments(NamedTuple):
+    """Items and what they consist of, see `EvalIndex`."""
+
+    items: pl.DataFrame
+    item: NDArray[np.int32]
+    kind: NDArray[np.uint8]
+    begin: NDArray[np.int64]
+    numbers: NDArray[np.uint8]
+
+
+class Postings(NamedTuple):
+    """Runs with the place where each stands, in any order."""
+
+    gram: NDArray[np.uint64]
+    seg: NDArray[np.int32]
+    place: NDArray[np.int32]
+    masked: NDArray[np.uint8]
+
+
+def assemble(
+    key: Key,
+    segments: Segments,
+    postings: Postings,
+    wholes: tuple[NDArray[np.uint64], NDArray[np.int32]],
+    answers: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.int32]],
+    width: int = WIDTH,
+) -> EvalIndex:
+    """An index of its parts, everything in the order of the runs; the same for the same parts in any order."""
+    order = np.lexsort((postings.place, postings.seg, postings.gram))
+    order = order[_first_places(postings.gram[order], postings.seg[order])]
+    grams, begin = np.unique(postings.gram[order], return_index=True)
+    whole_order = np.lexsort((wholes[1], wholes[0]))
     return EvalIndex(
         key=key,
-        items=frame,
-        seg_item=owner,
-        seg_kind=kind,
-        seg_begin=offsets,
-        numbers=numbers,
-        grams=distinct,
-        post_begin=np.append(begin, keep.sum()).astype(np.int64),
-        post_seg=seg[keep],
-        post_place=places[:used][order][keep],
-        post_masked=masked[:used][order][keep],
-        whole=whole[is_whole][whole_order],
-        whole_item=owner[is_whole][whole_order],
-        answer_begin=answer_begin,
-        answer_hash=answer_hash,
-        answer_words=answer_words,
+        items=segments.items,
+        seg_item=segments.item,
+        seg_kind=segments.kind,
+        seg_begin=segments.begin,
+        numbers=segments.numbers,
+        grams=grams,
+        post_begin=np.append(begin, len(order)).astype(np.int64),
+        post_seg=postings.seg[order],
+        post_place=postings.place[order],
+        post_masked=postings.masked[order],
+        whole=wholes[0][whole_order],
+        whole_item=wholes[1][whole_order],
+        answer_begin=answers[0],
+        answer_hash=answers[1],
+        answer_words=answers[2],
+        width=width,
     )
 
 
+def _first_places(grams: NDArray[np.uint64], segs: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which postings are among the first MAX_PLACES of their run and segment, in sorted order."""
+    first = np.ones(len(grams), np.bool_)
+    first[MAX_PLACES:] = (grams[MAX_PLACES:] != grams[:-MAX_PLACES]) | (segs[MAX_PLACES:] != segs[:-MAX_PLACES])
+    return first
+
+
+def merge(old: EvalIndex, new: EvalIndex) -> EvalIndex:
+    """One index of the items of both, those of `old` first: what building it from all items gives.
+
+    Raises:
+        ValueError: they have different keys or widths.
+    """
+    if (old.key, old.width) != (new.key, new.width):
+        raise ValueError("indexes of different keys or widths cannot be merged")
+    items, segs = old.items.height, len(old.seg_item)
+    segments = Segments(
+        pl.concat([old.items, new.items]),
+        np.concatenate([old.seg_item, new.seg_item + np.int32(items)]),
+        np.concatenate([old.seg_kind, new.seg_kind]),
+        np.concatenate([old.seg_begin, new.seg_begin[1:] + old.seg_begin[-1]]),
+        np.concatenate([old.numbers, new.numbers]),
+    )
+    postings = Postings(
+        np.concatenate([old.post_grams, new.post_grams]),
+        np.concatenate([old.post_seg, new.post_seg + np.int32(segs)]),
+        np.concatenate([old.post_place, new.post_place]),
+        np.concatenate([old.post_masked, new.post_masked]),
+    )
+    wholes = np.concatenate([old.whole, new.whole]), np.concatenate([old.whole_item, new.whole_item + np.int32(items)])
+    answers = (
+        np.concatenate([old.answer_begin, new.answer_begin[1:] + old.answer_begin[-1]]),
+        np.concatenate([old.answer_hash, new.answer_hash]),
+        np.concatenate([old.answer_words, new.answer_words]),
+    )
+    return assemble(old.key, segments, postings, wholes, answers, old.width)
+
+
 def _segments(items: Sequence[Item]) -> tuple[list[str], NDArray[np.int32], NDArray[np.uint8]]:
-    texts, owner, kind = [], [], []
+    texts: list[str] = []
+    owner: list[int] = []
+    kind: list[int] = []
     for number, item in enumerate(items):
-        parts = [(QUESTION, item.question), *((CHOICE, text) for text in item.choices), *((ANSWER, a) for a in item.answers)]
-        for what, text in parts:
-            texts.append(text)
-            owner.append(number)
-            kind.append(what)
+        texts += [item.question, *item.choices, *item.answers]
+        kind += [QUESTION] + [CHOICE] * len(item.choices) + [ANSWER] * len(item.answers)
+        owner += [number] * (len(texts) - len(owner))
     return texts, np.array(owner, np.int32), np.array(kind, np.uint8)
 
 
@@ -199,16 +300,6 @@ def answers_of(
     begin = np.zeros(len(answers) + 1, np.int64)
     np.cumsum(np.bincount(owner[short], minlength=len(answers)), out=begin[1:])
     return begin, hashes, counts[short].astype(np.int32)
-
-
-def _hot(
-    grams: NDArray[np.uint64], seg: NDArray[np.int32], owner: NDArray[np.int32], items: int
-) -> NDArray[np.bool_]:
-    """For each posting, in the order of the runs, whether too many items hold its run."""
-    pairs = pl.DataFrame({"gram": grams, "item": owner[seg]})
-    held = pairs.with_columns(items=pl.col("item").n_unique().over("gram"))["items"].to_numpy()
-    hot: NDArray[np.bool_] = held > max(HOT_ITEMS, HOT_SHARE * items)
-    return hot
 
 
 def word_hashes(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.int64]]:

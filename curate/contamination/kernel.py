@@ -75,7 +75,8 @@ def run_hashes(words, starts, counts, key, out):  # type: ignore[no-untyped-def]
 
     Args:
         words: uint64.
-        starts, counts: int64 [n], the runs.
+        starts: int64 [n], the first word of each run.
+        counts: int64 [n], its words.
         key: uint64 [2].
         out: uint64 [n], filled.
     """
@@ -120,7 +121,9 @@ def word_table(addresses, lengths, offsets, hashes, numbers, lines):  # type: ig
         addresses: uint64 [n].
         lengths: int64 [n].
         offsets: int64 [n + 1], filled: the words of text k are offsets[k] to offsets[k + 1].
-        hashes, numbers, lines: as for `cut_words`, room for all words and two more a text.
+        hashes: uint64, as for `cut_words`, with room for all words and two more a text.
+        numbers: uint8, likewise.
+        lines: uint8, likewise.
     """
     used = 0
     for row in range(len(lengths)):
@@ -134,10 +137,15 @@ def item_grams(offsets, hashes, numbers, width, key, grams, owners, places, mask
     """Keyed hashes of all runs of `width` words, and once more with numbers masked where there are any.
 
     Args:
-        offsets, hashes, numbers: of the texts, as `word_table` fills them.
+        offsets: of the texts, as `word_table` fills it.
+        hashes: likewise.
+        numbers: likewise.
         width: words a run.
         key: uint64 [2].
-        grams: uint64, owners: int32, places: int32, masked: uint8: room for two runs a word.
+        grams: uint64, filled, with room for two runs a word.
+        owners: int32, likewise: the text of each run.
+        places: int32, likewise: the word of the text at which it begins.
+        masked: uint8, likewise: whether its numbers are masked.
 
     Returns:
         How many runs there are.
@@ -187,12 +195,15 @@ def find_grams(addresses, lengths, width, key, table, room, text, place, gram): 
     """Look up every run of words of some texts, as it is and with its numbers masked.
 
     Args:
-        addresses, lengths: of the texts.
+        addresses: uint64 [n], of the texts.
+        lengths: int64 [n], their bytes.
         width: words a run.
         key: uint64 [2].
         table: (filter_bits, directory, shift, grams), see `look_up`.
         room: (hashes, numbers, lines) for the longest text, see `cut_words`.
-        text, place, gram: int32, filled for each hit: the text, the word at which the run begins, its place in grams.
+        text: int32, filled for each hit.
+        place: int32, likewise: the word at which the run begins.
+        gram: int32, likewise: the place of the run in `grams`.
 
     Returns:
         (hits, words); hits beyond the room are counted and not noted.
@@ -213,9 +224,8 @@ def find_grams(addresses, lengths, width, key, table, room, text, place, gram): 
                 continue
             first = start - width + 1
             for kind in range(2 if digits else 1):
-                at = look_up(
-                    siphash(hashes, first, width, key, numbers, kind == 1), filter_bits, directory, shift, grams
-                )
+                value = siphash(hashes, first, width, key, numbers, kind == 1)
+                at = look_up(value, filter_bits, directory, shift, grams)
                 if at >= 0:
                     if found < len(text):
                         text[found], place[found], gram[found] = row, first, at
@@ -228,10 +238,12 @@ def line_hashes(addresses, lengths, key, room, owners, out):  # type: ignore[no-
     """Keyed hashes of whole texts and of their lines, the latter also without their first word.
 
     Args:
-        addresses, lengths: of the texts.
+        addresses: uint64 [n], of the texts.
+        lengths: int64 [n], their bytes.
         key: uint64 [2].
         room: as for `find_grams`.
-        owners: int32, out: uint64, filled: the text and the hash of each.
+        owners: int32, filled: the text of each.
+        out: uint64, filled: its hash.
 
     Returns:
         How many there are; those beyond the room are counted and not noted.

@@ -1,4 +1,4 @@
-"""Scanning rows for eval items: which row holds how much of which item, in which turn, and whether its answer follows."""
+"""Scanning rows for eval items: which turn holds how much of which item, by several measures."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class Scan:
     matches: pl.DataFrame
     """Columns of MATCHES_SCHEMA: how much of a segment a turn holds, by several measures, all in [0, 1] or words.
 
-    `exact`: share of the segment's rarity-weighted words in runs that stand in the turn; `masked`: the same with numbers
-    masked; `coverage`: unweighted, the measure of Tulu 3; `overlap`: rarity-weighted share of distinct runs, the measure
-    of decon; `longest`: words of the longest match, the measure of ConTAM; `gap`: most words in a row without a match;
-    `changed`: words with digits that differ; `start`, `stop`: words of the turn.
+    `exact`: share of the segment's words, weighted by rarity, in runs that stand in the turn; `masked`: the same with
+    numbers masked; `coverage`: unweighted, as Tulu 3 has it; `overlap`: weighted share of distinct runs, as decon has
+    it; `longest`: words of the longest match, as ConTAM has it; `gap`: most words in a row without a match; `changed`:
+    words with digits that differ; `start`, `stop`: words of the turn.
     """
     whole: pl.DataFrame
     """`text`, `item`: turns, or lines of turns, that are a whole question."""
@@ -163,7 +163,7 @@ def _own_wording(
     dropped[often] = True
     lost = np.zeros(index.items.height, np.int64)
     held = np.zeros(index.items.height, np.int64)
-    gram = np.repeat(np.arange(len(index.grams)), np.diff(index.post_begin))
+    gram = index.gram_numbers
     asked = (index.seg_kind[index.post_seg] == QUESTION) & (index.post_masked == 0)
     owner = index.seg_item[index.post_seg[asked]]
     np.add.at(held, owner, 1)
@@ -221,7 +221,7 @@ def _promising(pairs: pl.DataFrame, index: EvalIndex) -> pl.DataFrame:
 
 def _overlap(pairs: pl.DataFrame, index: EvalIndex, dropped: NDArray[np.bool_]) -> pl.DataFrame:
     """Rarity-weighted share of a segment's distinct unmasked runs that a turn holds."""
-    gram = np.repeat(np.arange(len(index.grams)), np.diff(index.post_begin))
+    gram = index.gram_numbers
     counts = (index.post_masked == 0) & ~dropped[gram]
     every = pl.DataFrame({"seg": index.post_seg[counts], "gram": gram[counts], "idf": index.idf[gram[counts]]}).unique(
         ["seg", "gram"]
@@ -261,9 +261,6 @@ def choice_shares(scan: Scan, index: EvalIndex) -> pl.DataFrame:
     found = scan.matches.with_columns(
         item=index.seg_item[seg], size=sizes[seg], counts=asked[seg] & has_choices[index.seg_item[seg]]
     ).filter("counts")
-    return (
-        found.group_by("text", "item")
-        .agg(held=(pl.col("coverage") * pl.col("size")).sum())
-        .with_columns(share=pl.col("held") / pl.Series(total).gather(pl.col("item")) if found.height else 0.0)
-        .select("text", "item", "share")
-    )
+    held = found.group_by("text", "item").agg(held=(pl.col("coverage") * pl.col("size")).sum())
+    shares = held["held"].to_numpy() / total[held["item"].to_numpy()]
+    return held.select("text", "item").with_columns(share=pl.Series(shares, dtype=pl.Float64))

@@ -1,4 +1,4 @@
-"""From measured matches to verdicts: is this row the eval item, an edit of it, a variant, or something that looks like it?"""
+"""From measured matches to verdicts: the eval item, an edit of it, a variant, or something that looks like it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ WITH_LONG_ANSWER, EDITED, EDITED_ALONE, LONG_EDITED = 0.35, 0.6, 0.8, 0.7
 """Shares of a question from which on it is the item with edits: with a long answer, with a short one, where there is
 none to compare, and for long questions whatever the answer."""
 MIN_EDITED_WORDS, LONG_WORDS, SHORT_WORDS, LEAST_WORDS = 10, 20, 8, 4
-"""Questions of fewer words must match whole; long; asked by chance, so that the answer must match too; hardly a question."""
+"""Words: of fewer an edited question is not recognised; long; fewer may be asked by chance, so that the answer must
+match as well; hardly a question."""
 MAX_GAP_WORDS, MAX_GAP_SHARE = 6, 0.2
 """Most words in a row that edits may have replaced: a longer gap is other text, not an edit."""
-SAME_ANSWER, LONG_ANSWER_WORDS, ANSWER_ALONE = 0.6, 12, 0.8
-CHOICES = 0.8
+SAME_ANSWER, ANSWER_ALONE = 0.6, 0.8
+"""Share of a long answer that a row must hold: beside the question, and by itself."""
+CHOICES, HALF = 0.8, 0.5
+"""Share of question and choices together that is the item; share of a question that is worth a note."""
 
 
 class Grade(StrEnum):
@@ -72,58 +75,85 @@ def _verdicts(corpus: Corpus, index: EvalIndex, scan: Scan) -> Iterator[Verdict 
     wholes = _rows_of(scan.whole, scan)
     answers = _rows_of(answer_shares(scan, index), scan)
     choices = _rows_of(choice_shares(scan, index), scan)
-    keys = sorted({*questions, *wholes, *choices, *(key for key, row in answers.items() if row["share"] >= ANSWER_ALONE)})
+    keys = sorted(
+        {*questions, *wholes, *choices, *(key for key, row in answers.items() if row["share"] >= ANSWER_ALONE)}
+    )
     spoken = _Answers(corpus, index, {row for row, _ in keys})
     for row, item in keys:
-        match = questions.get((row, item))
-        whole = wholes.get((row, item))
+        match, whole = questions.get((row, item)), wholes.get((row, item))
         long_answer = answers.get((row, item), {}).get("share", 0.0)
-        chosen = choices.get((row, item), {}).get("share", 0.0)
-        answered = long_answer >= SAME_ANSWER or spoken.holds(row, item)
-        grade = _grade(
-            index.items.row(item, named=True), match, whole is not None, answered, spoken.any(row), long_answer, chosen
+        evidence = _Evidence(
+            words=index.items["words"][item],
+            match=match,
+            whole=whole is not None,
+            answered=long_answer >= SAME_ANSWER or spoken.holds(row, item),
+            comparable=bool(index.items["has_answer"][item]) and spoken.any(row),
+            long_answer=long_answer,
+            choices=choices.get((row, item), {}).get("share", 0.0),
         )
-        if grade is None:
-            continue
-        where = whole or match or choices.get((row, item)) or answers[row, item]
-        scores = {} if match is None else {name: match[name] for name in SCORES}
-        yield Verdict(row, item, grade, where["turn"], where["role"], whole is not None, answered, scores)
+        grade = evidence.grade()
+        if grade is not None:
+            where = whole or match or choices.get((row, item)) or answers[row, item]
+            scores = {} if match is None else {name: match[name] for name in SCORES}
+            yield Verdict(row, item, grade, where["turn"], where["role"], evidence.whole, evidence.answered, scores)
 
 
 SCORES = ("exact", "masked", "coverage", "overlap", "longest", "gap", "changed", "start", "stop")
 
 
-def _grade(
-    item: Mapping[str, Any],
-    match: Mapping[str, Any] | None,
-    whole: bool,
-    answered: bool,
-    row_answers: bool,
-    long_answer: float,
-    choices: float,
-) -> Grade | None:
-    words = item["words"]
-    comparable = item["has_answer"] and row_answers
-    if match is not None and match["changed"] and match["masked"] >= CHOICES and not whole:
-        return Grade.VARIANT
-    if whole or (match is not None and match["exact"] >= VERBATIM):
-        if words >= SHORT_WORDS:
-            return Grade.BOTH if answered else Grade.QUESTION
-        if answered:
-            return Grade.BOTH
-        return Grade.QUESTION if whole and words >= LEAST_WORDS and not comparable else Grade.PARTIAL
-    if match is not None and words >= MIN_EDITED_WORDS and match["gap"] <= max(MAX_GAP_WORDS, MAX_GAP_SHARE * words):
-        if match["exact"] >= (WITH_LONG_ANSWER if long_answer >= SAME_ANSWER else EDITED) and answered:
-            return Grade.BOTH
-        if match["exact"] >= LONG_EDITED and words >= LONG_WORDS:
-            return Grade.QUESTION
-        if match["exact"] >= EDITED_ALONE and not comparable:
-            return Grade.QUESTION
-    if choices >= CHOICES:
-        return Grade.BOTH if answered else Grade.QUESTION
-    if long_answer >= ANSWER_ALONE:
-        return Grade.ANSWER
-    return Grade.PARTIAL if match is not None and match["masked"] >= 0.5 and words >= SHORT_WORDS else None
+@dataclass(frozen=True)
+class _Evidence:
+    """What is known of one row and one item."""
+
+    words: int
+    """Of the question."""
+    match: Mapping[str, Any] | None
+    """The turn that holds most of the question, and its scores."""
+    whole: bool
+    answered: bool
+    comparable: bool
+    """Whether both the item and the row have an answer, so that another answer tells something."""
+    long_answer: float
+    choices: float
+    """Share of the question and the choices together."""
+
+    def grade(self) -> Grade | None:
+        """The worst that the evidence bears out."""
+        seen = Grade.BOTH if self.answered else Grade.QUESTION
+        if self._only_numbers_differ():
+            return Grade.VARIANT
+        if self.whole or self._exact >= VERBATIM:
+            return seen if self._counts_alone() else Grade.PARTIAL
+        if self._is_edit() or self.choices >= CHOICES:
+            return seen
+        if self.long_answer >= ANSWER_ALONE:
+            return Grade.ANSWER
+        near = self.match is not None and self.match["masked"] >= HALF and self.words >= SHORT_WORDS
+        return Grade.PARTIAL if near else None
+
+    @property
+    def _exact(self) -> float:
+        return 0.0 if self.match is None else float(self.match["exact"])
+
+    def _only_numbers_differ(self) -> bool:
+        changed = self.match is not None and self.match["changed"] and self.match["masked"] >= EDITED_ALONE
+        return bool(changed) and not self.whole
+
+    def _counts_alone(self) -> bool:
+        """Whether a question that stands there whole says enough: short ones are asked by chance."""
+        alone = self.whole and self.words >= LEAST_WORDS and not self.comparable
+        return self.words >= SHORT_WORDS or self.answered or alone
+
+    def _is_edit(self) -> bool:
+        if self.match is None:
+            return False
+        if self.long_answer >= SAME_ANSWER and self._exact >= WITH_LONG_ANSWER:
+            return True
+        if self.words < MIN_EDITED_WORDS or self.match["gap"] > max(MAX_GAP_WORDS, MAX_GAP_SHARE * self.words):
+            return False
+        with_answer = self.answered and self._exact >= EDITED
+        long = self.words >= LONG_WORDS and self._exact >= LONG_EDITED
+        return with_answer or long or (not self.comparable and self._exact >= EDITED_ALONE)
 
 
 def _best_questions(scan: Scan, index: EvalIndex) -> dict[tuple[int, int], dict[str, Any]]:
@@ -131,7 +161,11 @@ def _best_questions(scan: Scan, index: EvalIndex) -> dict[tuple[int, int], dict[
     kinds, owners = pl.Series(index.seg_kind), pl.Series(index.seg_item)
     asked = scan.matches.filter(kinds.gather(scan.matches["seg"]) == QUESTION)
     found = asked.with_columns(item=owners.gather(asked["seg"]).cast(pl.Int64)).join(scan.texts, on="text")
-    found = found.filter(~pl.Series(scan.own_wording[found["item"].to_numpy()], dtype=pl.Boolean)) if found.height else found
+    found = (
+        found.filter(~pl.Series(scan.own_wording[found["item"].to_numpy()], dtype=pl.Boolean))
+        if found.height
+        else found
+    )
     best = found.sort("exact", "masked", "text", descending=[True, True, False]).unique(
         ["index", "item"], keep="first", maintain_order=True
     )

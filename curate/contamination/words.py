@@ -12,8 +12,9 @@ from curate.dedup import normalise
 
 LINE = "\u00b6"
 LATEX = (
-    "frac dfrac tfrac sqrt cdot times div left right text textbf textit mathrm mathbf mathit mathbb mathcal operatorname "
-    "begin end array aligned align cases quad qquad displaystyle boxed leq geq neq pm le ge ne to ldots cdots dots"
+    "frac dfrac tfrac sqrt cdot times div left right text textbf textit mathrm mathbf mathit mathbb mathcal "
+    "operatorname begin end array aligned align cases quad qquad displaystyle boxed leq geq neq pm le ge ne to ldots "
+    "cdots dots"
 ).split()
 """Commands that say how something looks, or stand for a sign that other writings leave out as punctuation."""
 COMMAND = rf"\\(?:{'|'.join(sorted(LATEX, key=len, reverse=True))})\b"

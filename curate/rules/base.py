@@ -112,7 +112,7 @@ class Rule(Strict):
     def idle_reason(self, corpus: Corpus) -> str:
         """Why the rule cannot run on this corpus; empty where it can."""
         settings = corpus.token_settings
-        if self.needs is Need.EVALS and corpus.evals is None:
+        if self.needs is Need.EVALS and corpus.evals is None and corpus.eval_index is None:
             return "no eval items were given (--against, or data.evals)"
         if self.needs is Need.MODEL and (settings is None or settings.supervisor is None):
             return "no tokenizer was given (--model)"

@@ -5,32 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-import polars as pl
-from pydantic import Field
-
-from curate.contamination.ngrams import eval_prompts, words_only
-from curate.findings import twin_of
+from curate.contamination.search import hits
+from curate.contamination.verdicts import GATING
 from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit, Need, Rule
 from schemas.finding import Severity
 
+QUESTION = "A farmer has twelve sheep and sells all but five of them at the market. How many sheep does he still have?"
+ITEM = {"question": QUESTION, "answer": "He sells seven, so he has 5 sheep.\n#### 5"}
+
 
 class EvalItem(Rule):
-    """A row with a turn that is the question of an eval item.
+    """A row that holds an eval item: its question, as it stands or edited, with or without its answer.
 
     ## What it does
-    Compares every turn of a row with what each eval item asks; case, punctuation and white space do not count.
-    Questions of fewer than `min_words` words are left out.
+    Compares every turn of every row with every eval item. Words count, not case, punctuation, Markdown, LaTeX or the
+    order of choices. A row is reported if a turn or a line of it is a whole question of four words or more, if runs of
+    five words cover (weighted by how rare they are) at least 0.97 of a question of eight words or more, or at least 0.6
+    to 0.8 of a longer one with gaps that edits explain; a shorter or a more edited question counts if the item's answer
+    stands in the row's answer as well. Runs that more than 1% of the rows hold are the data's own wording and count for
+    nothing.
 
     ## Why
     A model trained on the questions it is judged by gets a score that says nothing.
 
     ## Known problems
-    A question that many people ask in the same words ("what is the capital of France") is reported; it is a question of
-    the eval nonetheless.
+    A question that many people ask in the same words is reported; it is a question of the eval nonetheless. Paraphrases
+    in other words and translations are not found. An item that consists of the data's own wording is compared as a
+    whole only, which `eval-unscanned` says.
 
     ## Source
-    Brown et al. 2020, arXiv:2005.14165, appendix C, for matching on normalised words.
+    The weights of AI2's decon, the coverage of the Tulu 3 report (arXiv:2411.15124) and the longest match of ConTAM
+    (arXiv:2411.03923): all three are in the evidence, the weighted share of covered words decides.
     """
 
     code: ClassVar[str] = "LEK401"
@@ -41,42 +47,30 @@ class EvalItem(Rule):
     help: ClassVar[str] = "remove the row from training; `assay curate` drops it"
     fires: ClassVar[tuple[Example, ...]] = (
         Example(
-            ({"prompt": "how many  legs have six spiders", "completion": "48"},),
+            ({"prompt": "how many  legs have six spiders", "completion": "They have 48 legs."},),
             evals=({"question": "How many legs have six spiders?", "answer": "48"},),
         ),
-    )
+        Example(
+            ({"prompt": f"Solve this step by step, please. {QUESTION} Think!", "completion": "There are 5."},),
+            evals=(ITEM,),
+        ),
+        Example(
+            Example.chat("Riddle me.\n**2 + 2 = ?**", "4").lines,
+            evals=({"question": "2+2=?", "answer": 4},),
+        ),
+    )  # fmt: skip
     silent: ClassVar[tuple[Example, ...]] = (
         Example(
             ({"prompt": "How many legs have five spiders?", "completion": "40"},),
             evals=({"question": "How many legs have six spiders?", "answer": "48"},),
         ),
         Example(({"prompt": "Hi!", "completion": "Hello."},), evals=({"prompt": "hi", "completion": "Hey."},)),
+        Example(
+            ({"prompt": "A farmer has a dog and two cats. How many animals does he have?", "completion": "3"},),
+            evals=(ITEM,),
+        ),
     )
 
-    min_words: int = Field(default=3, ge=1)
-    """Shorter questions are not compared."""
-
     def find(self, corpus: Corpus) -> Iterator[Hit]:
-        """One hit for each turn that asks what an eval item asks."""
-        if corpus.evals is None:
-            return
-        asked = eval_prompts(corpus.evals)
-        wanted = (
-            asked.select("item", key=words_only(asked["text"]))
-            .filter(pl.col("key").str.count_matches(" ") + 1 >= self.min_words)
-            .unique("key", keep="first", maintain_order=True)
-        )
-        turns = corpus.turns.filter(pl.col("content").is_not_null())
-        said = turns.select("index", "turn", key=words_only(turns["content"]))
-        for index, turn, item in (
-            said.join(wanted, on="key", how="inner", maintain_order="left").select("index", "turn", "item").iter_rows()
-        ):
-            evidence = {"twin": twin_of(corpus.evals, item), "measure": "same-question", "similarity": 1.0}
-            place = evidence["twin"]
-            message = f"the turn is the question of an eval item ({_address(place)})"
-            yield Hit(index, message, turn, evidence, detail=str(corpus.evals.place(item).row_id))
-
-
-def _address(place: object) -> str:
-    assert isinstance(place, dict)
-    return f"{place['path']}:{place['line']}" if place["line"] else f"{place['path']}, row {place['row']}"
+        """One hit for each row that holds an item."""
+        return hits(corpus, GATING, "the row holds the {grade} of an eval item ({item})")
