@@ -10,15 +10,19 @@ from typing import Any
 import polars as pl
 
 from curate.findings import findings_of, masker
+from curate.labels import label_counts
 from curate.row_tokens import estimated_tokens, row_tokens
 from curate.rows import Corpus
 from curate.rules.base import Rule
 from curate.rules.catalogue import select_rules
+from curate.set_aside import NOTHING, SetAside
 from schemas.errors import ExitCode
 from schemas.finding import Finding, Severity
 from schemas.progress import SILENT, Progress
 
 QUANTILES = (0.05, 0.5, 0.95)
+NAME_CHARS = 60
+"""Of a label, a source or a role that a row gives."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Audit:
     """Hides personal data and secrets; everything of a row that is shown goes through it."""
     not_run: dict[str, str]
     """Rule code -> why it was not run."""
+    aside: SetAside = NOTHING
+    """How many findings do not count, and why; `findings` holds the others."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -73,21 +79,31 @@ def audit_corpus(corpus: Corpus, rules: Sequence[Rule], progress: Progress = SIL
     return Audit(corpus, tuple(rules), tuple(findings), mask, not_run)
 
 
-def statistics(corpus: Corpus) -> dict[str, Any]:
-    """Rows, turns, characters, roles and kinds, with the 5th, 50th and 95th percentile of their sizes."""
+def statistics(corpus: Corpus, mask: Callable[[str], str] | None = None) -> dict[str, Any]:
+    """Numbers of the rows: single ones, and mappings of names or quantiles to numbers.
+
+    Args:
+        corpus: what was read.
+        mask: hides personal data in labels, sources and roles; null takes every rule's.
+    """
+    mask = mask or masker(select_rules([]))
     turns = corpus.turns.lazy().select("index", "part", "role", chars=pl.col("content").str.len_chars())
     main = turns.filter(pl.col("part") != "rejected").drop("part").collect()
     rows = main.group_by("index").agg(turns=pl.len(), chars=pl.col("chars").sum())
     return {
         "rows": corpus.height,
-        "kinds": _counted(corpus.rows["kind"].fill_null("unreadable")),
-        "shapes": _counted(corpus.rows["shape"].drop_nulls()),
+        "files": len(corpus.sources),
+        "kinds": _counted(corpus.rows["kind"].fill_null("unreadable"), mask),
+        "shapes": _counted(corpus.rows["shape"].drop_nulls(), mask),
         "turns": main.height,
-        "roles": _counted(main["role"].drop_nulls()),
+        "roles": _counted(main["role"].drop_nulls(), mask),
         "chars": int(main["chars"].sum() or 0),
         "turns_per_row": _quantiles(rows["turns"]),
         "chars_per_row": _quantiles(rows["chars"]),
+        "chars_per_turn": _quantiles(main["chars"]),
         "chars_per_answer": _quantiles(main.filter(pl.col("role") == "assistant")["chars"]),
+        "labels": _named(label_counts(_answers(corpus)), mask),
+        "sources": _counted(_origins(corpus), mask),
     } | _token_statistics(corpus)
 
 
@@ -104,9 +120,31 @@ def _token_statistics(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def _counted(values: pl.Series) -> dict[str, int]:
+def _answers(corpus: Corpus) -> pl.Series:
+    """What the assistant says last in each row."""
+    said = corpus.turns.lazy().filter((pl.col("part") != "rejected") & (pl.col("role") == "assistant"))
+    last = (pl.col("index") != pl.col("index").shift(-1)).fill_null(True)
+    return said.select("index", "content").filter(last).select("content").drop_nulls().collect()["content"]
+
+
+def _origins(corpus: Corpus) -> pl.Series:
+    """The field `source` of the rows' metadata, where it is there."""
+    held = corpus.rows.lazy().select("metadata").filter(pl.col("metadata").str.contains('"source":', literal=True))
+    return held.select(pl.col("metadata").str.json_path_match("$.source")).drop_nulls().collect()["metadata"]
+
+
+def _counted(values: pl.Series, mask: Callable[[str], str]) -> dict[str, int]:
     counts = values.value_counts().sort(["count", values.name], descending=[True, False])
-    return dict(counts.head(20).iter_rows())
+    return _named(dict(counts.head(20).iter_rows()), mask)
+
+
+def _named(counts: dict[str, int], mask: Callable[[str], str]) -> dict[str, int]:
+    """Counts under names that may be shown; names that are one once masked and cut are added up."""
+    named: Counter[str] = Counter()
+    for name, count in counts.items():
+        shown = mask(name[: 4 * NAME_CHARS])
+        named[shown if len(shown) <= NAME_CHARS else shown[: NAME_CHARS - 1] + "…"] += count
+    return dict(named)
 
 
 def _quantiles(values: pl.Series) -> dict[str, float | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 def printable(text: str) -> str:
     r"""Escape everything that a terminal could act on or hide: controls, line breaks, bidi marks, lone surrogates.
@@ -11,3 +13,25 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A terminal that a result goes to."""
+
+    columns: int = 80
+    colour: bool = True
+    """Whether it wants colours."""
+
+    def paint(self, text: str, *styles: str) -> str:
+        """The text in some of the styles of CODES; text from outside must have gone through `printable` before."""
+        if not (self.colour and styles and text):
+            return text
+        return f"\x1b[{';'.join(CODES[style] for style in styles)}m{text}\x1b[0m"
+
+
+NO_SCREEN = Screen(colour=False)
+"""A file or a pipe: nothing is painted."""

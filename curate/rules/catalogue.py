@@ -6,14 +6,15 @@ import difflib
 import functools
 import importlib
 import inspect
+import json
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 import curate.rules
-from curate.rules.base import FAMILIES, Rule
+from curate.rules.base import FAMILIES, Example, Rule
 from schemas.errors import ConfigError, Problem, UserError
 
 INFRASTRUCTURE = ("base", "catalogue")
@@ -162,7 +163,7 @@ def _configure(rule: type[Rule], values: Mapping[str, Any], where: str, problems
 
 
 def describe(rules: Iterable[type[Rule]]) -> list[dict[str, Any]]:
-    """What `assay rules --format json` prints."""
+    """What `assay rules --format json` prints: everything that is known of each rule, as plain data."""
     return [
         {
             "code": rule.code,
@@ -170,12 +171,58 @@ def describe(rules: Iterable[type[Rule]]) -> list[dict[str, Any]]:
             "family": rule.family(),
             "severity": str(rule.severity),
             "action": str(rule.default_action),
+            "actions": [str(action) for action in rule.actions],
+            "needs_evals": rule.needs_evals,
             "summary": (rule.__doc__ or "").strip().splitlines()[0],
-            "options": {
-                name: {"default": info.get_default(), "description": info.description or ""}
-                for name, info in rule.model_fields.items()
-                if name not in ("action", "level")
-            },
+            "help": rule.help,
+            "source": _section(rule, "Source"),
+            "known_problems": _section(rule, "Known problems"),
+            "options": _described_options(rule),
+            "fires": [_lines(example) for example in rule.fires],
+            "silent": [_lines(example) for example in rule.silent],
+            "page": rule.page(),
         }
         for rule in rules
     ]
+
+
+def _section(rule: type[Rule], heading: str) -> str:
+    """The text under a heading of a rule's page; empty if it has none."""
+    _, found, rest = inspect.cleandoc(rule.__doc__ or "").partition(f"## {heading}\n")
+    return " ".join(rest.partition("\n## ")[0].split()) if found else ""
+
+
+def _described_options(rule: type[Rule]) -> dict[str, Any]:
+    """Option -> default, JSON Schema of its type and bounds, and what it does."""
+    schemas = rule.model_json_schema()
+    plain = TypeAdapter(Any)
+    return {
+        name: {
+            "default": plain.dump_python(info.get_default(call_default_factory=True), mode="json"),
+            "schema": _inlined(schemas["properties"][name], schemas.get("$defs", {})),
+            "description": info.description or "",
+        }
+        for name, info in rule.model_fields.items()
+        if name not in ("action", "level")
+    }
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """A part of a JSON Schema that stands by itself, without what is said beside it."""
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    beside = ("title", "description", "default")
+    return {key: _inlined(value, definitions) for key, value in schema.items() if key not in beside}
+
+
+def _lines(example: Example) -> dict[str, list[str]]:
+    """An example as the lines of its files; bytes that are not UTF-8 are written as escapes."""
+    shown = [
+        [line.decode("utf-8", "backslashreplace") if isinstance(line, bytes) else json.dumps(line) for line in lines]
+        for lines in (example.lines, example.evals)
+    ]
+    return {"lines": shown[0], "evals": shown[1]}
