@@ -172,7 +172,7 @@ def describe(rules: Iterable[type[Rule]]) -> list[dict[str, Any]]:
             "severity": str(rule.severity),
             "action": str(rule.default_action),
             "actions": [str(action) for action in rule.actions],
-            "needs_evals": rule.needs_evals,
+            "needs": None if rule.needs is None else str(rule.needs),
             "summary": (rule.__doc__ or "").strip().splitlines()[0],
             "help": rule.help,
             "source": _section(rule, "Source"),
