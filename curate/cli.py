@@ -60,6 +60,7 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
     with Progress(quiet=flags["quiet"], patience_s=PATIENCE_S) as progress:
         found = run_audit(request, progress)
     _emit(render(found, flags["form"], flags["max_findings"], flags["statistics"]), flags["out"])
+    found.raise_failure()
     return found.exit_code(flags["fail_on"])
 
 
