@@ -172,9 +172,7 @@ def describe(rules: Iterable[type[Rule]]) -> list[dict[str, Any]]:
             "action": str(rule.default_action),
             "summary": (rule.__doc__ or "").strip().splitlines()[0],
             "options": {
-                name: {"default": info.get_default(), "description": info.description or ""}
-                for name, info in rule.model_fields.items()
-                if name not in ("action", "level")
+                name: {"default": default, "description": text} for name, (default, text) in rule.options().items()
             },
         }
         for rule in rules
