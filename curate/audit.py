@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +18,7 @@ from curate.rows import Corpus
 from curate.rules.base import Rule
 from curate.rules.catalogue import select_rules
 from curate.set_aside import NOTHING, SetAside
-from schemas.errors import ExitCode
+from schemas.errors import AssayError, ExitCode
 from schemas.finding import Finding, Severity
 from schemas.progress import SILENT, Progress
 
@@ -36,7 +38,9 @@ class Audit:
     mask: Callable[[str], str]
     """Hides personal data and secrets; everything of a row that is shown goes through it."""
     not_run: dict[str, str]
-    """Rule code -> why it was not run."""
+    """Rule code -> why it was not run, or came to no end."""
+    failures: tuple[tuple[Rule, BaseException], ...] = ()
+    """Rules that raised, and what."""
     aside: SetAside = NOTHING
     """How many findings do not count, and why; `findings` holds the others."""
 
@@ -54,29 +58,63 @@ class Audit:
         rank = Severity(fail_on).rank
         return ExitCode.FAIL if any(finding.severity.rank <= rank for finding in self.findings) else ExitCode.PASS
 
+    def raise_failure(self) -> None:
+        """Say what stopped the first rule that failed, once everything else is said.
 
-def audit_corpus(corpus: Corpus, rules: Sequence[Rule], progress: Progress = SILENT) -> Audit:
-    """Run the rules over a corpus.
+        Raises:
+            RuleFailedError: a bug in that rule, which it names.
+            AssayError: the rule cannot be run on these rows.
+        """
+        ours = [(rule, error) for rule, error in self.failures if not isinstance(error, AssayError)]
+        for rule, error in ours:
+            raise RuleFailedError(f"rule {rule.code} {rule.name}: {type(error).__name__}: {error}") from error
+        for _, error in self.failures:
+            raise error
+
+
+class RuleFailedError(Exception):
+    """A rule raised what no rule should: a bug of ours."""
+
+
+def audit_corpus(
+    corpus: Corpus, rules: Sequence[Rule], progress: Progress = SILENT, workers: int | None = None
+) -> Audit:
+    """Run the rules over a corpus, several at a time; what is found does not depend on how many.
+
+    A rule that fails costs only its own findings: it is named in `not_run`, and `Audit.raise_failure` says why.
 
     Args:
         corpus: what was read.
         rules: configured rules; those that need eval items are not run on a corpus without any.
         progress: shows each rule, and how far it is.
+        workers: threads; null for one more than there are cores, since a rule may wait for what another one computes.
     """
     # Personal data stays hidden even if its rule was not selected.
     mask = masker([*rules, *(rule for rule in select_rules([]) if rule.code not in {r.code for r in rules})])
     corpus = replace(corpus, progress=progress)
     order = {source.path: number for number, source in enumerate(corpus.sources)}
+    not_run = {rule.code: why for rule in rules if (why := rule.idle_reason(corpus))}
     findings: list[Finding] = []
-    not_run: dict[str, str] = {}
-    for rule in rules:
-        if why := rule.idle_reason(corpus):
-            not_run[rule.code] = why
-            continue
+    failures: list[tuple[Rule, BaseException]] = []
+
+    def run(rule: Rule) -> list[Finding]:
         progress.begin(rule.name)
-        findings += findings_of(rule, corpus, mask)
+        return findings_of(rule, replace(corpus, progress=progress.beside(rule.name)), mask)
+
+    with ThreadPoolExecutor(workers or (os.cpu_count() or 1) + 1) as pool:
+        running = {rule: pool.submit(run, rule) for rule in rules if rule.code not in not_run}
+        try:
+            for rule, future in running.items():
+                if (error := future.exception()) is None:
+                    findings += future.result()
+                else:
+                    failures.append((rule, error))
+                    not_run[rule.code] = f"it failed: {type(error).__name__}"
+        except BaseException:  # interrupted: what has not begun yet is given up
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     findings.sort(key=lambda f: (order[f.path], f.row if f.row is not None else -1, f.line or 0, f.code))
-    return Audit(corpus, tuple(rules), tuple(findings), mask, not_run)
+    return Audit(corpus, tuple(rules), tuple(findings), mask, not_run, tuple(failures))
 
 
 def statistics(corpus: Corpus, mask: Callable[[str], str] | None = None) -> dict[str, Any]:

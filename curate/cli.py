@@ -90,6 +90,7 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
     if flags["form"] != "text" or flags["out"] is not None:
         for notice in found.aside.notices:
             click.echo(f"warning: {printable(f'{notice.where}: {notice.text}')}", err=True)
+    found.raise_failure()
     return found.exit_code(settings.fail_on)
 
 

@@ -42,20 +42,45 @@ def comparable_texts(corpus: Corpus) -> pl.DataFrame:
     """
 
     def compute(part: Corpus) -> pl.DataFrame:
-        turns = part.turns.with_columns(
-            main=pl.col("part") != "rejected",
-            said=pl.concat_str(pl.col("content"), pl.col("calls"), separator="\n", ignore_nulls=True),
-            instructs=pl.col("role").is_in(INSTRUCTIONS).fill_null(False),
-        )
-        texts = turns.group_by("index", maintain_order=True).agg(
-            system=pl.col("said").filter(pl.col("main") & pl.col("instructs")).str.join("\n"),
-            text=pl.col("said").filter(pl.col("main") & ~pl.col("instructs")).str.join("\n"),
-            answer=pl.col("said").filter(pl.col("main") & pl.col("role").is_in(["assistant", "reference"])).last(),
-            rejected=pl.col("said").filter(~pl.col("main")).last(),
+        main = pl.col("part") != "rejected"
+        instructs = pl.col("role").is_in(INSTRUCTIONS).fill_null(False)
+        answers = main & pl.col("role").is_in(["assistant", "reference"])
+        said = _said(part.turns)
+        texts = (
+            part.turns.with_columns(said=said)
+            .group_by("index", maintain_order=True)
+            .agg(
+                system=pl.col("said").filter(main & instructs).str.join("\n"),
+                text=pl.col("said").filter(main & ~instructs).str.join("\n"),
+                answer=pl.col("position").filter(answers).last(),
+                rejected=pl.col("position").filter(~main).last(),
+            )
         )
         return texts.filter(pl.col("text").str.strip_chars() != "")
 
-    return corpus.remembered("comparable_texts", lambda: corpus.in_parts(compute))
+    def whole() -> pl.DataFrame:
+        texts = replace(corpus, turns=corpus.turns.with_row_index("position"), memo={}).in_parts(compute)
+        # Only texts of several turns are new: answers stay where they are.
+        answer, rejected = (_said_at(corpus.turns, texts[name]) for name in ("answer", "rejected"))
+        if corpus.spill is not None:
+            corpus.spill.release()
+        return texts.with_columns(answer=answer, rejected=rejected)
+
+    return corpus.remembered("comparable_texts", whole)
+
+
+def _said(turns: pl.DataFrame) -> pl.Series:
+    """What each turn says, tool calls included."""
+    if turns["calls"].null_count() == turns.height:
+        return turns["content"].fill_null("") if turns["content"].null_count() else turns["content"]
+    return turns.select(pl.concat_str("content", "calls", separator="\n", ignore_nulls=True))["content"]
+
+
+def _said_at(turns: pl.DataFrame, positions: pl.Series) -> pl.Series:
+    """What the turns at these positions say; null for a null."""
+    said = _said(turns.select(pl.col("content", "calls").gather(positions)))
+    missing = positions.is_null()
+    return pl.select(pl.when(~missing).then(said)).to_series() if missing.any() else said
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,11 @@ class Pairs:
     kind: NDArray[np.uint8]
     similarity: NDArray[np.float64]
 
+    @classmethod
+    def empty(cls) -> Pairs:
+        """No pairs."""
+        return cls(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.float64))
+
     def extended(self, other: Pairs) -> Pairs:
         """These pairs, then others."""
         return Pairs(

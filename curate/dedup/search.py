@@ -26,6 +26,7 @@ from curate.dedup.pairs import (
     Setting,
     distinct_pairs,
 )
+from curate.dedup.unlike import surely_unlike
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,8 +99,11 @@ def find_duplicates(  # noqa: PLR0913 - each option is one the user may set
             raise ValueError(f"expected {len(text)} values beside the text, found {len(other)}")
     rank = policy_rank(text, policy, priority, order)
     exact, leaders = _exact_groups(text, rank)
-    search = PairSearch(text, answer, chosen, floor, threshold, workers or os.cpu_count() or 1, seed, progress)
-    found, representative, via = _choose(search, search.verified(leaders), rank, threshold)
+    if not chosen.gram and surely_unlike(text.gather(leaders), floor):
+        found, representative, via = Pairs.empty(), np.full(len(text), -1), np.full(len(text), -1)
+    else:
+        search = PairSearch(text, answer, chosen, floor, threshold, workers or os.cpu_count() or 1, seed, progress)
+        found, representative, via = _choose(search, search.verified(leaders), rank, threshold)
     return _result(_Outcome(exact, len(leaders), found, representative, via), chosen, threshold, floor, rank)
 
 
@@ -253,14 +257,17 @@ def _parameters(setting: Setting, threshold: float, floor: float, rows: int) -> 
 
 def _kept_curve(outcome: _Outcome, rank: NDArray[np.int64], floor: float, threshold: float) -> list[tuple[float, int]]:
     """Rows that would stay at each threshold from the floor to 1, and at the one used, from the pairs verified once."""
+    copies = int((outcome.leader != np.arange(len(rank))).sum())
+    steps = sorted({threshold, *(step / 20 for step in range(int(np.ceil(floor * 20 - 1e-9)), 21))})
+    if not len(outcome.found.rows):
+        return [(step, len(rank) - copies) for step in steps]
     from curate.dedup.clusters import choose_representatives
 
-    copies = int((outcome.leader != np.arange(len(rank))).sum())
     found = outcome.found.where(outcome.found.kind <= NEAR)
     involved, places = np.unique(found.rows, return_inverse=True)
     found, order = Pairs(places.reshape(-1, 2), found.kind, found.similarity), rank[involved]
     curve = []
-    for step in sorted({threshold, *(step / 20 for step in range(int(np.ceil(floor * 20 - 1e-9)), 21))}):
+    for step in steps:
         dropping = _drops(found, step)
         representative, _ = choose_representatives(found.rows[dropping], found.similarity[dropping], order)
         curve.append((step, len(rank) - copies - int((representative >= 0).sum())))

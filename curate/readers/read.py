@@ -52,6 +52,8 @@ def read_corpus(
         sources.append(replace(_read(opened, builder), path=_shown(name(path))))
         progress(opened.size)
     rows, turns, faults = builder.frames()
+    if spill is not None:
+        spill.release()
     items = tuple(evals)
     against = read_corpus(items, name=name) if items else None
     return Corpus(tuple(sources), rows, turns, faults, evals=against, spill=spill)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
+import textwrap
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,6 +13,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 import polars as pl
+from pydantic import ConfigDict
 
 from curate.rows import Corpus
 from schemas.base import Strict
@@ -104,6 +108,9 @@ class Rule(Strict):
     fires: ClassVar[tuple[Example, ...]]
     silent: ClassVar[tuple[Example, ...]]
 
+    # pydantic would read each rule's source at every start; `options` does so when somebody asks.
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
     action: Action | None = None
     """What `assay curate` does with the row; null takes the rule's default."""
     level: Severity | None = None
@@ -156,18 +163,43 @@ class Rule(Strict):
         return FAMILIES[cls.code[:3]]
 
     @classmethod
+    def options(cls) -> dict[str, tuple[Any, str]]:
+        """Name of each option of its own -> default, and what stands below the field in the source."""
+        texts: dict[str, str] = {}
+        for owner in reversed(cls.__mro__):
+            if issubclass(owner, Rule):
+                texts |= _field_texts(owner)
+        return {
+            name: (info.get_default(), texts.get(name, ""))
+            for name, info in cls.model_fields.items()
+            if name not in ("action", "level")
+        }
+
+    @classmethod
     def page(cls) -> str:
         """The rule's page as Markdown."""
-        options = {name: info for name, info in cls.model_fields.items() if name not in ("action", "level")}
         lines = [f"# {cls.code} {cls.name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
         lines += [f"Severity: {cls.severity}. Action: {cls.default_action} (of {', '.join(cls.actions)})."]
         lines += ["", "## What to do", "", cls.help]
-        if options:
+        if options := cls.options():
             lines += ["", "## Options", ""]
-            lines += [
-                f"- `{name}` (default {info.default!r}): {info.description or ''}" for name, info in options.items()
-            ]
+            lines += [f"- `{name}` (default {default!r}): {text}" for name, (default, text) in options.items()]
         return "\n".join(lines) + "\n"
+
+
+def _field_texts(owner: type) -> dict[str, str]:
+    """The string below each annotated field of a class."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(below.value.value)
+        for field, below in itertools.pairwise(body.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
 
 
 FAMILIES = {

@@ -194,16 +194,16 @@ def _section(rule: type[Rule], heading: str) -> str:
 
 def _described_options(rule: type[Rule]) -> dict[str, Any]:
     """Option -> default, JSON Schema of its type and bounds, and what it does."""
-    schemas = rule.model_json_schema()
+    schemas, texts = rule.model_json_schema(), rule.options()
     plain = TypeAdapter(Any)
     return {
         name: {
             "default": plain.dump_python(info.get_default(call_default_factory=True), mode="json"),
             "schema": _inlined(schemas["properties"][name], schemas.get("$defs", {})),
-            "description": info.description or "",
+            "description": texts[name][1],
         }
         for name, info in rule.model_fields.items()
-        if name not in ("action", "level")
+        if name in texts
     }
 
 
