@@ -53,7 +53,7 @@ def audit_corpus(corpus: Corpus, rules: Sequence[Rule], progress: Progress = SIL
 
     Args:
         corpus: what was read.
-        rules: configured rules; those that need eval items are not run on a corpus without any.
+        rules: configured rules; those that say why they have nothing to go by are not run.
         progress: shows each rule, and how far it is.
     """
     # Personal data stays hidden even if its rule was not selected.
@@ -63,8 +63,8 @@ def audit_corpus(corpus: Corpus, rules: Sequence[Rule], progress: Progress = SIL
     findings: list[Finding] = []
     not_run: dict[str, str] = {}
     for rule in rules:
-        if rule.needs_evals and corpus.evals is None:
-            not_run[rule.code] = "no eval items were given (--against)"
+        if (reason := rule.idle_reason(corpus)) is not None:
+            not_run[rule.code] = reason
             continue
         progress.begin(rule.name)
         findings += findings_of(rule, corpus, mask)

@@ -52,7 +52,8 @@ def run_audit(request: AuditRequest, progress: Progress = SILENT) -> Audit:
     options = {name: dict(given) for name, given in (project.config.curate.rules if project else {}).items()}
     for name, given in _overrides(request.overrides).items():
         options.setdefault(name, {}).update(given)
-    rules = select_rules(request.select, options, ignore=request.ignore, where="audit")
+    root = project.root if project else Path()
+    rules = select_rules(request.select, options, ignore=request.ignore, where="audit", root=root)
     paths = _paths(request.paths) if request.paths else project.source_files() if project else ()
     evals = expand_paths(request.against, Path(), "--against", start="") or (project.eval_files() if project else ())
     if request.out is not None:

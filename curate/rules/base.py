@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
@@ -83,8 +84,6 @@ class Rule(Strict):
     default_action: ClassVar[Action] = Action.KEEP
     actions: ClassVar[tuple[Action, ...]] = (Action.KEEP, Action.DROP)
     """Actions that make sense for the rule."""
-    needs_evals: ClassVar[bool] = False
-    """Whether the rule compares with eval items and cannot run without any."""
     help: ClassVar[str]
     """What to do about a finding, in one sentence."""
     fires: ClassVar[tuple[Example, ...]]
@@ -94,6 +93,14 @@ class Rule(Strict):
     """What `assay curate` does with the row; null takes the rule's default."""
     level: Severity | None = None
     """How much a finding weighs; null takes the rule's default."""
+
+    def idle_reason(self, corpus: Corpus) -> str | None:
+        """Why the rule has nothing to go by and is not run on this corpus; null where it is run."""
+        return None
+
+    def files(self) -> tuple[Path, ...]:
+        """Files that the options name: what the rule finds depends on their bytes."""
+        return ()
 
     @abstractmethod
     def find(self, corpus: Corpus) -> Iterable[Hit]:

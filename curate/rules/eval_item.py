@@ -37,7 +37,6 @@ class EvalItem(Rule):
     name: ClassVar[str] = "eval-item"
     severity: ClassVar[Severity] = Severity.ERROR
     default_action: ClassVar[Action] = Action.DROP
-    needs_evals: ClassVar[bool] = True
     help: ClassVar[str] = "remove the row from training; `assay curate` drops it"
     fires: ClassVar[tuple[Example, ...]] = (
         Example(
@@ -55,6 +54,10 @@ class EvalItem(Rule):
 
     min_words: int = Field(default=3, ge=1)
     """Shorter questions are not compared."""
+
+    def idle_reason(self, corpus: Corpus) -> str | None:
+        """Without eval items there is nothing to compare with."""
+        return "no eval items were given (--against, data.evals)" if corpus.evals is None else None
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each turn that asks what an eval item asks."""

@@ -39,7 +39,6 @@ class EvalNgrams(Rule):
     name: ClassVar[str] = "eval-ngrams"
     severity: ClassVar[Severity] = Severity.ERROR
     default_action: ClassVar[Action] = Action.DROP
-    needs_evals: ClassVar[bool] = True
     help: ClassVar[str] = "remove the row from training; `assay curate` drops it"
     fires: ClassVar[tuple[Example, ...]] = (
         Example(
@@ -58,6 +57,10 @@ class EvalNgrams(Rule):
     """Words in a run."""
     share: float = Field(default=0.5, gt=0.0, le=1.0)
     """Share of a question's runs that a row must hold."""
+
+    def idle_reason(self, corpus: Corpus) -> str | None:
+        """Without eval items there is nothing to compare with."""
+        return "no eval items were given (--against, data.evals)" if corpus.evals is None else None
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each row, for the eval item of which it holds most."""
