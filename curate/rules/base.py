@@ -63,6 +63,8 @@ class Example:
 
     lines: tuple[Any, ...]
     evals: tuple[Any, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options without which the rule is not run."""
 
     @classmethod
     def chat(cls, *texts: str, role: str = "user") -> Example:
