@@ -6,6 +6,7 @@ that comes with the data can stall, ends in a RecursionError on a schema that re
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -20,12 +21,19 @@ class Mismatch(NamedTuple):
 
     path: str
     """JSON path, `$` for the value itself."""
+    found: str
     message: str
     expected: str
+    """Where in the schema the demand stands."""
 
 
-def compile_schema(schema: Any, where: str = "") -> Any:
+def compile_schema(schema: Any, where: str = "", *, trusted: bool = False) -> Any:
     """A validator with `is_valid` and `iter_errors`.
+
+    Args:
+        schema: as plain data.
+        where: for error messages.
+        trusted: the user named it: patterns may look ahead and back, and formats such as dates are checked.
 
     Raises:
         UserError: it is no JSON Schema, or refers to anything outside itself.
@@ -38,8 +46,9 @@ def compile_schema(schema: Any, where: str = "") -> Any:
         refused.append(uri)
         raise ValueError("nothing is fetched")
 
+    patterns = jsonschema_rs.FancyRegexOptions() if trusted else jsonschema_rs.RegexOptions()
     try:
-        return jsonschema_rs.validator_for(schema, retriever=refuse, pattern_options=jsonschema_rs.RegexOptions())
+        return jsonschema_rs.validator_for(schema, retriever=refuse, pattern_options=patterns, validate_formats=trusted)
     except (ValueError, jsonschema_rs.ReferencingError) as error:  # ValidationError is a ValueError
         said = getattr(error, "message", "") or str(error)
         outside = refused or "not present in a registry" in said
@@ -58,12 +67,15 @@ def mismatches(validator: Any, value: Any) -> Iterator[Mismatch]:
         for number, error in enumerate(validator.iter_errors(value)):
             if number == MAX_MISMATCHES:
                 return
-            path = json_path(error.instance_path)
-            yield Mismatch(
-                path, _short(error.message), "/".join(str(part) for part in error.schema_path)[-MESSAGE_CHARS:]
-            )
+            keyword = "/".join(str(part) for part in error.schema_path)[-MESSAGE_CHARS:]
+            yield Mismatch(json_path(error.instance_path), shown_json(error.instance), _short(error.message), keyword)
     except ValueError as error:  # nested deeper than the library goes
-        yield Mismatch("$", _short(str(error)), "a value that can be checked")
+        yield Mismatch("$", "a value", _short(str(error)), "a value that can be checked")
+
+
+def shown_json(value: Any) -> str:
+    """A value as short JSON."""
+    return _short(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _short(text: str) -> str:

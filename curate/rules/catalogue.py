@@ -148,6 +148,9 @@ def _configure(
 ) -> Rule | None:
     try:
         configured = rule.model_validate(dict(values), context={"root": root or Path()})
+    except UserError as error:  # a file that an option names
+        problems += error.problems
+        return None
     except ValidationError as error:
         for item in error.errors():
             option = ".".join(str(part) for part in item["loc"])

@@ -92,4 +92,4 @@ class MismatchedArguments(StructureRule):
             message = (
                 f"the arguments of {str(call.name)[:64]!r} do not fit its parameters at {first.path}: {first.message}"
             )
-            yield Flaw(call.turn, message, first.message, f"as parameters/{first.expected} says")
+            yield Flaw(call.turn, message, first.found, f"as parameters/{first.expected} says")
