@@ -38,6 +38,14 @@ class Audit:
         """Rule code -> number of findings."""
         return dict(sorted(Counter(finding.code for finding in self.findings).items()))
 
+    @property
+    def idle(self) -> list[str]:
+        """One sentence for each reason why rules were not run, with their codes."""
+        codes: dict[str, list[str]] = {}
+        for code, why in self.not_run.items():
+            codes.setdefault(why, []).append(code)
+        return [f"{', '.join(same)} {'was' if len(same) == 1 else 'were'} not run: {why}" for why, same in codes.items()]
+
     def exit_code(self, fail_on: str) -> ExitCode:
         """No rows is inconclusive; findings at or above `fail_on` fail; `never` passes with any finding."""
         if not self.corpus.height:

@@ -32,7 +32,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
         if shown and len(found) > shown:
             lines.append(f"- and {len(found) - shown:,} more")
         lines += ["", "</details>", ""]
-    lines += [f"{code} was not run: {markdown(why)}" for code, why in audit.not_run.items()]
+    lines += [f"{markdown(sentence)}\n" for sentence in audit.idle]
     if with_statistics:
         lines += _statistics(audit)
     return "\n".join(lines).rstrip() + "\n"

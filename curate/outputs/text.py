@@ -23,8 +23,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
         if shown and len(found) > shown:
             lines.append(f"  … {len(found) - shown:,} more (--select {rule.code} --max-findings 0 shows all)")
         lines.append(f"  → {rule.help}")
-    for code, why in audit.not_run.items():
-        lines += ["", f"{code} was not run: {why}"]
+    lines += ["", *audit.idle] if audit.idle else []
     if with_statistics:
         lines += ["", *_statistics(audit)]
     return "\n".join([*lines, "", summary(audit)]) + "\n"
