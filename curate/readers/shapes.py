@@ -285,6 +285,8 @@ def _preference(record: dict[str, Any]) -> Shaped:
     row.prompt_messages = len(row.messages)
     row.rejected = row.say(rejected, "rejected", "assistant", "rejected")
     row.messages = row.messages + row.say(chosen, "chosen", "assistant")
+    if record.get("tools"):
+        row.extra = {"tools": record["tools"]}
     return row
 
 
