@@ -85,7 +85,7 @@ def audit_corpus(
 
     Args:
         corpus: what was read.
-        rules: configured rules; those that need eval items are not run on a corpus without any.
+        rules: configured rules; those that say why they have nothing to go by are not run.
         progress: shows each rule, and how far it is.
         workers: threads; null for one more than there are cores, since a rule may wait for what another one computes.
     """
@@ -102,9 +102,9 @@ def audit_corpus(
         return findings_of(rule, replace(corpus, progress=progress.beside(rule.name)), mask)
 
     with ThreadPoolExecutor(workers or (os.cpu_count() or 1) + 1) as pool:
-        running = {rule: pool.submit(run, rule) for rule in rules if rule.code not in not_run}
+        running = [(rule, pool.submit(run, rule)) for rule in rules if rule.code not in not_run]
         try:
-            for rule, future in running.items():
+            for rule, future in running:
                 if (error := future.exception()) is None:
                     findings += future.result()
                 else:

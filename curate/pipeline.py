@@ -71,10 +71,11 @@ def curate_stage(project: Project) -> Stage:
         UserError: a source is missing, or a step names no rule.
         ConfigError: options that a rule does not accept.
     """
-    configured_rules(project)
+    rules = configured_rules(project)
     folder = inputs_from(project.runs, STAGE)
     refs = [_input("source", path, folder) for path in project.source_files()]
     refs += [_input("evals", path, folder) for path in project.eval_files()]
+    refs += [_input("rule", path, folder) for rule in rules for path in rule.files()]
     if (kept := project.config.curate.keep_file) is not None:
         read_keep_list(project.config.curate, project.root)
         refs.append(_input("keep", project.root / kept, folder))
@@ -111,7 +112,7 @@ def _name(project: Project, path: Path) -> str:
 def configured_rules(project: Project) -> tuple[Rule, ...]:
     """The rules of `curate.steps` in order, with the options of `curate.rules`."""
     config = project.config.curate
-    return select_rules(config.steps, config.rules, where=f"{project.path}: curate")
+    return select_rules(config.steps, config.rules, where=f"{project.path}: curate", root=project.root)
 
 
 def curate(project: Project, progress: Progress = SILENT) -> Finished:
@@ -210,7 +211,7 @@ def run_steps(
     for rule in rules:
         progress.begin(rule.name)
         rows_in, action = corpus.height, rule.effective_action
-        missing = rule.idle_reason(corpus)
+        missing = rule.idle_reason(corpus) or ""
         hits = [] if missing else one_per_row(rule.find(corpus))
         if parts := rule.searched(corpus):
             ledger.searches.append(search_account(rule, corpus.height, parts))

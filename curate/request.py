@@ -235,7 +235,7 @@ def _rules(request: AuditRequest, config: _Config, problems: list[Problem]) -> t
     options = {name: dict(given) for name, given in config.file.curate.rules.items()}
     for name, values in _overrides(request.overrides, problems).items():
         options.setdefault(name, {}).update(values)
-    return select_rules(checked[0], options, ignore=checked[1], where="audit")
+    return select_rules(checked[0], options, ignore=checked[1], where="audit", root=config.root)
 
 
 def _adoption(request: AuditRequest, config: _Config, problems: list[Problem]) -> Adoption:

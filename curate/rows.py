@@ -7,7 +7,7 @@ a file holds is left out: each row keeps the span of its bytes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -109,6 +109,8 @@ class Corpus:
     """Eval items to keep out of training."""
     token_settings: TokenSettings | None = None
     """The model and the length that rows are measured with; null where nobody named any."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our field name -> the files' column, as the rows were read."""
     rewritten: dict[int, bytes] = field(default_factory=dict)
     """Row index -> JSON of its record after redaction."""
     spill: Spill | None = field(default=None, repr=False, compare=False)

@@ -56,7 +56,7 @@ def read_corpus(
         spill.release()
     items = tuple(evals)
     against = read_corpus(items, name=name) if items else None
-    return Corpus(tuple(sources), rows, turns, faults, evals=against, spill=spill)
+    return Corpus(tuple(sources), rows, turns, faults, evals=against, columns=dict(columns or {}), spill=spill)
 
 
 def _shown(name: str) -> str:

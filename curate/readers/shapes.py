@@ -96,6 +96,8 @@ class Shaped:
             calls = orjson.dumps(called, option=orjson.OPT_SORT_KEYS).decode()
         if len(message) > 2 and message.get("weight") is not None:
             self.weights.append((part, position, message["weight"]))
+        if len(message) > 2 and message.get("name") is not None and (wrong := wrong_name(message["name"])):
+            self.faults.append(("invalid-name", position, wrong, NAME_EXPECTED))
         if role.__class__ is not str:
             found = "no `role`" if "role" not in message else f"`role` is {type_name(role)}"
             self.faults.append(("wrong-type", position, found, "a role as text"))
@@ -113,6 +115,8 @@ class Shaped:
         if isinstance(content, list):
             texts = [part.get("text") for part in content if isinstance(part, dict)]
             if len(texts) == len(content):
+                if strange := strange_parts(content):
+                    self.faults.append(("unreadable-part", position, strange, "parts of the type text, with a text"))
                 return "\n".join(text for text in texts if isinstance(text, str))
         found = f"`content` is {type_name(content)}"
         self.faults.append(("wrong-type", position, found, "text, or a list of content parts"))
@@ -127,6 +131,32 @@ class Shaped:
             self.faults.append(("missing-content", None, f"`{where}` is null", "text or a list of messages"))
             return []
         return self.add(prompt, part, where)
+
+
+NAME_EXPECTED = "1 to 64 characters without white space and without < | \\ / >"
+
+
+def wrong_name(name: Any) -> str:
+    """What is wrong with the `name` of a message; empty where it is a name that OpenAI takes."""
+    if not isinstance(name, str):
+        return f"`name` is {type_name(name)}"
+    if 1 <= len(name) <= 64 and not any(char.isspace() or char in "<|\\/>" for char in name):
+        return ""
+    return f"`name` is {name[:60]!r}" if len(name) <= 64 else f"`name` has {len(name)} characters"
+
+
+def strange_parts(parts: list[dict[str, Any]]) -> str:
+    """Content parts of which nothing can be read, by type; empty where each is text."""
+    strange: dict[str, None] = {}
+    for part in parts:
+        kind = part.get("type", "text")
+        if not isinstance(kind, str):
+            strange[f"a part whose `type` is {type_name(kind)}"] = None
+        elif kind != "text":
+            strange[f"a part of the type {kind[:40]!r}"] = None
+        elif not isinstance(part.get("text"), str):
+            strange["a part without a text"] = None
+    return ", ".join(list(strange)[:4])
 
 
 def type_name(value: Any) -> str:
@@ -255,6 +285,8 @@ def _preference(record: dict[str, Any]) -> Shaped:
     row.prompt_messages = len(row.messages)
     row.rejected = row.say(rejected, "rejected", "assistant", "rejected")
     row.messages = row.messages + row.say(chosen, "chosen", "assistant")
+    if record.get("tools"):
+        row.extra = {"tools": record["tools"]}
     return row
 
 

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
@@ -80,6 +81,8 @@ class Example:
     """Most tokens of a row; a token is a byte, or one of the special tokens of ChatML."""
     template: str | None = None
     """Name of the chat template that the rows are measured with; null estimates tokens."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options without which the rule is not run."""
 
     @classmethod
     def chat(cls, *texts: str, role: str = "user") -> Example:
@@ -116,8 +119,8 @@ class Rule(Strict):
     level: Severity | None = None
     """How much a finding weighs; null takes the rule's default."""
 
-    def idle_reason(self, corpus: Corpus) -> str:
-        """Why the rule cannot run on this corpus; empty where it can."""
+    def idle_reason(self, corpus: Corpus) -> str | None:
+        """Why the rule has nothing to go by and is not run on this corpus; null where it is run."""
         settings = corpus.token_settings
         if self.needs is Need.EVALS and corpus.evals is None:
             return "no eval items were given (--against, or data.evals)"
@@ -125,7 +128,11 @@ class Rule(Strict):
             return "no tokenizer was given (--model)"
         if self.needs is Need.LENGTH and (settings is None or settings.max_length is None):
             return "no greatest length was given (--max-length, --model, or train.max_length)"
-        return ""
+        return None
+
+    def files(self) -> tuple[Path, ...]:
+        """Files that the options name: what the rule finds depends on their bytes."""
+        return ()
 
     @abstractmethod
     def find(self, corpus: Corpus) -> Iterable[Hit]:

@@ -9,6 +9,7 @@ import inspect
 import json
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -74,6 +75,7 @@ def select_rules(
     *,
     ignore: Sequence[str] = (),
     where: str = "",
+    root: Path | None = None,
 ) -> tuple[Rule, ...]:
     """Configured rules in the order of the words, each rule once; no word at all takes every rule.
 
@@ -82,6 +84,7 @@ def select_rules(
         options: rule or family name -> option values, as in `curate.rules` of a config.
         ignore: what to leave out, in the same words.
         where: for error messages.
+        root: the folder that relative paths among the options start from; null for the current one.
 
     Raises:
         ConfigError: a word names nothing, or a rule does not have or does not accept an option; carries every problem.
@@ -91,13 +94,13 @@ def select_rules(
     ignored = {rule for word in ignore for rule in _resolved(word, where, problems)}
     values = _options_by_rule(options or {}, where, problems)
     configured = [
-        _configure(rule, values.get(rule.name, {}), where, problems)
+        _configure(rule, values.get(rule.name, {}), where, problems, root)
         for rule in dict.fromkeys(chosen)
         if rule not in ignored
     ]
     for rule in all_rules():  # options of a rule that is not asked for now must make sense as well
         if rule.name in values and (rule in ignored or rule not in chosen):
-            _configure(rule, values[rule.name], where, problems)
+            _configure(rule, values[rule.name], where, problems, root)
     if problems:
         raise ConfigError(problems)
     return tuple(rule for rule in configured if rule is not None)
@@ -141,9 +144,14 @@ def _options_by_rule(
     return values
 
 
-def _configure(rule: type[Rule], values: Mapping[str, Any], where: str, problems: list[Problem]) -> Rule | None:
+def _configure(
+    rule: type[Rule], values: Mapping[str, Any], where: str, problems: list[Problem], root: Path | None
+) -> Rule | None:
     try:
-        configured = rule.model_validate(dict(values))
+        configured = rule.model_validate(dict(values), context={"root": root or Path()})
+    except UserError as error:  # a file that an option names
+        problems += error.problems
+        return None
     except ValidationError as error:
         for item in error.errors():
             option = ".".join(str(part) for part in item["loc"])

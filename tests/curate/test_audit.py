@@ -60,7 +60,8 @@ def test_each_affected_row_is_one_finding_at_its_line(capsys, dirty):
     twin = found["findings"][1]["evidence"]["twin"]
     assert (twin["path"], twin["line"], twin["row"]) == (str(dirty), 1, 0)
     assert found["counts"] == {"DUP201": 1, "PII501": 1, "QUA602": 2, "SCH101": 1, "SCH111": 1}
-    assert {code[:3] for code in found["stats"]["not_run"]} == {"LEK", "TOK"}
+    idle = {"LEK401", "LEK402", "LEK410", "LEK411", "LEK412", "LEK413", "SCH140", "SCH141"}
+    assert idle <= found["stats"]["not_run"].keys()
 
 
 def test_fingerprints_survive_another_order_and_another_name(tmp_path):
