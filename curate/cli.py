@@ -12,6 +12,7 @@ import click
 from curate.cli_options import config_option, format_option, project_options, quiet_option
 from schemas.errors import ExitCode, UserError
 from schemas.progress import PATIENCE_S, Progress
+from schemas.records import KINDS
 
 if TYPE_CHECKING:
     from curate.configfile import Project
@@ -29,6 +30,10 @@ FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
 @click.option("--against", multiple=True, metavar="FILE", help="Eval items that must not occur in the rows.")
 @click.option("--model", help="Measure tokens with this model's tokenizer and chat template: a folder, or a hub id.")
 @click.option("--max-length", type=click.IntRange(min=1), help="Most tokens a row may have.")
+@click.option(
+    "--kind", type=click.Choice(KINDS), help="Kind of record that every row must be; by default it is detected.",
+)  # fmt: skip
+@click.option("--columns", multiple=True, metavar="FIELD=COLUMN,...", help="Columns of the file that hold our fields.")
 @click.option(
     "--fail-on", type=click.Choice(["error", "warning", "info", "never"]), default="error", show_default=True,
     help="Least severity that gives exit code 1.",
@@ -59,6 +64,8 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
         overrides=flags["overrides"],
         model=flags["model"],
         max_length=flags["max_length"],
+        kind=flags["kind"],
+        columns=flags["columns"],
         out=flags["out"],
     )
     with Progress(quiet=flags["quiet"], patience_s=PATIENCE_S) as progress:

@@ -10,11 +10,12 @@ from typing import Any
 import yaml
 
 from curate.audit import Audit, audit_corpus
-from curate.configfile import Project, expand_paths, load_project
+from curate.configfile import Project, load_project
 from curate.load_supervisor import load_token_settings
 from curate.readers import read_corpus
 from curate.readers.files import STDIN
 from curate.rules.catalogue import select_rules
+from curate.sources import Found, find_sources
 from schemas.atomic import refuse_to_replace
 from schemas.errors import ConfigError, Problem
 from schemas.progress import SILENT, Progress
@@ -39,6 +40,10 @@ class AuditRequest:
     """Whose tokenizer and chat template rows are measured with; null estimates tokens."""
     max_length: int | None = None
     """Most tokens a row may have; null takes the config's, or the model's own."""
+    kind: str | None = None
+    """Record kind that every row must have; null detects it row by row."""
+    columns: Sequence[str] = ()
+    """`our field=the file's column`, several with commas between them."""
     out: Path | None = None
     """File for the result; it must be none of those that are read."""
 
@@ -58,31 +63,61 @@ def run_audit(request: AuditRequest, progress: Progress = SILENT) -> Audit:
     for name, given in _overrides(request.overrides).items():
         options.setdefault(name, {}).update(given)
     rules = select_rules(request.select, options, ignore=request.ignore, where="audit")
-    paths = _paths(request.paths) if request.paths else project.source_files() if project else ()
-    evals = expand_paths(request.against, Path(), "--against", start="") or (project.eval_files() if project else ())
     max_length = request.max_length or (project.config.train.max_length if project else None)
     settings = load_token_settings(request.model, max_length)
+    found = _sources(request.paths) if request.paths else project.found_sources() if project else Found()
+    against = find_sources(request.against, Path(), "--against", start="").files
+    evals = tuple(against) or (project.eval_files() if project else ())
     if request.out is not None:
-        refuse_to_replace([request.out], [*paths, *evals])
+        refuse_to_replace([request.out], [*found.files, *evals])
     progress.begin("reading")
-    corpus = read_corpus(paths, evals=evals, **_reading(project))
-    return audit_corpus(replace(corpus, token_settings=settings), rules, progress)
+    corpus = read_corpus(found.files, evals=evals, whole=False, **_reading(request, project))
+    skipped = {str(path): why for path, why in found.skipped.items()}
+    corpus = replace(corpus, token_settings=settings, skipped=skipped)
+    return audit_corpus(corpus, rules, progress)
 
 
-def _paths(given: Sequence[str]) -> tuple[Path, ...]:
-    paths: dict[Path, None] = {}
+def _sources(given: Sequence[str]) -> Found:
+    """The files of the command line, standard input among them, in the order in which they were named."""
+    found = Found()
     for word in given:
         if word == str(STDIN):
-            paths[STDIN] = None
+            found.files[STDIN] = None
         else:
-            paths |= dict.fromkeys(expand_paths([word], Path(), "the command line", results=DEFAULT_RUNS, start=""))
-    return tuple(paths)
+            more = find_sources([word], Path(), "the command line", results=DEFAULT_RUNS, start="")
+            found.skipped |= more.skipped
+            for path, split in more.files.items():
+                found.add(path, split)
+    return found
 
 
-def _reading(project: Project | None) -> dict[str, Any]:
-    if project is None:
-        return {}
-    return {"kind": project.config.data.format, "columns": project.config.data.columns}
+def _reading(request: AuditRequest, project: Project | None) -> dict[str, Any]:
+    """How the rows are read: what the command line says wins over the config."""
+    data = project.config.data if project else None
+    return {
+        "kind": request.kind or (data.format if data else None),
+        "columns": _columns(request.columns) or (data.columns if data else {}),
+    }
+
+
+def _columns(given: Sequence[str]) -> dict[str, str]:
+    """`ours=theirs` with commas between them, as a column map.
+
+    Raises:
+        ConfigError: an entry has no `=`, or a field is given twice.
+    """
+    columns: dict[str, str] = {}
+    problems = []
+    for pair in (pair for text in given for pair in text.split(",") if pair.strip()):
+        ours, equals, theirs = (part.strip() for part in pair.partition("="))
+        if not (equals and ours and theirs):
+            expected = "for example prompt=question,completion=answer"
+            problems.append(Problem("--columns needs field=column", found=pair, expected=expected))
+        elif columns.setdefault(ours, theirs) != theirs:
+            problems.append(Problem("--columns names a field twice", found=pair, expected=f"{ours} once"))
+    if problems:
+        raise ConfigError(problems)
+    return columns
 
 
 def _overrides(given: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ a file holds is left out: each row keeps the span of its bytes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -64,7 +64,7 @@ class Source:
     path: str
     """As the user named it."""
     format: str
-    """jsonl, json, csv, tsv or parquet."""
+    """jsonl, json, csv, tsv, parquet or arrow."""
     sha256: str
     """Digest of the file's bytes as they were read."""
     size: int
@@ -74,6 +74,10 @@ class Source:
     """Holds the bytes of each row at its span: the file itself, unpacked, or JSON made from a table's records."""
     lines: bool = True
     """Whether `line` means something in this format."""
+    split: str | None = None
+    """The split that the file holds, where a saved dataset says so."""
+    within: str = ""
+    """Where in the file the records were, for people; empty where it holds nothing else."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,8 @@ class Corpus:
     """The model and the length that rows are measured with; null where nobody named any."""
     rewritten: dict[int, bytes] = field(default_factory=dict)
     """Row index -> JSON of its record after redaction."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Path of what the search for files left out -> why."""
     spill: Spill | None = field(default=None, repr=False, compare=False)
     """Where the text lies that need not fit in memory; null where it does."""
     progress: Progress = field(default=SILENT, repr=False, compare=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from curate.audit import Audit, statistics
 from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, place, twin_place
+from curate.outputs.sources import detected, skipped_lines, source_line
 from schemas.finding import Finding
 from schemas.terminal import printable
 
@@ -14,7 +15,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
     """The audit as text; `limit` findings of each rule, 3 by default."""
     shown = SHOWN if limit is None else limit
     excerpts = Excerpts(audit)
-    lines = [line for source in audit.corpus.sources for line in (_source(audit, source.path),)]
+    lines = [*map(source_line, detected(audit.corpus)), *skipped_lines(audit.corpus)]
     for rule, found in by_rule(audit):
         severity = min((finding.severity for finding in found), key=lambda level: level.rank)
         lines += ["", f"{rule.code} {rule.name}  {severity}, {_rows(len(found))}"]
@@ -46,20 +47,6 @@ def summary(audit: Audit) -> str:
 
 def _rows(count: int) -> str:
     return f"{count:,} row{'s' if count != 1 else ''}"
-
-
-def _source(audit: Audit, path: str) -> str:
-    source = next(source for source in audit.corpus.sources if source.path == path)
-    shapes = statistics_of_source(audit, path)
-    return f"{printable(path)}: {_rows(source.rows)}, {source.format}{shapes}"
-
-
-def statistics_of_source(audit: Audit, path: str) -> str:
-    """The record shapes that were found in a file, as words in brackets."""
-    number = next(n for n, source in enumerate(audit.corpus.sources) if source.path == path)
-    rows = audit.corpus.rows
-    shapes = rows.filter(rows["source"] == number)["shape"].drop_nulls().value_counts(sort=True)["shape"].to_list()
-    return f" ({', '.join(shapes)})" if shapes else ""
 
 
 def _finding(finding: Finding, excerpts: Excerpts) -> list[str]:
