@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 
 def printable(text: str) -> str:
     r"""Escape everything that a terminal could act on or hide: controls, line breaks, bidi marks, lone surrogates.
@@ -11,3 +13,15 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def printable_json(text: str) -> str:
+    r"""JSON whose strings hold no character raw that a terminal could act on or hide; the values stay the same.
+
+    Args:
+        text: JSON that may be indented; outside of strings it is ASCII, so that each such character can become \uXXXX.
+    """
+    hidden = {char for char in set(text) if not char.isprintable() and char != "\n"}
+    if not hidden:
+        return text
+    return text.translate({ord(char): json.dumps(char)[1:-1] if ord(char) != 0x7F else "\\u007f" for char in hidden})

@@ -6,6 +6,7 @@ import orjson
 
 from curate.audit import Audit, statistics
 from curate.outputs.sources import detected
+from schemas.terminal import printable_json
 
 SCHEMA = "assay/audit/1"
 
@@ -21,4 +22,4 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
         "stats": statistics(audit.corpus)
         | {"not_run": audit.not_run, "sources": detected(audit.corpus), "skipped": dict(audit.corpus.skipped)},
     }
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n"
+    return printable_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()) + "\n"

@@ -59,7 +59,7 @@ class Repair:
                 return stop, line
         pieces = self._pieces(begin, stop) or []
         if len(pieces) > 1 or (pieces and self._may_be_whole(*pieces[0])):
-            return self._add_pieces(pieces, stop, line, marks)
+            return self._add_pieces(pieces, start, stop, line, marks)
         self.builder.broken(line, start, stop, why_broken(self.data[begin:stop], error))
         return stop, line
 
@@ -91,8 +91,11 @@ class Repair:
         found = BETWEEN.match(self.data, position, stop)
         return found.end() if found else position
 
-    def _add_pieces(self, pieces: list[tuple[int, int]], stop: int, line: int, marks: list[Fault]) -> tuple[int, int]:
-        begin = self.data.rfind(b"\n", 0, pieces[0][0]) + 1
+    def _add_pieces(
+        self, pieces: list[tuple[int, int]], begin: int, stop: int, line: int, faults: list[Fault]
+    ) -> tuple[int, int]:
+        """Add the objects that lie between two places of a line; `faults` are said of the first."""
+        marks = faults
         for number, (start, end) in enumerate(pieces):
             faults = marks if not number else []
             if number:
@@ -135,7 +138,7 @@ class Repair:
             last = line + taken
             if pieces := self._pieces(end, rest):
                 behind: Fault = ("several-records", None, "behind the end of another record", "one record a line")
-                return self._add_pieces(pieces, rest, last, [behind])
+                return self._add_pieces(pieces, end, rest, last, [behind])
             if tail := data[end:rest].strip(SPACE + b","):
                 self.builder.broken(last, end, rest, why_broken(tail, _parse_error(tail)))
             return rest, last
@@ -199,7 +202,9 @@ class Repair:
             if self._is_record(found[0]):
                 break
             position, taken = found.end(), taken + 1
-        return min(max(stop, position - 1), len(self.data)), taken
+        if not taken:
+            return stop, 0
+        return position - (self.data[position - 1 : position] == b"\n"), taken
 
     def _is_record(self, line: bytes) -> bool:
         """Whether a line is a record of a known shape by itself."""
