@@ -141,7 +141,7 @@ def statistics(corpus: Corpus, mask: Callable[[str], str] | None = None) -> dict
         "chars_per_turn": _quantiles(main["chars"]),
         "chars_per_answer": _quantiles(main.filter(pl.col("role") == "assistant")["chars"]),
         "labels": _named(label_counts(_answers(corpus)), mask),
-        "sources": _counted(_origins(corpus), mask),
+        "origins": _counted(_origins(corpus), mask),
     } | _token_statistics(corpus)
 
 

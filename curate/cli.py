@@ -14,6 +14,7 @@ import click
 from curate.cli_options import DEFAULT_CONFIG, config_option, format_option, project_options, quiet_option
 from schemas.errors import ExitCode, UserError
 from schemas.progress import PATIENCE_S, Progress
+from schemas.records import KINDS
 from schemas.terminal import printable
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 SAME_NAMES = (
     "config", "against", "overrides", "out", "file_ignores", "baseline", "write_baseline", "waivers", "fail_on",
-    "max_findings", "model", "max_length",
+    "max_findings", "model", "max_length", "kind", "columns",
 )  # fmt: skip
 """Flags that are fields of `AuditRequest` as they stand."""
 FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
@@ -38,6 +39,10 @@ FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
 @click.option("--against", multiple=True, metavar="FILE", help="Eval items that must not occur in the rows.")
 @click.option("--model", help="Measure tokens with this model's tokenizer and chat template: a folder, or a hub id.")
 @click.option("--max-length", type=click.IntRange(min=1), help="Most tokens a row may have.")
+@click.option(
+    "--kind", type=click.Choice(KINDS), help="Kind of record that every row must be; by default it is detected.",
+)  # fmt: skip
+@click.option("--columns", multiple=True, metavar="FIELD=COLUMN,...", help="Columns of the file that hold our fields.")
 @click.option(
     "--per-file-ignores", "file_ignores", multiple=True, metavar="PATTERN:RULES",
     help="Not these rules in these files; patterns as in .gitignore, for example 'tests/:QUA,PII501'.",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import glob
-import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +11,10 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from curate.sources import Found, expand_paths, find_sources
 from curate.yamlfile import Document, Location, invalid, read_yaml
 from schemas.config import AuditFile, Config
 from schemas.errors import ConfigError, Problem
-
-DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
-PACKED_SUFFIXES = ("", ".gz", ".zst", ".bz2", ".xz")
 
 C = TypeVar("C", bound=AuditFile)
 
@@ -44,83 +40,25 @@ class Project:
         """The folder of all results."""
         return self.out or Path(os.path.normpath(self.root / self.config.runs))
 
+    def found_sources(self) -> Found:
+        """Every file of `data.sources`, with its split where it is known, and what was left out.
+
+        Raises:
+            ConfigError: an entry matches nothing.
+        """
+        return find_sources(self.config.data.sources, self.root, f"{self.path}: data.sources", results=self.runs)
+
     def source_files(self) -> tuple[Path, ...]:
         """Every file of `data.sources`, sorted within each entry, without repeats; never one of our own results.
 
         Raises:
             ConfigError: an entry matches nothing.
         """
-        return expand_paths(self.config.data.sources, self.root, f"{self.path}: data.sources", results=self.runs)
+        return tuple(self.found_sources().files)
 
     def eval_files(self) -> tuple[Path, ...]:
         """Every file of `data.evals`; empty when none is configured."""
         return expand_paths(self.config.data.evals, self.root, f"{self.path}: data.evals", results=self.runs)
-
-
-def expand_paths(
-    entries: Iterable[str], root: Path, where: str, *, results: Path | None = None, start: str = "the config"
-) -> tuple[Path, ...]:
-    """Turn files, globs and folders into a list of files.
-
-    Args:
-        entries: what the person named.
-        root: the folder that relative entries start from.
-        where: for error messages.
-        results: the folder of our own results, which a folder or a glob above it leaves out.
-        start: whose folder `root` is, for error messages; empty for the current one.
-
-    Raises:
-        ConfigError: an entry matches no file; carries every such entry.
-    """
-    files: dict[Path, None] = {}
-    problems = []
-    for entry in entries:
-        path = root / entry
-        if not entry.strip():
-            matches = []
-        elif path.is_dir():
-            matches = sorted(p for p in path.rglob("*") if p.is_file() and _is_data(p) and not _made(p, path, results))
-        elif path.exists():
-            matches = [path]
-        else:
-            found = (root / name for name in glob.glob(entry, root_dir=root, recursive=True))
-            fixed = root.joinpath(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(entry).parts))
-            matches = sorted(p for p in found if p.is_file() and not _made(p, fixed, results))
-        if not matches:
-            problems.append(_no_match(entry, root, where, start))
-        files |= dict.fromkeys(matches)
-    if problems:
-        raise ConfigError(problems)
-    return tuple(files)
-
-
-def _made(path: Path, searched: Path, results: Path | None) -> bool:
-    """Whether a file that a search met lies among our own results, which are no source of theirs."""
-    if results is None:
-        return False
-    made = results.absolute()
-    return path.absolute().is_relative_to(made) and not searched.absolute().is_relative_to(made)
-
-
-def _no_match(entry: str, root: Path, where: str, start: str) -> Problem:
-    path = root / entry
-    found = f"{entry!r} matches nothing under {os.path.relpath(root)}"
-    advice = f"check the path; relative paths start from the folder of {start}" if start else "check the path"
-    if not entry.strip():
-        found = "an empty path"
-    elif path.is_dir():
-        found = f"{entry!r} is a folder without data files"
-        advice = f"data files end in {', '.join(DATA_SUFFIXES)}, packed or not"
-    elif path.is_symlink():
-        found = f"{entry!r} is a link to {os.readlink(path)!r}, which does not exist"
-    elif start and os.path.exists(entry):
-        advice = f"it exists under the current folder, but relative paths start from the folder of {start}"
-    return Problem("no such data file", where, found, "a file, a glob or a folder with data files", advice)
-
-
-def _is_data(path: Path) -> bool:
-    name = path.name.lower()
-    return any(name.endswith(data + packed) for data in DATA_SUFFIXES for packed in PACKED_SUFFIXES)
 
 
 def load_project(path: Path, overrides: Sequence[str] = (), out: Path | None = None) -> Project:

@@ -20,7 +20,8 @@ from curate.ledger import DROPPED_SCHEMA, Ledger, Step
 from curate.llamafactory import describe_splits
 from curate.readers import read_corpus
 from curate.readers.builder import ROWS_PER_CHUNK
-from curate.readers.shapes import Shaped, shape_records
+from curate.readers.mapping import shape_records
+from curate.readers.shapes import Shaped
 from curate.rewriting import rewritten
 from curate.rows import Corpus
 from curate.rules.base import Action, Rule

@@ -14,13 +14,14 @@ import yaml
 from curate.adoption import Adoption, FileIgnore, file_ignore, set_aside
 from curate.audit import Audit, audit_corpus
 from curate.baseline import DEFAULT_BASELINE, read_baseline
-from curate.configfile import expand_paths, read_config, validated
+from curate.configfile import read_config, validated
 from curate.load_supervisor import load_token_settings
 from curate.readers import read_corpus
 from curate.readers.files import STDIN
 from curate.row_tokens import TokenSettings
 from curate.rules.base import Rule
 from curate.rules.catalogue import resolve, select_rules
+from curate.sources import Found, expand_paths, find_sources
 from curate.waivers import Held, held, read_waivers
 from curate.yamlfile import MAX_BYTES, Document, Location
 from schemas.atomic import refuse_to_replace
@@ -48,6 +49,10 @@ class AuditRequest:
     """Whose tokenizer and chat template rows are measured with; null estimates tokens."""
     max_length: int | None = None
     """Most tokens a row may have; null takes the config's, or the model's own."""
+    kind: str | None = None
+    """Kind of record that every row must have; null detects it."""
+    columns: Sequence[str] = ()
+    """`field=column`, several with commas between them."""
     out: Path | None = None
     """File for the result; it must be none of those that are read."""
     also: Sequence[Path] = ()
@@ -72,6 +77,8 @@ class Settings:
     evals: tuple[Path, ...]
     reading: Mapping[str, Any]
     """Kind and columns of the rows, for `read_corpus`."""
+    skipped: Mapping[str, str]
+    """What folders and globs hold besides -> why it is not read."""
     tokens: TokenSettings | None
     """What tokens are measured with; null for an estimate."""
     adoption: Adoption
@@ -97,8 +104,9 @@ def run_settings(settings: Settings, progress: Progress = SILENT) -> Audit:
         UserError: a file cannot be opened, or the baseline cannot be written.
     """
     progress.begin("reading")
-    corpus = read_corpus(settings.paths, evals=settings.evals, **settings.reading)
-    found = audit_corpus(replace(corpus, token_settings=settings.tokens), settings.rules, progress)
+    corpus = read_corpus(settings.paths, evals=settings.evals, whole=False, **settings.reading)
+    corpus = replace(corpus, token_settings=settings.tokens, skipped=settings.skipped)
+    found = audit_corpus(corpus, settings.rules, progress)
     return set_aside(found, settings.adoption)
 
 
@@ -115,10 +123,11 @@ def settings_of(request: AuditRequest) -> Settings:
     rules: tuple[Rule, ...] = ()
     with _collecting(problems):
         rules = _rules(request, config, problems)
-    paths: tuple[Path, ...] = ()
-    evals: tuple[Path, ...] = ()
+    sources, evals, reading = Found(), (), {}
     with _collecting(problems):
-        paths = _paths(request, config)
+        sources = _sources(request, config)
+    with _collecting(problems):
+        reading = _reading(request, config)
     with _collecting(problems):
         evals = expand_paths(request.against, Path(), "--against", start="") or config.evals()
     tokens = None
@@ -127,17 +136,17 @@ def settings_of(request: AuditRequest) -> Settings:
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     own = [path for path in (adoption.target, request.waivers, config.beside(config.audit.waivers_file)) if path]
-    paths = tuple(path for path in paths if not any(_same(path, file) for file in own))
+    paths = tuple(path for path in sources.files if not any(_same(path, file) for file in own))
     results = [path for path in (request.out, *request.also) if path is not None]
     refuse_to_replace(results, [*paths, *evals, *own])
     if adoption.target is not None and request.write_baseline:
         refuse_to_replace([adoption.target], [*evals, *(path for path in own if path != adoption.target)])
-    data = config.file.data
     return Settings(
         rules=rules,
         paths=paths,
         evals=evals,
-        reading={"kind": data.format, "columns": data.columns} if data else {},
+        reading=reading,
+        skipped={str(path): why for path, why in sources.skipped.items()},
         tokens=tokens,
         adoption=adoption,
         fail_on=request.fail_on or config.audit.fail_on,
@@ -190,7 +199,7 @@ class _Config:
         places: Mapping[Location, str] = self._document.places if self._document else {}
         return places.get(location, ".".join(map(str, location)))
 
-    def sources(self) -> tuple[Path, ...]:
+    def sources(self) -> Found:
         """The files of `data.sources`.
 
         Raises:
@@ -200,14 +209,14 @@ class _Config:
             path = str(self._document.path) if self._document else str(DEFAULT_CONFIG)
             advice = "name files, or give the config `data: {sources: [...]}`"
             raise ConfigError([Problem("nothing says which files to audit", where=path, help=advice)])
-        return self._expand(self.file.data.sources, "data.sources")
+        return self._found(self.file.data.sources, "data.sources")
 
     def evals(self) -> tuple[Path, ...]:
-        return self._expand(self.file.data.evals, "data.evals") if self.file.data else ()
+        return tuple(self._found(self.file.data.evals, "data.evals").files) if self.file.data else ()
 
-    def _expand(self, entries: Sequence[str], name: str) -> tuple[Path, ...]:
+    def _found(self, entries: Sequence[str], name: str) -> Found:
         path = self._document.path if self._document else DEFAULT_CONFIG
-        return expand_paths(entries, self.root, f"{path}: {name}", results=self.root / self.file.runs)
+        return find_sources(entries, self.root, f"{path}: {name}", results=self.root / self.file.runs)
 
 
 @contextmanager
@@ -296,16 +305,49 @@ def _waivers(request: AuditRequest, config: _Config, problems: list[Problem]) ->
     return found
 
 
-def _paths(request: AuditRequest, config: _Config) -> tuple[Path, ...]:
+def _sources(request: AuditRequest, config: _Config) -> Found:
+    """The files of the command line in the order they were named in, standard input among them, or the config's."""
     if not request.paths:
         return config.sources()
-    paths: dict[Path, None] = {}
+    found = Found()
     for word in request.paths:
         if word == str(STDIN):
-            paths[STDIN] = None
+            found.files[STDIN] = None
         else:
-            paths |= dict.fromkeys(expand_paths([word], Path(), "the command line", results=DEFAULT_RUNS, start=""))
-    return tuple(paths)
+            more = find_sources([word], Path(), "the command line", results=DEFAULT_RUNS, start="")
+            found.skipped |= more.skipped
+            for path, split in more.files.items():
+                found.add(path, split)
+    return found
+
+
+def _reading(request: AuditRequest, config: _Config) -> dict[str, Any]:
+    """How the rows are read: what the command line says wins over the config."""
+    data = config.file.data
+    return {
+        "kind": request.kind or (data.format if data else None),
+        "columns": _columns(request.columns) or (data.columns if data else {}),
+    }
+
+
+def _columns(given: Sequence[str]) -> dict[str, str]:
+    """`ours=theirs` with commas between them, as a column map.
+
+    Raises:
+        ConfigError: an entry has no `=`, or a field is given twice.
+    """
+    columns: dict[str, str] = {}
+    problems = []
+    for pair in (pair for text in given for pair in text.split(",") if pair.strip()):
+        ours, equals, theirs = (part.strip() for part in pair.partition("="))
+        if not (equals and ours and theirs):
+            expected = "for example prompt=question,completion=answer"
+            problems.append(Problem("--columns needs field=column", found=pair, expected=expected))
+        elif columns.setdefault(ours, theirs) != theirs:
+            problems.append(Problem("--columns names a field twice", found=pair, expected=f"{ours} once"))
+    if problems:
+        raise ConfigError(problems)
+    return columns
 
 
 def _same(path: Path, other: Path) -> bool:

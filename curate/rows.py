@@ -82,7 +82,7 @@ class Source:
     path: str
     """As the user named it."""
     format: str
-    """jsonl, json, csv, tsv or parquet."""
+    """jsonl, json, csv, tsv, parquet or arrow."""
     sha256: str
     """Digest of the file's bytes as they were read."""
     size: int
@@ -92,6 +92,10 @@ class Source:
     """Holds the bytes of each row at its span: the file itself, unpacked, or JSON made from a table's records."""
     lines: bool = True
     """Whether `line` means something in this format."""
+    split: str | None = None
+    """The split that the file holds, where a saved dataset says so."""
+    within: str = ""
+    """Where in the file the records were, for people; empty where it holds nothing else."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ class Corpus:
     """Our field name -> the files' column, as the rows were read."""
     rewritten: dict[int, bytes] = field(default_factory=dict)
     """Row index -> JSON of its record after redaction."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Path of what the search for files left out -> why."""
     spill: Spill | None = field(default=None, repr=False, compare=False)
     """Where the text lies that need not fit in memory; null where it does."""
     progress: Progress = field(default=SILENT, repr=False, compare=False)

@@ -16,7 +16,8 @@ import polars as pl
 
 from curate.json_schema import compile_schema, reference_count
 from curate.readers.builder import loads
-from curate.readers.shapes import Shaped, shape_records, type_name
+from curate.readers.mapping import shape_records
+from curate.readers.shapes import Shaped, type_name
 from curate.rows import Corpus
 from curate.rules.base import Hit, Rule
 from schemas.errors import UserError

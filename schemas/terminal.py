@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 
@@ -35,3 +36,15 @@ class Screen:
 
 NO_SCREEN = Screen(colour=False)
 """A file or a pipe: nothing is painted."""
+
+
+def printable_json(text: str) -> str:
+    r"""JSON whose strings hold no character raw that a terminal could act on or hide; the values stay the same.
+
+    Args:
+        text: JSON that may be indented; outside of strings it is ASCII, so that each such character can become \uXXXX.
+    """
+    hidden = {char for char in set(text) if not char.isprintable() and char != "\n"}
+    if not hidden:
+        return text
+    return text.translate({ord(char): json.dumps(char)[1:-1] if ord(char) != 0x7F else "\\u007f" for char in hidden})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import orjson
 
 from curate.audit import Audit, statistics
+from curate.outputs.sources import detected
+from schemas.terminal import printable_json
 
 SCHEMA = "assay/audit/1"
 
@@ -20,6 +22,8 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
         "rows": audit.corpus.height,
         "findings": [finding.model_dump(mode="json") for finding in audit.findings],
         "counts": audit.counts,
-        "stats": statistics(audit.corpus, audit.mask) | {"not_run": audit.not_run} | audit.aside.as_json(),
+        "stats": statistics(audit.corpus, audit.mask)
+        | {"not_run": audit.not_run, "sources": detected(audit.corpus), "skipped": dict(audit.corpus.skipped)}
+        | audit.aside.as_json(),
     }
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n"
+    return printable_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()) + "\n"

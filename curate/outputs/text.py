@@ -9,6 +9,7 @@ from rich.cells import cell_len, chop_cells
 
 from curate.audit import Audit, statistics
 from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, place, twin_place
+from curate.outputs.sources import detected, skipped_lines, source_line
 from curate.rules.base import Rule
 from schemas.finding import Finding, Severity
 from schemas.terminal import NO_SCREEN, Screen, printable
@@ -99,24 +100,13 @@ def _painted_summary(audit: Audit, page: Screen) -> str:
 
 
 def _files(audit: Audit) -> list[str]:
-    """A line for each file: rows, format, and the shapes that were recognised."""
-    rows = audit.corpus.rows.lazy()
-    counts = rows.group_by("source", "shape").len().sort("len", "shape", descending=[True, False]).collect()
-    shapes: dict[int, list[str]] = {}
-    for source, shape, count in counts.iter_rows():
-        word = f"{shape} {count:,}" if shape else f"not recognised {count:,}"
-        shapes.setdefault(source, []).append(word)
-    lines = []
-    for number, source in enumerate(audit.corpus.sources[:FILES_SHOWN]):
-        found = shapes.get(number, [])
-        one = [word.rsplit(" ", 1)[0] for word in found] if len(found) == 1 else found
-        said = f" ({', '.join(one)})" if one else ""
-        lines.append(f"{printable(source.path)}: {_rows(source.rows)}, {source.format}{printable(said)}")
-    rest = audit.corpus.sources[FILES_SHOWN:]
-    if rest:
-        lines.append(f"and {len(rest):,} more file{'s' if len(rest) != 1 else ''}: "
-                     f"{_rows(sum(source.rows for source in rest))}")  # fmt: skip
-    return lines
+    """A line for each file, and what was left out."""
+    found = detected(audit.corpus)
+    lines = [source_line(source) for source in found[:FILES_SHOWN]]
+    if rest := found[FILES_SHOWN:]:
+        more = f"and {len(rest):,} more file{'s' if len(rest) != 1 else ''}"
+        lines.append(f"{more}: {_rows(sum(source['rows'] for source in rest))}")
+    return [*lines, *skipped_lines(audit.corpus)]
 
 
 # ------------------------------------------------------------------------------------------------------ what was found

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from curate.readers.builder import Builder
-from curate.readers.shapes import shape_records
+from curate.readers.mapping import shape_records
 from curate.rows import Corpus, Source
 from schemas.base import digest
 

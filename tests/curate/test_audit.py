@@ -267,7 +267,7 @@ def test_statistics_count_labels_and_sources_masked(capsys, tmp_path):
     _, out, _ = run(capsys, "audit", path, "--format", "json", "--select", "SCH")
     stats = json.loads(out)["stats"]
     assert list(stats["labels"].items()) == [("ham", 20), ("<mail-7708>", 20), ("spam", 20), ("(other answers)", 1)]
-    assert stats["sources"] == {"list0": 30, "list1": 30}
+    assert stats["origins"] == {"list0": 30, "list1": 30}
     assert stats["chars_per_turn"] == {"p5": 3.0, "p50": 7.0, "p95": 11.0}
     _, out, _ = run(capsys, "audit", path, "--statistics", "--select", "SCH")
     assert "labels  ham 20, <mail-7708> 20, spam 20, (other answers) 1" in out
