@@ -9,10 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from curate.findings import findings_of, masker
+from curate.findings import findings_of
 from curate.rows import Corpus
 from curate.rules.base import Rule
 from curate.rules.catalogue import select_rules
+from curate.sensitive import masked, masker
 from schemas.errors import ExitCode
 from schemas.finding import Finding, Severity
 from schemas.progress import SILENT, Progress
@@ -37,6 +38,12 @@ class Audit:
     def counts(self) -> dict[str, int]:
         """Rule code -> number of findings."""
         return dict(sorted(Counter(finding.code for finding in self.findings).items()))
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """`statistics` as it may be shown: roles and shapes are words from the data."""
+        shown: dict[str, Any] = masked(statistics(self.corpus), self.mask)
+        return shown
 
     def exit_code(self, fail_on: str) -> ExitCode:
         """No rows is inconclusive; findings at or above `fail_on` fail; `never` passes with any finding."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from curate.audit import Audit, statistics
+from curate.audit import Audit
 
 SCHEMA = "assay/audit/1"
 
@@ -17,6 +17,6 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
         "rows": audit.corpus.height,
         "findings": [finding.model_dump(mode="json") for finding in audit.findings],
         "counts": audit.counts,
-        "stats": statistics(audit.corpus) | {"not_run": audit.not_run},
+        "stats": audit.statistics | {"not_run": audit.not_run},
     }
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n"

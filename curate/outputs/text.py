@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curate.audit import Audit, statistics
+from curate.audit import Audit
 from curate.outputs.excerpt import Excerpts, by_rule, place, twin_place
 from schemas.finding import Finding
 from schemas.terminal import printable
@@ -73,7 +73,7 @@ def _finding(finding: Finding, excerpts: Excerpts) -> list[str]:
 
 def _statistics(audit: Audit) -> list[str]:
     lines = []
-    for name, value in statistics(audit.corpus).items():
+    for name, value in audit.statistics.items():
         if isinstance(value, dict):
             said = ", ".join(f"{key} {_number(item)}" for key, item in value.items()) or "none"
         else:

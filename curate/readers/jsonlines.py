@@ -12,7 +12,6 @@ from curate.readers.shapes import Fault
 from curate.spill import Bytes
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-EXCERPT_CHARS = 40
 
 
 def read_lines(data: Bytes, builder: Builder) -> None:
@@ -60,7 +59,7 @@ def why_broken(raw: bytes, error: orjson.JSONDecodeError) -> Fault:
         found = f"byte {raw[wrong.start]:#04x} at byte {wrong.start + 1} is not UTF-8"
         return ("broken-line", None, found, "UTF-8 text")
     column = error.pos + 1
-    near = text[max(0, error.pos - EXCERPT_CHARS // 2) : error.pos + EXCERPT_CHARS // 2]
+    near = text[error.pos : error.pos + 1]  # one character: a piece of a value could be shown without being recognised
     if "\x00" in text:
         return ("broken-line", None, f"NUL byte at character {text.index(chr(0)) + 1}", "JSON, which escapes NUL")
     if "depth limit" in error.msg:
@@ -71,7 +70,7 @@ def why_broken(raw: bytes, error: orjson.JSONDecodeError) -> Fault:
         return ("broken-line", None, f"NaN or an infinity at character {column}", "a finite number or null")
     if error.msg.startswith("unexpected end"):
         return ("broken-line", None, f"the record ends at character {len(text)}, inside a value", "a whole JSON object")
-    return ("broken-line", None, f"{error.msg} at character {column}, near {near!r}", "one JSON object on the line")
+    return ("broken-line", None, f"{error.msg} at character {column}: {near!r}", "one JSON object on the line")
 
 
 def repeated_keys(raw: bytes, record: Any) -> list[Fault]:
