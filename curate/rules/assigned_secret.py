@@ -54,7 +54,13 @@ class AssignedSecret(SensitiveRule):
     name: ClassVar[str] = "assigned-secret"
     severity: ClassVar[Severity] = Severity.WARNING
     help: ClassVar[str] = "if it is real, change it where it is valid, then redact it (step `secret`)"
-    candidate: ClassVar[str] = rf"(?i){NAMES}[a-z0-9_-]{{0,20}}[\"'\\]{{0,3}}\s{{0,3}}(?:=>|:=|[:=])\s{{0,3}}[^\s(\[{{<]{{6}}"
+    coarse: ClassVar[tuple[str, ...]] = (
+        r"(?i)(?:passw(?:or)?d|passphrase|pwd|secret|token|[_-]?key)[a-z_0-9-]{0,20}[\"'\\]{0,9}\s{0,3}[:=]",
+    )
+    candidate: ClassVar[str] = (
+        rf"(?i){NAMES}[a-z0-9_-]{{0,20}}[\"'\\]{{0,9}}\s{{0,3}}(?:=>|:=|[:=])\s{{0,3}}(?:bearer\s)?"
+        r"[\"'\\]{0,9}[^\s\"'()<>]{0,60}[0-9]"
+    )
     noun: ClassVar[tuple[str, str]] = ("an assigned secret", "assigned secrets")
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat('SECRET_KEY = "p9$kd8Wq2!vnZ4xT7rLm0"', "ok"),

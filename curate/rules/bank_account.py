@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from curate.rules.base import Example
-from curate.sensitive import SensitiveRule, Value
+from curate.sensitive import DIGITS, SensitiveRule, Value
 from schemas.finding import Severity
 
 IBAN = re.compile(r"(?<![A-Za-z0-9])([A-Z]{2}[0-9]{2})([ \-\u00a0]?)([A-Z0-9]{4}(?:\2[A-Z0-9]{4}){1,6}(?:\2[A-Z0-9]{1,4})?)(?![A-Za-z0-9])")
@@ -44,6 +44,7 @@ class BankAccount(SensitiveRule):
     name: ClassVar[str] = "bank-account"
     severity: ClassVar[Severity] = Severity.ERROR
     help: ClassVar[str] = "redact it (step `pii`)"
+    coarse: ClassVar[tuple[str, ...]] = DIGITS
     candidate: ClassVar[str] = r"[A-Z]{2}[0-9]{2}[ \-\u00a0]?[A-Z0-9]{4}[ \-\u00a0]?[A-Z0-9]{4}[ \-\u00a0]?[A-Z0-9]{2}"
     noun: ClassVar[tuple[str, str]] = ("a bank account", "bank accounts")
     fires: ClassVar[tuple[Example, ...]] = (

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from pydantic import field_validator
 
 from curate.rules.base import Example
-from curate.sensitive import SensitiveRule, Value, near
+from curate.sensitive import DIGITS, SensitiveRule, Value, called, near
 from schemas.finding import Severity
 
 
@@ -58,7 +58,7 @@ NUMBERS = {
     "DK": Number(r"[0-3][0-9][01][0-9]{3}-?[0-9]{4}", "dk.cpr", r"\bcpr\b"),
     "FI": Number(r"[0-3][0-9][01][0-9]{3}[-+A-F][0-9]{3}[0-9A-FHJ-NPR-Y]", "fi.hetu", r"hetu|henkil[öo]tunnus|personbeteckning"),
     "TR": Number(r"[1-9][0-9]{10}", "tr.tckimlik", r"kimlik|\btckn?\b|\bt\.c\."),
-    "ZA": Number(r"[0-9]{2}[01][0-9][0-3][0-9] ?[0-9]{4} ?[01][0-9]{2}", "za.idnr", r"\bid\b|identity"),
+    "ZA": Number(r"[0-9]{2}[01][0-9][0-3][0-9] ?[0-9]{4} ?[01][0-9]{2}", "za.idnr", r"\bid (?:no|num)|identity|south africa"),
     "IN": Number(r"[2-9][0-9]{3}[- ]?[0-9]{4}[- ]?[0-9]{4}", "in_.aadhaar", r"aa?dh?aa?r|uidai|आधार"),
     "IN PAN": Number(r"[A-Z]{3}[ABCFGHLJPTK][A-Z][0-9]{4}[A-Z]", "in_.pan", r"\bpan\b|permanent account|income.?tax"),
     "CN": Number(r"[1-9][0-9]{5}(?:19|20)[0-9]{2}[01][0-9][0-3][0-9]{4}[0-9X]", "cn.ric"),
@@ -77,6 +77,8 @@ LESSONS = frozenset(
     " ABCDE1234F ABCPE1234F 131052308T 8001015009087 046454286 130692544".split()
 )
 """Examples of administrations, encyclopedias and lessons."""
+UNCALLED = "|".join(number.form for number in NUMBERS.values() if not number.words)
+CALLED = "|".join(sorted({number.words for number in NUMBERS.values() if number.words}))
 PLAIN_DIGITS = re.compile(r"[0-9]{8,12}")
 
 
@@ -100,7 +102,7 @@ class NationalId(SensitiveRule):
 
     ## What it does
     Reports the numbers of some thirty countries (social security, tax, identity), each by its form and its check digits.
-    Most forms also need a word at most 40 characters before or 20 behind, such as "SSN", "PESEL" or "Aadhaar"; where form
+    Most forms also need a word at most 40 characters before them, such as "SSN", "PESEL" or "Aadhaar"; where form
     and check are strong enough (Italy's codice fiscale, France's NIR, China's resident number, Mexico's CURP, Brazil's CPF with
     its dots, Belgium's and Switzerland's numbers) they need none.
 
@@ -122,12 +124,9 @@ class NationalId(SensitiveRule):
     name: ClassVar[str] = "national-id"
     severity: ClassVar[Severity] = Severity.ERROR
     help: ClassVar[str] = "redact it (step `pii`); `countries` says whose numbers are looked for"
-    candidate: ClassVar[str] = (
-        r"[0-9]{9}|[0-9]{3}[- ][0-9]{2,3}[- ][0-9]{3,4}|[0-9]{2}[ .][0-9]{2,3}[ .][0-9]{2,3}[- .][0-9]{1,3}|[0-9]\.[0-9]{3}\.[0-9]{3}-"
-        r"|[0-9]{7}-?[A-Z0-9]|[0-9]{6}[-+/A][0-9]{3}|[0-9]{4}[- ][0-9]{4}[- ][0-9]{4}|[A-Z]{5}[0-9]{4}[A-Z]|[A-Z]{4}[0-9]{6}[HM]"
-        r"|[A-Z]{6}[0-9LMNP-V]{2}[A-T][0-9LMNP-V]{2}|[A-Z]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]|756\.[0-9]{4}"
-        r"|[0-9]{3}\.[0-9]{3}\.[0-9]{3}-|[0-9]{3} [0-9]{3} [0-9]{3}|[0-9]{4} [0-9]{6}|[0-9]{6} [0-9]{4,5}|[0-9]{4}\.[0-9]{2}\.[0-9]{3}"
-    )
+    coarse: ClassVar[tuple[str, ...]] = DIGITS
+    candidate: ClassVar[str] = f"{UNCALLED}|{called(CALLED)}"
+    loose: ClassVar[str] = r"[0-9](?:[ .\-/A-Z]{0,3}[0-9]){5}"
     noun: ClassVar[tuple[str, str]] = ("a national id", "national ids")
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("My SSN is 536-22-8726.", "Noted."),
@@ -159,10 +158,10 @@ class NationalId(SensitiveRule):
             if words and strict and not words.search(text):
                 continue
             for match in form.finditer(text):
-                called = words is None or near(text, match.span(), words, 40, 20)
+                said = words is None or near(text, match.span(), words)
                 # Masking without the word would hide every other number of ten digits.
                 doubtful = not strict and not PLAIN_DIGITS.fullmatch(match[0])
-                if (called or doubtful) and _is_issued(match[0], number):
+                if (said or doubtful) and _is_issued(match[0], number):
                     found.setdefault(match.span(), re.sub(r"[\s./-]", "", match[0]))
         for (start, stop), same in sorted(found.items()):
             yield Value(start, stop, "national-id", same)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from curate.rules.base import Example
-from curate.sensitive import SensitiveRule, Value, near
+from curate.sensitive import DIGITS, SensitiveRule, Value, near
 from schemas.finding import Severity
 
 CARD = re.compile(
@@ -71,6 +71,7 @@ class PaymentCard(SensitiveRule):
     name: ClassVar[str] = "payment-card"
     severity: ClassVar[Severity] = Severity.ERROR
     help: ClassVar[str] = "redact it (step `pii`)"
+    coarse: ClassVar[tuple[str, ...]] = DIGITS
     candidate: ClassVar[str] = (
         r"[2-6][0-9]{3}[ \-\u00a0][0-9]{4}[ \-\u00a0]?[0-9]{2}[ \-\u00a0]?[0-9]{2}[ \-\u00a0]?[0-9]{2}|[2-6][0-9]{12}"
     )

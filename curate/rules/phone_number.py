@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import field_validator
 
 from curate.rules.base import Example
-from curate.sensitive import SensitiveRule, Value, near
+from curate.sensitive import DIGITS, SensitiveRule, Value, called, near
 from schemas.finding import Severity
 
 SEPARATED = r"[0-9](?:[ \u00a0]?[().\-/ \u2010\u2011\u2013]?[ \u00a0]?[0-9]){6,14}"
@@ -62,7 +62,7 @@ class PhoneNumber(SensitiveRule):
     A telephone number is personal data, and a model that repeats one makes a stranger's telephone ring.
 
     ## Known problems
-    A national number without brackets and without a word before it is missed, and so is one spelt in words. A company's
+    A text in which another number stands between every such word and its number is missed. A national number without brackets and without a word before it is missed, and so is one spelt in words. A company's
     public number is reported like a person's.
 
     ## Source
@@ -73,7 +73,11 @@ class PhoneNumber(SensitiveRule):
     name: ClassVar[str] = "phone-number"
     severity: ClassVar[Severity] = Severity.WARNING
     help: ClassVar[str] = "let `assay curate` redact it (step `pii`), or list harmless numbers under `allow`"
-    candidate: ClassVar[str] = r"[0-9]{2,}(?:[ \u00a0().\-/\u2010\u2011\u2013]{0,3}[0-9]){5}"
+    coarse: ClassVar[tuple[str, ...]] = DIGITS
+    candidate: ClassVar[str] = (
+        r"\+[ ]?\(?[1-9][0-9 ().\-/\u00a0\u2010-\u2013]{6}|00[1-9][0-9]{0,2}[ \-/.(]{1,2}[0-9]|\([2-9][0-9]{2}\)[ \-]{0,2}[2-9][0-9]{2}|"
+        + called("|".join(WORDS.values()))
+    )
     noun: ClassVar[tuple[str, str]] = ("a phone number", "phone numbers")
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("Ring me on +49 30 901820 please", "Done."),
@@ -122,16 +126,16 @@ class PhoneNumber(SensitiveRule):
         spelt, place = match[1], match.span(1)
         if spelt.count(")") != spelt.count("("):
             return None
+        said = near(text, place, ANY_CONTEXT)
         bracketed = spelt.startswith("(") and NORTH_AMERICAN.match(spelt) is not None
-        called = near(text, place, ANY_CONTEXT)
-        if not (bracketed or called) or (strict and not called and OTHER.search(text[max(0, place[0] - 30) : place[0]])):
+        if not (bracketed or said) or (strict and not said and OTHER.search(text[max(0, place[0] - 30) : place[0]])):
             return None
-        if called and OTHER.search(text[max(0, place[0] - 14) : place[0]]):
+        if said and OTHER.search(text[max(0, place[0] - 14) : place[0]]):
             return None
         before = text[max(0, place[0] - 40) : place[0]]
         asked = list(self.regions)
         for regions, words in CONTEXT.items():
-            if called and words.search(before):
+            if said and words.search(before):
                 asked += regions.split()
         for region in dict.fromkeys(asked):
             if number := self._number(spelt, region):

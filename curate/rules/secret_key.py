@@ -68,6 +68,11 @@ ANY = re.compile(
     + "|".join(f"(?P<{kind.replace('-', '_')}>{form})" for kind, form in TOKENS.items())
     + r")(?![A-Za-z0-9_])"
 )
+COARSE = (
+    r"[_\-.~/:][A-Za-z0-9_\-]{16}", "PRIVATE KEY", "AKIA", "ASIA", "A[BC][IC]A[A-Z0-9]{16}", "LTAI", "dapi", "AIza",
+    "SK[0-9a-f]{12}", "-us[0-9]",
+)  # fmt: skip
+"""What every form above has: sixteen characters after a mark, or a prefix that is rare in prose."""
 SLUG = re.compile(r"^sk-[a-z0-9]+(?:[-_][a-z0-9]+)*$")
 """Words with hyphens between them, which no key is made of."""
 
@@ -96,6 +101,7 @@ class SecretKey(SensitiveRule):
     name: ClassVar[str] = "secret-key"
     severity: ClassVar[Severity] = Severity.ERROR
     help: ClassVar[str] = "withdraw the key where it was issued, then redact it (step `secret`)"
+    coarse: ClassVar[tuple[str, ...]] = COARSE
     candidate: ClassVar[str] = "|".join(["PRIVATE KEY", *TOKENS.values()])
     noun: ClassVar[tuple[str, str]] = ("a secret", "secrets")
     fires: ClassVar[tuple[Example, ...]] = (
