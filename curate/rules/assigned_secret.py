@@ -21,6 +21,7 @@ OTHER = re.compile(
     r"|format|ref$|regex|pattern|input|match|confirm|column|error|message|index|prefix|arn|version|budget|usage|max|min"
 )
 """Names that speak about a secret and do not hold one, such as `token_type`."""
+PUBLIC = re.compile(r"(?i)public[_-]?$|csrf[_-]?$|next[_-]?$|page[_-]?$")
 NO_SECRET = re.compile(
     r"(?i)^(?:https?:|/|\./|[0-9a-f]{8}-[0-9a-f]{4}-|[a-z]+(?:[._-][a-z]+)*[0-9]{0,2}[.,;:!?]?$|[0-9.,_-]+$|arn:|sha\d|data:)"
 )
@@ -82,7 +83,7 @@ class AssignedSecret(SensitiveRule):
         for match in ASSIGNED.finditer(text):
             group = next(number for number in (2, 3, 4) if match[number])
             value = match[group].rstrip(".,;!?") if group == 4 else match[group]
-            if OTHER.search(match[1]) or NO_SECRET.match(value) or stands_for_a_password(value):
+            if PUBLIC.search(text[max(0, match.start() - 8) : match.start()]) or OTHER.search(match[1]) or NO_SECRET.match(value) or stands_for_a_password(value):
                 continue
             if group == 4 and HTML_OR_CODE.search(value):
                 continue

@@ -15,7 +15,7 @@ FOUR = re.compile(r"(?<![\w.+*=\-\\])(?<![^:/]/)(?<!^/)([0-9]{1,3}(?:\.[0-9]{1,3
 SIX = re.compile(r"(?<![\w:.])([23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{4,34})(?![\w:.])")
 VERSION = re.compile(
     r"(?i)(?:\bv|\bver|versions?|release[ds]?|\bbuild|firmware|driver|upgrade[d]?(?: to| from)?|section|chapter|§|clause|\boid|\bfigure"
-    r"|\btable|\bitem|\bstep|\basn?\b|chrome|firefox|safari|package|assembly|revision|patch)[ =:(\"'>]{0,3}$"
+    r"|\btable|\bitem|\bstep|\basn?\b|chrome|firefox|safari|package|assembly|revision|patch)(?: is| was)?[ =:(\"'>]{0,3}$"
 )
 WORDS = re.compile(r"(?i)\bips?\b|ip_?addr|address|host|server|\bping|client|router|gateway|\bfrom\b|\bto\b|ssh|https?://|telnet|nslookup|\bdns|\binet")
 KNOWN = frozenset(

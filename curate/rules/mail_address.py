@@ -102,7 +102,8 @@ class MailAddress(SensitiveRule):
     def values(self, text: str, strict: bool = True) -> Iterator[Value]:
         """Every address of the text."""
         for match in ADDRESS.finditer(text):
-            in_url = PASSWORD_BEFORE.search(text, max(0, match.start() - LONGEST_USER), match.start(2))
+            before = text[max(0, match.start() - LONGEST_USER) : match.start(2)]
+            in_url = "://" in before and PASSWORD_BEFORE.search(before)
             if not in_url and self._is_personal(match):
                 yield Value(match.start(), match.end(), "mail", match[0].lower())
 

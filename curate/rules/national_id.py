@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from pydantic import field_validator
 
 from curate.rules.base import Example
-from curate.sensitive import DIGITS, SensitiveRule, Value, called, near
+from curate.sensitive import DIGITS, SensitiveRule, Value, called, near, stems
 from schemas.finding import Severity
 
 
@@ -54,12 +54,12 @@ NUMBERS = {
     "BG": Number(r"[0-9]{10}", "bg.egn", r"\begn\b|егн"),
     "HR": Number(r"[0-9]{11}", "hr.oib", r"\boib\b"),
     "SE": Number(r"(?:19|20)?[0-9]{6}[-+][0-9]{4}", "se.personnummer", r"person\w{0,3}n"),
-    "NO": Number(r"[0-3][0-9]{5} ?[0-9]{5}", "no.fodselsnummer", r"f[øo]dsels|personnummer|\bfnr\b"),
+    "NO": Number(r"[0-3][0-9]{5} ?[0-9]{5}", "no.fodselsnummer", r"fødsels|fodsels|personnummer|\bfnr\b"),
     "DK": Number(r"[0-3][0-9][01][0-9]{3}-?[0-9]{4}", "dk.cpr", r"\bcpr\b"),
-    "FI": Number(r"[0-3][0-9][01][0-9]{3}[-+A-F][0-9]{3}[0-9A-FHJ-NPR-Y]", "fi.hetu", r"hetu|henkil[öo]tunnus|personbeteckning"),
+    "FI": Number(r"[0-3][0-9][01][0-9]{3}[-+A-F][0-9]{3}[0-9A-FHJ-NPR-Y]", "fi.hetu", r"hetu|henkilötunnus|henkilotunnus|personbeteckning"),
     "TR": Number(r"[1-9][0-9]{10}", "tr.tckimlik", r"kimlik|\btckn?\b|\bt\.c\."),
     "ZA": Number(r"[0-9]{2}[01][0-9][0-3][0-9] ?[0-9]{4} ?[01][0-9]{2}", "za.idnr", r"\bid (?:no|num)|identity|south africa"),
-    "IN": Number(r"[2-9][0-9]{3}[- ]?[0-9]{4}[- ]?[0-9]{4}", "in_.aadhaar", r"aa?dh?aa?r|uidai|आधार"),
+    "IN": Number(r"[2-9][0-9]{3}[- ]?[0-9]{4}[- ]?[0-9]{4}", "in_.aadhaar", r"aadhaar|aadhar|adhaar|uidai|आधार"),
     "IN PAN": Number(r"[A-Z]{3}[ABCFGHLJPTK][A-Z][0-9]{4}[A-Z]", "in_.pan", r"\bpan\b|permanent account|income.?tax"),
     "CN": Number(r"[1-9][0-9]{5}(?:19|20)[0-9]{2}[01][0-9][0-3][0-9]{4}[0-9X]", "cn.ric"),
     "KR": Number(r"[0-9]{2}[01][0-9][0-3][0-9]-[1-8][0-9]{6}", "kr.rrn", r"주민|resident|\brrn\b"),
@@ -154,8 +154,9 @@ class NationalId(SensitiveRule):
     def values(self, text: str, strict: bool = True) -> Iterator[Value]:
         """Every number of the text; one that two countries could have given counts once."""
         found: dict[tuple[int, int], str] = {}
+        lower = text.lower() if strict else ""
         for number, _, form, words in forms(frozenset(self.countries)):
-            if words and strict and not words.search(text):
+            if words and strict and not any(stem in lower for stem in stems(number.words)):
                 continue
             for match in form.finditer(text):
                 said = words is None or near(text, match.span(), words)

@@ -42,7 +42,9 @@ FICTION = re.compile(
     r"|141496|151496|161496|191498|8081570|9098790|3069990)\d+|\+61(?:255501|255504|491570)\d+|\+33(?:19900|26191|35301|53657|63998)\d+)$"
 )
 """Numbers that the administrations of the United States, the United Kingdom, Australia and France keep for films and books."""
-DIGITS = "01234567890123456789"
+FILM = re.compile(r"^\(?[2-9][0-9]{2}[)\-. ]{0,2}555[\-. ]?[0-9]{4}$")
+COUNTING = "01234567890123456789"
+FICTITIOUS = "nobody's"
 
 
 class PhoneNumber(SensitiveRule):
@@ -78,6 +80,7 @@ class PhoneNumber(SensitiveRule):
         r"\+[ ]?\(?[1-9][0-9 ().\-/\u00a0\u2010-\u2013]{6}|00[1-9][0-9]{0,2}[ \-/.(]{1,2}[0-9]|\([2-9][0-9]{2}\)[ \-]{0,2}[2-9][0-9]{2}|"
         + called("|".join(WORDS.values()))
     )
+    loose: ClassVar[str] = DIGITS[0]
     noun: ClassVar[tuple[str, str]] = ("a phone number", "phone numbers")
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("Ring me on +49 30 901820 please", "Done."),
@@ -86,7 +89,7 @@ class PhoneNumber(SensitiveRule):
         Example(({"text": "hello", "metadata": {"phone": "+442079250918"}},)),
     )
     silent: ClassVar[tuple[Example, ...]] = (
-        Example.chat("Order 415-229-0146, invoice (415) 229-0146", "ISBN 978-3-16-148410-0"),
+        Example.chat("Order 415-229-0146, invoice (415) 229-0146", "phone 555-555-1212, ISBN 978-3-16-148410-0"),
         Example.chat("(202) 555-0143 or +1 202-555-0143", "call +1 (234) 567-8901, +44 7700 900123"),
         Example.chat("2024-05-17 12:30:45, 1716200000, 3.14159265358979", "x = 2147483647 + 1234567890"),
         Example.chat("lat 52.5200066, lon 13.4049540", "version 10.0.19045.3448, call 1-2-3-4-5-6-7"),
@@ -112,7 +115,7 @@ class PhoneNumber(SensitiveRule):
         """Every number of the text, in international form to tell them apart."""
         international = list(INTERNATIONAL.finditer(text))
         for match in international:
-            if number := self._number("+" + match[1], None):
+            if (number := self._number("+" + match[1], None)) and number != FICTITIOUS:
                 yield Value(match.start(), match.end(), "phone", number)
         taken = [match.span() for match in international]
         for match in NATIONAL.finditer(text):
@@ -125,6 +128,8 @@ class PhoneNumber(SensitiveRule):
     def _national(self, text: str, match: re.Match[str], strict: bool) -> str | None:
         spelt, place = match[1], match.span(1)
         if spelt.count(")") != spelt.count("("):
+            return None
+        if FILM.match(spelt):
             return None
         said = near(text, place, ANY_CONTEXT)
         bracketed = spelt.startswith("(") and NORTH_AMERICAN.match(spelt) is not None
@@ -139,14 +144,15 @@ class PhoneNumber(SensitiveRule):
                 asked += regions.split()
         for region in dict.fromkeys(asked):
             if number := self._number(spelt, region):
-                return number
+                # What one plan keeps for fiction is no other plan's number.
+                return number if number != FICTITIOUS else None
         return None
 
     def _number(self, spelt: str, region: str | None) -> str | None:
         import phonenumbers
 
         digits = re.sub(r"\D", "", spelt)
-        if any(run in DIGITS for run in (digits[-7:], digits[-10:-3])) or len(set(digits[-7:])) < 3:
+        if any(run in COUNTING for run in (digits[-7:], digits[-10:-3])) or len(set(digits[-7:])) < 3:
             return None
         try:
             number = phonenumbers.parse(spelt, region)
@@ -156,4 +162,4 @@ class PhoneNumber(SensitiveRule):
             return None
         said = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
         allowed = {re.sub(r"[^\d+]", "", entry) for entry in self.allow}
-        return None if FICTION.match(said) or said in allowed else said
+        return FICTITIOUS if FICTION.match(said) or said in allowed else said

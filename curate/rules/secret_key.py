@@ -13,7 +13,7 @@ from schemas.finding import Severity
 
 PRIVATE_KEY = (
     r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:[^-]{0,20000}-----END (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----|[A-Za-z0-9+/=\s:,.\\-]{0,20000})"
+    r"(?:[^-]{1,20000}-----END (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----|[A-Za-z0-9+/=\s:,.\\-]{0,20000})"
 )
 TOKENS = {
     "aws-key": r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}",
@@ -68,11 +68,21 @@ ANY = re.compile(
     + "|".join(f"(?P<{kind.replace('-', '_')}>{form})" for kind, form in TOKENS.items())
     + r")(?![A-Za-z0-9_])"
 )
+PREFIXES = (
+    "PRIVATE KEY|A[KSBC][ICS]A|gh[pousr]_|github_pat_|gl[a-z]{2,5}-|xox[abeoprs]-|xapp-|hooks\\.slack|api/webhooks|:AA|AIza|GOCSPX"
+    "|ya29|k_live_|whsec_|sk-|hf_|gsk_|r8_|pplx-|npm_|pypi-|rubygems_|dckr_|SG\\.|-us[0-9]|key-|SK[0-9a-f]{4}|xkeysib|do[opr]_v1"
+    "|shp[acps]|sq0|dapi|glsa_|hv[sb]\\.|atlasv1|pul-|lin_api|ntn_|secret_|\\.[a-f0-9]{64}|ATATT3|figd_|pscale_|sbp_|NRAK|PMAK"
+    "|AGE-SEC|Q~|LTAI|[MNO][A-Za-z0-9_-]{23,25}\\.[A-Za-z0-9_-]{6}\\."
+)
+"""What each form above begins with or holds."""
 COARSE = (
     r"[_\-.~/:][A-Za-z0-9_\-]{16}", "PRIVATE KEY", "AKIA", "ASIA", "A[BC][IC]A[A-Z0-9]{16}", "LTAI", "dapi", "AIza",
     "SK[0-9a-f]{12}", "-us[0-9]",
 )  # fmt: skip
 """What every form above has: sixteen characters after a mark, or a prefix that is rare in prose."""
+HEADER = "-----BEGIN PRIVATE KEY-----\n1234"
+LESSON = re.compile(r"-----\s{0,4}[^-]{0,400}?(?i:\binsert\b|\byour\b|\bpaste|\bkey here|\.\.\.|<)[^-]{0,400}-----")
+"""A key whose body says what should stand there."""
 SLUG = re.compile(r"^sk-[a-z0-9]+(?:[-_][a-z0-9]+)*$")
 """Words with hyphens between them, which no key is made of."""
 
@@ -102,6 +112,7 @@ class SecretKey(SensitiveRule):
     severity: ClassVar[Severity] = Severity.ERROR
     help: ClassVar[str] = "withdraw the key where it was issued, then redact it (step `secret`)"
     coarse: ClassVar[tuple[str, ...]] = COARSE
+    narrow: ClassVar[tuple[str, ...]] = (PREFIXES,)
     candidate: ClassVar[str] = "|".join(["PRIVATE KEY", *TOKENS.values()])
     noun: ClassVar[tuple[str, str]] = ("a secret", "secrets")
     fires: ClassVar[tuple[Example, ...]] = (
@@ -121,5 +132,9 @@ class SecretKey(SensitiveRule):
         """Every key and token of the text."""
         for match in ANY.finditer(text):
             kind = str(match.lastgroup).replace("_", "-")
-            if kind == "private-key" or not (stands_for_a_key(match[0]) or SLUG.match(match[0])):
+            if kind == "private-key":
+                real = not strict or (len(match[0]) > len(HEADER) and not LESSON.search(match[0]))
+            else:
+                real = not (stands_for_a_key(match[0]) or SLUG.match(match[0]))
+            if real:
                 yield Value(match.start(), match.end(), kind, match[0])
