@@ -11,12 +11,13 @@ from typing import Any
 
 import polars as pl
 
-from curate.findings import findings_of, masker
+from curate.findings import findings_of
 from curate.labels import label_counts
 from curate.row_tokens import estimated_tokens, row_tokens
 from curate.rows import Corpus
 from curate.rules.base import Rule
 from curate.rules.catalogue import select_rules
+from curate.sensitive import masker
 from curate.set_aside import NOTHING, SetAside
 from schemas.errors import AssayError, ExitCode
 from schemas.finding import Finding, Severity
@@ -48,6 +49,11 @@ class Audit:
     def counts(self) -> dict[str, int]:
         """Rule code -> number of findings."""
         return dict(sorted(Counter(finding.code for finding in self.findings).items()))
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Numbers of the rows, as they may be shown."""
+        return statistics(self.corpus, self.mask)
 
     def exit_code(self, fail_on: str) -> ExitCode:
         """No rows is inconclusive; findings at or above `fail_on` fail; `never` passes with any finding."""

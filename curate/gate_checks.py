@@ -8,10 +8,11 @@ import polars as pl
 
 from curate.configfile import Project
 from curate.dataset import Dataset
-from curate.findings import findings_of, masker
+from curate.findings import findings_of
 from curate.power import detectable_gain, detectable_margin, items_for_gain, items_for_margin
 from curate.rows import Corpus, row_keys
 from curate.rules.catalogue import select_rules
+from curate.sensitive import masker
 from curate.similar import comparable_texts
 from curate.splitting import MAX_SHARE, PROOF_THRESHOLD
 from curate.task_items import task_items

@@ -14,7 +14,7 @@ import polars as pl
 from curate.audit import statistics
 from curate.configfile import Project
 from curate.export import ROWS_PER_PART, write_parquet, write_split
-from curate.findings import masker, one_per_row, to_finding
+from curate.findings import one_per_row, to_finding
 from curate.keep import Keeper, KeepList, read_keep_list
 from curate.ledger import DROPPED_SCHEMA, Ledger, Step
 from curate.llamafactory import describe_splits
@@ -27,6 +27,7 @@ from curate.rows import Corpus
 from curate.rules.base import Action, Rule
 from curate.rules.catalogue import select_rules
 from curate.searches import search_account
+from curate.sensitive import masked, masker
 from curate.splitting import SPLITS, Splits, distinct_keys, split_rows
 from schemas.errors import ExitCode, UnopenedError, UserError
 from schemas.finding import Finding
@@ -322,7 +323,7 @@ def report(made: Curated) -> dict[str, Any]:
     table: dict[str, dict[str, int]] = {}
     for split, label, count in labels.iter_rows():
         table.setdefault(split, {})[label or ""] = count
-    return {
+    numbers = {
         "schema": REPORT_SCHEMA,
         "rows_by_split": made.rows_by_split,
         "labels_by_split": table if max(map(len, table.values())) <= 50 else {},
@@ -330,12 +331,13 @@ def report(made: Curated) -> dict[str, Any]:
         "after": statistics(made.kept),
         "searches": made.ledger.searches,
         "findings_kept": {code: len(found) for code, found in sorted(made.remaining.items())},
-        "findings": [
-            finding.model_dump(mode="json")
-            for found in made.remaining.values()
-            for finding in found[:KEPT_FINDINGS_NAMED]
-        ],
     }
+    findings = [
+        finding.model_dump(mode="json") for found in made.remaining.values() for finding in found[:KEPT_FINDINGS_NAMED]
+    ]
+    # Labels and roles are words from the data: they may be anybody's name.
+    shown: dict[str, Any] = masked(numbers, masker(select_rules([])))
+    return shown | {"findings": findings}
 
 
 def write_json(path: Path, value: Any) -> None:

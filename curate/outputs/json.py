@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from curate.audit import Audit, statistics
+from curate.audit import Audit
 from curate.outputs.sources import detected
 from schemas.terminal import printable_json
 
@@ -22,7 +22,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
         "rows": audit.corpus.height,
         "findings": [finding.model_dump(mode="json") for finding in audit.findings],
         "counts": audit.counts,
-        "stats": statistics(audit.corpus, audit.mask)
+        "stats": audit.statistics
         | {"not_run": audit.not_run, "sources": detected(audit.corpus), "skipped": dict(audit.corpus.skipped)}
         | audit.aside.as_json(),
     }

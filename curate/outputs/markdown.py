@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curate.audit import Audit, statistics
+from curate.audit import Audit
 from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, markdown, place, twin_place
 from curate.outputs.text import summary
 
@@ -42,7 +42,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
 
 def _statistics(audit: Audit) -> list[str]:
     lines = ["", "| | |", "|---|---|"]
-    for name, value in statistics(audit.corpus, audit.mask).items():
+    for name, value in audit.statistics.items():
         said = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
         lines.append(f"| {name.replace('_', ' ')} | {markdown(said)} |")
     return lines

@@ -7,7 +7,7 @@ from collections import Counter
 
 from rich.cells import cell_len, chop_cells
 
-from curate.audit import Audit, statistics
+from curate.audit import Audit
 from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, place, twin_place
 from curate.outputs.sources import detected, skipped_lines, source_line
 from curate.rules.base import Rule
@@ -182,7 +182,7 @@ def _next_steps(audit: Audit, groups: list[tuple[type[Rule], list[Finding]]], pa
 
 def _statistics(audit: Audit) -> list[str]:
     lines = []
-    for name, value in statistics(audit.corpus, audit.mask).items():
+    for name, value in audit.statistics.items():
         if isinstance(value, dict):
             said = ", ".join(f"{key} {_number(item)}" for key, item in value.items())
         else:

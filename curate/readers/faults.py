@@ -44,7 +44,7 @@ def _found_and_expected(raw: bytes, error: orjson.JSONDecodeError) -> tuple[str,
     except UnicodeDecodeError as wrong:
         return f"byte {raw[wrong.start]:#04x} at byte {wrong.start + 1} is not UTF-8", "UTF-8 text"
     column = error.pos + 1
-    near = text[max(0, error.pos - EXCERPT_CHARS // 2) : error.pos + EXCERPT_CHARS // 2]
+    near = text[error.pos : error.pos + 1]  # one character: a piece of a value could be shown without being recognised
     if "\x00" in text:
         return f"NUL byte at character {text.index(chr(0)) + 1}", "JSON, which escapes NUL"
     if "depth limit" in error.msg:
@@ -57,7 +57,7 @@ def _found_and_expected(raw: bytes, error: orjson.JSONDecodeError) -> tuple[str,
         return f"the record ends at character {len(text)}, inside a value", "a whole JSON object"
     if habit := _habit(text, error):
         return f"{habit[0]} at character {column}", habit[1]
-    return f"{error.msg} at character {column}, near {near!r}", "one JSON object on the line"
+    return f"{error.msg} at character {column}: {near!r}", "one JSON object on the line"
 
 
 def _habit(text: str, error: orjson.JSONDecodeError) -> tuple[str, str] | None:

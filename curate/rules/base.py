@@ -7,7 +7,7 @@ import inspect
 import itertools
 import textwrap
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -150,9 +150,9 @@ class Rule(Strict):
         """The text with what the rule found replaced; rules with the action redact or fix override this."""
         return text
 
-    def mask(self, text: str) -> str:
-        """The text as it may be shown: rules that find personal data or secrets override this."""
-        return text
+    def rewriter(self, texts: Iterable[str]) -> Callable[[str], str]:
+        """`rewrite` for a row of which these are all texts; rules that change a text for what others say override it."""
+        return self.rewrite
 
     @property
     def effective_action(self) -> Action:

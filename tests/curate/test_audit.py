@@ -299,11 +299,11 @@ def test_many_files_are_summed_up(capsys, tmp_path):
     for number in range(12):
         write_rows(tmp_path / f"{number:02}.jsonl", [chat(f"question {number}", f"answer {number}")])
     _, out, _ = run(capsys, "audit", tmp_path)
-    assert out.count(".jsonl: 1 row, jsonl (chat)") == 8
+    assert out.count(".jsonl: 1 row of chat (messages), jsonl\n") == 8
     assert "and 4 more files: 4 rows" in out
 
 
 def test_rows_of_several_shapes_are_counted_by_shape(capsys, tmp_path):
     path = write_rows(tmp_path / "rows.jsonl", [*distinct_rows(3), {"text": "plain"}, {"what": 1}])
     _, out, _ = run(capsys, "audit", path)
-    assert "rows.jsonl: 5 rows, jsonl (chat 3, not recognised 1, text 1)" in out
+    assert "rows.jsonl: 5 rows: 3 chat (messages), 1 plain text, 1 of no known shape, jsonl (shapes are mixed)" in out

@@ -48,7 +48,7 @@ def test_arrow_is_read_in_both_formats_under_any_name(data, name, tmp_path):
 
 
 def batches(rows: int) -> bytes:
-    """A stream of one batch a row, as polars' own message boundaries cannot be chosen: schema once, then the batches."""
+    """A stream of one batch a row, since polars' own message boundaries cannot be chosen: schema, then the batches."""
     whole = [table_of(n) for n in range(rows)]
     schema_end = _first_end(whole[0])
     return whole[0][:schema_end] + b"".join(part[schema_end:-8] for part in whole) + whole[0][-8:]
