@@ -47,7 +47,7 @@ class SensitiveRule(Rule):
     default_action: ClassVar[Action] = Action.REDACT
     actions: ClassVar[tuple[Action, ...]] = (Action.KEEP, Action.DROP, Action.REDACT)
     coarse: ClassVar[tuple[str, ...]] = ()
-    """Cheap expressions, one of which must be found before `candidate` is tried; rules with equal ones share the work."""
+    """Cheap expressions, one of which must be found before `candidate` is tried; equal ones are searched for once."""
     narrow: ClassVar[tuple[str, ...]] = ()
     """Expressions that must all be found, cheapest first, before `candidate` is tried."""
     candidate: ClassVar[str]

@@ -151,7 +151,7 @@ class Rule(Strict):
         return text
 
     def rewriter(self, texts: Iterable[str]) -> Callable[[str], str]:
-        """`rewrite` for a row of which these are all texts; rules that change a text for what others say override it."""
+        """`rewrite` for a row with these texts; rules that change a text for what others say override this."""
         return self.rewrite
 
     @property

@@ -54,12 +54,14 @@ def test_each_affected_row_is_one_finding_at_its_line(capsys, dirty):
         ("DUP201", 14, 13, None),
         ("PII501", 15, 14, 0),
         ("QUA602", 15, 14, 1),
+        ("QUA604", 15, 14, 1),
         ("QUA602", 16, 15, 0),
+        ("QUA604", 16, 15, 0),
         ("SCH111", 16, 15, 0),
     ]
     twin = found["findings"][1]["evidence"]["twin"]
     assert (twin["path"], twin["line"], twin["row"]) == (str(dirty), 1, 0)
-    assert found["counts"] == {"DUP201": 1, "PII501": 1, "QUA602": 2, "SCH101": 1, "SCH111": 1}
+    assert found["counts"] == {"DUP201": 1, "PII501": 1, "QUA602": 2, "QUA604": 2, "SCH101": 1, "SCH111": 1}
     idle = {"LEK401", "LEK402", "LEK410", "LEK411", "LEK412", "LEK413", "SCH140", "SCH141"}
     assert idle <= found["stats"]["not_run"].keys()
 
