@@ -75,19 +75,25 @@ def audit_corpus(corpus: Corpus, rules: Sequence[Rule], progress: Progress = SIL
 
 def statistics(corpus: Corpus) -> dict[str, Any]:
     """Rows, turns, characters, roles and kinds, with the 5th, 50th and 95th percentile of their sizes."""
-    turns = corpus.turns.lazy().select("index", "part", "role", chars=pl.col("content").str.len_chars())
-    main = turns.filter(pl.col("part") != "rejected").drop("part").collect()
-    rows = main.group_by("index").agg(turns=pl.len(), chars=pl.col("chars").sum())
+
+    def sizes(part: Corpus) -> pl.DataFrame:
+        turns = part.turns.filter(pl.col("part") != "rejected")
+        return turns.select("index", "role", chars=pl.col("content").str.len_chars())
+
+    main = corpus.in_parts(sizes)
+    rows = replace(corpus, turns=main, memo={}).in_parts(
+        lambda part: part.turns.group_by("index").agg(turns=pl.len(), chars=pl.col("chars").sum())
+    )
     return {
         "rows": corpus.height,
-        "kinds": _counted(corpus.rows["kind"].fill_null("unreadable")),
-        "shapes": _counted(corpus.rows["shape"].drop_nulls()),
+        "kinds": _counted(corpus.rows["kind"], "unreadable"),
+        "shapes": _counted(corpus.rows["shape"]),
         "turns": main.height,
-        "roles": _counted(main["role"].drop_nulls()),
+        "roles": _counted(main["role"]),
         "chars": int(main["chars"].sum() or 0),
         "turns_per_row": _quantiles(rows["turns"]),
         "chars_per_row": _quantiles(rows["chars"]),
-        "chars_per_answer": _quantiles(main.filter(pl.col("role") == "assistant")["chars"]),
+        "chars_per_answer": _quantiles(main["chars"].filter(main["role"] == "assistant")),
     } | _token_statistics(corpus)
 
 
@@ -104,8 +110,9 @@ def _token_statistics(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def _counted(values: pl.Series) -> dict[str, int]:
-    counts = values.value_counts().sort(["count", values.name], descending=[True, False])
+def _counted(values: pl.Series, missing: str | None = None) -> dict[str, int]:
+    counts = values.value_counts().with_columns(pl.col(values.name).fill_null(pl.lit(missing, pl.String))).drop_nulls()
+    counts = counts.sort(["count", values.name], descending=[True, False])
     return dict(counts.head(20).iter_rows())
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from curate.dedup import Policy, normalise
@@ -35,12 +36,11 @@ class Similar:
 
 
 def comparable_texts(corpus: Corpus) -> pl.DataFrame:
-    """What rows are compared by: only rows that say something.
+    """What rows are compared by: `index`, `system`, `text`, `answer`, `rejected`; only rows that say something.
 
-    Columns `index`, `system`, `text`, `answer`, `rejected`, `beside`, `key`. `text` joins what is said, turn by turn.
-    Instructions are a column of their own: many rows share one, and what all rows share says nothing about whether two
-    of them are alike. `answer` is the last assistant turn, `rejected` what a preference row sets against it. Rows of
-    different instructions, or with something else `beside` the turns, have different keys.
+    `text` joins what is said, turn by turn. Instructions are a column of their own: many rows share one, and what all
+    rows share says nothing about whether two of them are alike. `answer` is the last assistant turn, `rejected` what
+    a preference row sets against it.
     """
 
     def compute(part: Corpus) -> pl.DataFrame:
@@ -55,10 +55,7 @@ def comparable_texts(corpus: Corpus) -> pl.DataFrame:
             answer=pl.col("said").filter(pl.col("main") & pl.col("role").is_in(["assistant", "reference"])).last(),
             rejected=pl.col("said").filter(~pl.col("main")).last(),
         )
-        texts = texts.filter(pl.col("text").str.strip_chars() != "")
-        beside = part.rows.select("index", pl.col("beside").fill_null(""))
-        texts = texts.join(beside, on="index", how="left", maintain_order="left")
-        return texts.with_columns(key=pl.concat_str(normalise(texts["system"]), "beside"))
+        return texts.filter(pl.col("text").str.strip_chars() != "")
 
     return corpus.remembered("comparable_texts", lambda: corpus.in_parts(compute))
 
@@ -97,6 +94,7 @@ def similar_rows(corpus: Corpus, search: Search) -> Similar:
 
 def _grouped(corpus: Corpus, search: Search) -> Similar:
     texts = comparable_texts(corpus)
+    texts = texts.hstack(_keys(corpus, texts))
     common = max(COMMON_ROWS, int(texts.height * COMMON_SHARE))
     shared = texts["key"].value_counts().filter((pl.col("count") >= common) | (pl.col("key") == ""))["key"]
     rare = ~pl.col("key").is_in(shared.implode())
@@ -120,6 +118,21 @@ def _grouped(corpus: Corpus, search: Search) -> Similar:
         pl.concat([part.dropped for part in parts]).sort("index"),
         [parameters for part in parts for parameters in part.parameters],
     )
+
+
+def _keys(corpus: Corpus, texts: pl.DataFrame) -> pl.DataFrame:
+    """`beside` of each text's row, and `key`: rows with other instructions or something else beside have another."""
+    rows, all_beside = corpus.rows["index"].to_numpy(), corpus.rows["beside"]
+
+    def compute(part: pl.DataFrame) -> pl.DataFrame:
+        places = np.searchsorted(rows, part["index"].to_numpy())
+        first, stop = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+        beside = all_beside.slice(first, stop - first).gather(places - first).fill_null("")
+        return pl.DataFrame({"beside": beside, "key": normalise(part["system"])}).with_columns(
+            key=pl.concat_str("key", "beside")
+        )
+
+    return in_parts(texts.select("index", "system"), pl.col("system").str.len_bytes() + 64, corpus.spill, compute)
 
 
 def _with_context(texts: pl.DataFrame) -> pl.DataFrame:

@@ -25,8 +25,8 @@ from schemas.atomic import readable_disk_errors
 
 SPILL_BYTES = 64 << 20
 """Sources that together are smaller than this stay in memory."""
-PART_BYTES = 16 << 20
-"""Text that is worked on at a time; what is made of it on the way takes several times as much memory."""
+PART_BYTES = 8 << 20
+"""Text that is worked on at a time: few enough bytes that their memory is used again and again."""
 BLOCK_BYTES = 1 << 22
 Bytes = bytes | mmap.mmap
 
