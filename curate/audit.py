@@ -131,21 +131,27 @@ def statistics(corpus: Corpus, mask: Callable[[str], str] | None = None) -> dict
         mask: hides personal data in labels, sources and roles; null takes every rule's.
     """
     mask = mask or masker(select_rules([]))
-    turns = corpus.turns.lazy().select("index", "part", "role", chars=pl.col("content").str.len_chars())
-    main = turns.filter(pl.col("part") != "rejected").drop("part").collect()
-    rows = main.group_by("index").agg(turns=pl.len(), chars=pl.col("chars").sum())
+
+    def sizes(part: Corpus) -> pl.DataFrame:
+        turns = part.turns.filter(pl.col("part") != "rejected")
+        return turns.select("index", "role", chars=pl.col("content").str.len_chars())
+
+    main = corpus.in_parts(sizes)
+    rows = replace(corpus, turns=main, memo={}).in_parts(
+        lambda part: part.turns.group_by("index").agg(turns=pl.len(), chars=pl.col("chars").sum())
+    )
     return {
         "rows": corpus.height,
         "files": len(corpus.sources),
-        "kinds": _counted(corpus.rows["kind"].fill_null("unreadable"), mask),
-        "shapes": _counted(corpus.rows["shape"].drop_nulls(), mask),
+        "kinds": _counted(corpus.rows["kind"], mask, "unreadable"),
+        "shapes": _counted(corpus.rows["shape"], mask),
         "turns": main.height,
-        "roles": _counted(main["role"].drop_nulls(), mask),
+        "roles": _counted(main["role"], mask),
         "chars": int(main["chars"].sum() or 0),
         "turns_per_row": _quantiles(rows["turns"]),
         "chars_per_row": _quantiles(rows["chars"]),
         "chars_per_turn": _quantiles(main["chars"]),
-        "chars_per_answer": _quantiles(main.filter(pl.col("role") == "assistant")["chars"]),
+        "chars_per_answer": _quantiles(main["chars"].filter(main["role"] == "assistant")),
         "labels": _named(label_counts(_answers(corpus)), mask),
         "origins": _counted(_origins(corpus), mask),
     } | _token_statistics(corpus)
@@ -166,19 +172,28 @@ def _token_statistics(corpus: Corpus) -> dict[str, Any]:
 
 def _answers(corpus: Corpus) -> pl.Series:
     """What the assistant says last in each row."""
-    said = corpus.turns.lazy().filter((pl.col("part") != "rejected") & (pl.col("role") == "assistant"))
-    last = (pl.col("index") != pl.col("index").shift(-1)).fill_null(True)
-    return said.select("index", "content").filter(last).select("content").drop_nulls().collect()["content"]
+
+    def compute(part: Corpus) -> pl.DataFrame:
+        said = part.turns.lazy().filter((pl.col("part") != "rejected") & (pl.col("role") == "assistant"))
+        last = (pl.col("index") != pl.col("index").shift(-1)).fill_null(True)
+        return said.select("index", "content").filter(last).select("content").drop_nulls().collect()
+
+    return corpus.in_parts(compute)["content"]
 
 
 def _origins(corpus: Corpus) -> pl.Series:
     """The field `source` of the rows' metadata, where it is there."""
-    held = corpus.rows.lazy().select("metadata").filter(pl.col("metadata").str.contains('"source":', literal=True))
-    return held.select(pl.col("metadata").str.json_path_match("$.source")).drop_nulls().collect()["metadata"]
+
+    def compute(part: Corpus) -> pl.DataFrame:
+        held = part.rows.lazy().select("metadata").filter(pl.col("metadata").str.contains('"source":', literal=True))
+        return held.select(pl.col("metadata").str.json_path_match("$.source")).drop_nulls().collect()
+
+    return corpus.in_parts(compute)["metadata"]
 
 
-def _counted(values: pl.Series, mask: Callable[[str], str]) -> dict[str, int]:
-    counts = values.value_counts().sort(["count", values.name], descending=[True, False])
+def _counted(values: pl.Series, mask: Callable[[str], str], missing: str | None = None) -> dict[str, int]:
+    counts = values.value_counts().with_columns(pl.col(values.name).fill_null(pl.lit(missing, pl.String))).drop_nulls()
+    counts = counts.sort(["count", values.name], descending=[True, False])
     return _named(dict(counts.head(20).iter_rows()), mask)
 
 

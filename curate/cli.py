@@ -132,6 +132,8 @@ def curate(project: Project, form: str, quiet: bool, dry_run: bool) -> ExitCode:
     Prints the path of its manifest. Every row that came in is kept, or dropped with a reason. Each entry of
     `curate.keep` or `curate.keep_file` takes back one drop, and the ledger says so.
     """
+    # Read when polars is loaded: its allocator gives what is free back at once, and not only when memory is short.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
     from curate.pipeline import curate as run
     from curate.summary import account_markdown, account_of, ledger_of
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import orjson
 import polars as pl
 
@@ -115,7 +116,7 @@ class Corpus:
     """The model and the length that rows are measured with; null where nobody named any."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Our field name -> the files' column, as the rows were read."""
-    rewritten: dict[int, bytes] = field(default_factory=dict)
+    rewritten: Mapping[int, bytes] = field(default_factory=dict)
     """Row index -> JSON of its record after redaction."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Path of what the search for files left out -> why."""
@@ -139,13 +140,23 @@ class Corpus:
 
     def without(self, dropped: Iterable[int]) -> Corpus:
         """The same corpus less the rows with these indexes."""
-        gone = pl.Series("index", sorted(set(dropped)), dtype=pl.UInt32).implode()
+        gone = np.unique(np.fromiter(dropped, np.int64))
+        if not len(gone) or not self.height:
+            return self
+        top = int(self.rows["index"].max())  # type: ignore[call-overload]
+        stays = np.ones(top + 1, dtype=np.bool_)
+        stays[gone[gone <= top]] = False
+
+        def left(frame: pl.DataFrame) -> pl.DataFrame:
+            return frame.filter(pl.Series(stays[frame["index"].to_numpy()], dtype=pl.Boolean))
+
+        # A fault of the file that belongs to no row has a null index and stays.
+        of_rows = self.faults["index"].fill_null(0).to_numpy()
         return replace(
             self,
-            rows=self.rows.filter(~pl.col("index").is_in(gone)),
-            turns=self.turns.filter(~pl.col("index").is_in(gone)),
-            # A fault of the file that belongs to no row has a null index and stays.
-            faults=self.faults.filter(pl.col("index").is_null() | ~pl.col("index").is_in(gone)),
+            rows=self.in_parts(lambda part: left(part.rows)),
+            turns=self.in_parts(lambda part: left(part.turns)),
+            faults=self.faults.filter(pl.col("index").is_null() | pl.Series(stays[of_rows], dtype=pl.Boolean)),
             memo={},
         )
 
@@ -180,6 +191,7 @@ class Corpus:
     def _spans(self) -> tuple[pl.DataFrame, memoryview]:
         """The columns of `Place` in one piece, and a view of the indexes, which are sorted: no object for any row."""
         spans = self.rows.select("index", "source", "line", "row", "row_id", "start", "stop").rechunk()
+        spans = spans if self.spill is None else self.spill.frame(spans)
         indexes: Any = spans["index"].to_numpy()
         return spans, memoryview(indexes)
 
