@@ -105,10 +105,42 @@ def fold_block(typingctx: Any, address: Any, offset: Any) -> Any:
 
 
 @intrinsic
+def word_block(typingctx: Any, address: Any, offset: Any) -> Any:
+    """One bit a byte of BLOCK bytes: parts of words, which are ASCII letters, digits, underscore, all bytes from 128."""
+    vector = ir.VectorType(ir.IntType(8), BLOCK)
+
+    def same(byte: int) -> Any:
+        return ir.Constant(vector, [byte] * BLOCK)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        text = builder.load(builder.inttoptr(builder.add(args[0], args[1]), vector.as_pointer()))
+        text.align = 1
+        lowered = builder.or_(text, same(0x20))
+        letter = builder.icmp_unsigned("<", builder.sub(lowered, same(ord("a"))), same(26))
+        digit = builder.icmp_unsigned("<", builder.sub(text, same(ord("0"))), same(10))
+        score = builder.icmp_unsigned("==", text, same(ord("_")))
+        beyond = builder.icmp_signed("<", text, same(0))
+        word = builder.or_(builder.or_(letter, digit), builder.or_(beyond, score))
+        return builder.bitcast(word, ir.IntType(BLOCK))
+
+    return types.uint64(types.uint64, types.int64), codegen
+
+
+@intrinsic
+def set_bits(typingctx: Any, value: Any) -> Any:
+    """How many bits of a value are set."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
 def trailing_zeros(typingctx: Any, value: Any) -> Any:
     """Zero bits below the lowest set bit of a value that is not zero."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), codegen

@@ -55,7 +55,7 @@ class Setting:
 
 SETTINGS = {
     "default": Setting("default", Banding(bands=32, rows=5), Banding(bands=26, rows=6), gram=0, threshold=0.7),
-    "fast": Setting("fast", Banding(bands=8, rows=8), Banding(bands=8, rows=8), gram=5, threshold=0.8),
+    "fast": Setting("fast", Banding(bands=8, rows=4), Banding(bands=8, rows=4), gram=5, threshold=0.8),
 }
 
 
@@ -142,7 +142,7 @@ class PairSearch:
         sketch = Sketch.empty(banding.bands, n)
 
         def work(part: slice) -> None:
-            sketch.fill(part, spans, drawn, banding.rows)
+            sketch.fill(part, spans, drawn, banding.rows, words=self.setting.gram > 0)
 
         self._run("sketch", work, list(_text_slices(spans)), n)
         return sketch
@@ -237,7 +237,7 @@ class Sketch:
         )
 
     def fill(
-        self, part: slice, spans: Spans, drawn: tuple[NDArray[np.uint32], NDArray[np.uint32]], band_rows: int
+        self, part: slice, spans: Spans, drawn: tuple[NDArray[np.uint32], NDArray[np.uint32]], band_rows: int, words: bool = False
     ) -> None:
         """Tokenise and sketch some rows.
 
@@ -249,6 +249,7 @@ class Sketch:
         """
         from curate.dedup.kernel import sketch_rows
         from curate.dedup.tables import row_space, tokeniser_tables
+        from curate.dedup.word_sketch import sketch_words
 
         outputs = (
             self.bands[:, part],
@@ -259,7 +260,8 @@ class Sketch:
         )
         lengths = spans.lengths[part]
         space = row_space(int(lengths.max()), len(drawn[0]))
-        sketch_rows(spans.addresses[part], lengths, tokeniser_tables(), *drawn, band_rows, space, outputs)
+        kernel = sketch_words if words else sketch_rows
+        kernel(spans.addresses[part], lengths, tokeniser_tables(), *drawn, band_rows, space, outputs)
 
 
 def _text_slices(spans: Spans) -> Iterator[slice]:

@@ -73,7 +73,7 @@ def token_room(longest: int) -> tuple[np.ndarray, ...]:
             expected=f"at most {MAX_ROW:,}",
             help="cut it into several rows, or leave it out",
         )
-    return np.empty(2 * longest + 8 + PADDING, dtype=np.uint8), np.empty(2 * longest + 10, dtype=np.uint32)
+    return np.empty(2 * longest + 16 + PADDING, dtype=np.uint8), np.empty(2 * longest + 80, dtype=np.uint32)
 
 
 def row_space(longest: int, num_perm: int) -> tuple[Any, ...]:
