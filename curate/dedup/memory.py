@@ -106,7 +106,7 @@ def fold_block(typingctx: Any, address: Any, offset: Any) -> Any:
 
 @intrinsic
 def word_block(typingctx: Any, address: Any, offset: Any) -> Any:
-    """One bit a byte of BLOCK bytes: parts of words, which are ASCII letters, digits, underscore, all bytes from 128."""
+    """One bit a byte of BLOCK bytes: parts of words (ASCII letters, digits, underscore, all bytes from 128 on)."""
     vector = ir.VectorType(ir.IntType(8), BLOCK)
 
     def same(byte: int) -> Any:

@@ -55,7 +55,7 @@ class Setting:
 
 SETTINGS = {
     "default": Setting("default", Banding(bands=32, rows=5), Banding(bands=26, rows=6), gram=0, threshold=0.7),
-    "fast": Setting("fast", Banding(bands=8, rows=4), Banding(bands=8, rows=4), gram=5, threshold=0.8),
+    "fast": Setting("fast", Banding(bands=8, rows=5), Banding(bands=10, rows=6), gram=5, threshold=0.8),
 }
 
 
@@ -151,14 +151,19 @@ class PairSearch:
         from curate.dedup.same_text import same_text
 
         same = np.zeros(len(pairs), dtype=np.bool_)
-        same_text(self.spans.addresses, self.spans.lengths, pairs, same)
+
+        def work(part: slice) -> None:
+            same_text(self.spans.addresses, self.spans.lengths, pairs[part], same[part])
+
+        self._run("compare", work, _pair_slices(len(pairs)), len(pairs))
         return same
 
     def _judge(
         self, spans: Spans, pairs: NDArray[np.int64], floor: float
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.uint64]]:
+        from curate.dedup.jaccard import judge_pairs_by_sets
         from curate.dedup.tables import pair_space, tokeniser_tables
-        from curate.dedup.verify import judge_pairs, judge_pairs_by_sets
+        from curate.dedup.verify import judge_pairs
 
         kind = np.zeros(len(pairs), dtype=np.uint8)
         similarity = np.zeros(len(pairs), dtype=np.float64)
@@ -171,8 +176,7 @@ class PairSearch:
             space = pair_space(int(spans.lengths[pairs[part]].max()))
             verify(spans.addresses, spans.lengths, pairs[part], tables, floor, space, outputs)
 
-        parts = [slice(at, at + _VERIFY_PAIRS) for at in range(0, len(pairs), _VERIFY_PAIRS)]
-        self._run("verify", work, parts, len(pairs))
+        self._run("verify", work, _pair_slices(len(pairs)), len(pairs))
         return kind, similarity, slots
 
     def _mark_normalised(
@@ -237,7 +241,12 @@ class Sketch:
         )
 
     def fill(
-        self, part: slice, spans: Spans, drawn: tuple[NDArray[np.uint32], NDArray[np.uint32]], band_rows: int, words: bool = False
+        self,
+        part: slice,
+        spans: Spans,
+        drawn: tuple[NDArray[np.uint32], NDArray[np.uint32]],
+        band_rows: int,
+        words: bool = False,
     ) -> None:
         """Tokenise and sketch some rows.
 
@@ -246,6 +255,7 @@ class Sketch:
             spans: where the text of all rows is.
             drawn: the permutations, of `tables.permutations`.
             band_rows: signature values a band.
+            words: sketch pairs of neighbouring words, not content words; the masked hashes stay 0.
         """
         from curate.dedup.kernel import sketch_rows
         from curate.dedup.tables import row_space, tokeniser_tables
@@ -273,6 +283,10 @@ def _text_slices(spans: Spans) -> Iterator[slice]:
         stop = max(start + 1, int(np.searchsorted(ends, before + _SKETCH_BYTES)))
         yield slice(start, stop)
         start = stop
+
+
+def _pair_slices(count: int) -> list[slice]:
+    return [slice(at, at + _VERIFY_PAIRS) for at in range(0, count, _VERIFY_PAIRS)]
 
 
 def _links(keys: NDArray[np.uint64], rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -57,20 +57,27 @@ def hash_words(address, turns, count, hashes):  # type: ignore[no-untyped-def]
         hashes[word] = value ^ value >> _U32
 
 
+@compiled_inner
+def row_words(address, length, tables, room, hashes):  # type: ignore[no-untyped-def]
+    """Hashes of the words of one row of UTF-8 text, in order; returns their number. Room as for `kernel.row_tokens`."""
+    text, turns = room
+    _, fold, pairs, composed = tables
+    start = np.uint64(text.ctypes.data) + np.uint64(FRONT)
+    size = transcode(address, length, fold, pairs, composed, text[FRONT:])
+    for at in range(size, size + PADDING, 8):
+        store_eight(start, at, _U0)
+    count = word_turns(start, size, turns) // 2
+    hash_words(start, turns, count, hashes)
+    return count
+
+
 @compiled
 def sketch_words(addresses, lengths, tables, a, b, band_rows, space, outputs):  # type: ignore[no-untyped-def]
     """`kernel.sketch_rows` over pairs of neighbouring words; arguments as there, the masked hash is left alone."""
     bands, sequence, _, tokens, _ = outputs
     room, hashes, _, chosen, signature = space
-    text, turns = room
-    _, fold, pairs, composed = tables
-    start = np.uint64(text.ctypes.data) + np.uint64(FRONT)
     for row in range(len(lengths)):
-        size = transcode(addresses[row], lengths[row], fold, pairs, composed, text[FRONT:])
-        for at in range(size, size + PADDING, 8):
-            store_eight(start, at, _U0)
-        count = word_turns(start, size, turns) // 2
-        hash_words(start, turns, count, hashes)
+        count = row_words(addresses[row], lengths[row], tables, room, hashes)
         whole = np.uint64(count)
         for index in range(count):
             mixed = (hashes[index] + np.uint64(index)) * _PRIME
