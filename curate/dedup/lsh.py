@@ -75,7 +75,12 @@ def candidate_pairs(keys: NDArray[np.uint32], rows: NDArray[np.int64], workers: 
 
 def _band_pairs(keys: NDArray[np.uint32], band: int) -> NDArray[np.uint64]:
     """Packed pairs ``first << 32 | second`` of column numbers proposed by one band, distinct and sorted."""
-    entries = keys[band].astype(np.uint64) << np.uint64(32) | np.arange(keys.shape[1], dtype=np.uint64)
+    from curate.dedup.repeats import rows_of_repeated
+
+    columns = rows_of_repeated(keys[band])
+    if not len(columns):
+        return np.zeros(0, dtype=np.uint64)
+    entries = keys[band][columns].astype(np.uint64) << np.uint64(32) | columns.astype(np.uint64)
     entries.sort()
     bucket = (entries >> np.uint64(32)).astype(np.uint32)
     starts = np.flatnonzero(np.concatenate(([True], bucket[1:] != bucket[:-1])))

@@ -291,6 +291,10 @@ def _pair_slices(count: int) -> list[slice]:
 
 def _links(keys: NDArray[np.uint64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows with equal keys, linked to the first of them and to the next: linear in the rows."""
+    from curate.dedup.repeats import rows_of_repeated
+
+    some = rows_of_repeated(keys)
+    keys, rows = keys[some], rows[some]
     order = np.argsort(keys, kind="stable")
     same = keys[order[1:]] == keys[order[:-1]]
     opening = np.concatenate(([True], ~same)) if len(order) else np.zeros(0, dtype=np.bool_)
