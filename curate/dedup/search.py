@@ -142,14 +142,11 @@ def policy_rank(
 
 def _exact_groups(text: pl.Series, rank: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(leader of each row's byte-identical group [n], distinct leaders ascending); null rows lead themselves."""
-    hashes = exact_hashes(text)
-    high = hashes["high"].fill_null(0).to_numpy()
-    order = np.argsort(high)
-    same = high[order[1:]] == high[order[:-1]]
-    again = np.zeros(len(text), dtype=np.bool_)  # rows that share half of their hash with another one: few
-    again[order[1:][same]] = again[order[:-1][same]] = True
-    rows = np.flatnonzero(again & hashes["high"].is_not_null().to_numpy())
-    groups = hashes[rows].with_columns(row=pl.Series(rows), rank=pl.Series(rank[rows]))
+    from curate.dedup.repeats import rows_of_repeated
+
+    rows = rows_of_repeated(text.hash().to_numpy())
+    rows = rows[text.is_not_null().to_numpy()[rows]]
+    groups = exact_hashes(text.gather(rows)).with_columns(row=pl.Series(rows), rank=pl.Series(rank[rows]))
     lead = np.arange(len(text), dtype=np.int64)
     lead[rows] = groups.select(pl.col("row").sort_by("rank").first().over("high", "low"))["row"].to_numpy()
     return lead, np.flatnonzero((lead == np.arange(len(lead))) & text.is_not_null().to_numpy())
