@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.audit_corpus import conversations
 from curate.audit import statistics
-from curate.findings import findings_of, masker
+from curate.findings import findings_of
 from curate.readers import read_corpus
 from curate.rows import Corpus
 from curate.rules.base import Rule
 from curate.rules.catalogue import select_rules
+from curate.sensitive import masker
 
 
 class Account:
@@ -80,7 +81,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=0.2, help="CPU s for 100 MB above which a rule is marked")
     arguments = parser.parse_args()
     rules = [
-        rule for rule in select_rules([word for word in arguments.select.split(",") if word]) if not rule.needs_evals
+        rule for rule in select_rules([word for word in arguments.select.split(",") if word]) if rule.needs is None
     ]
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.file or conversations(Path(folder) / "rows.jsonl")

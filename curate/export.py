@@ -105,7 +105,8 @@ def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, 
 def _taken(frame: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
     """Lines of a long frame at ascending places; only the stretch that holds them is brought into one piece."""
     first, last = places[0], places[-1]
-    return frame.slice(first, last - first + 1)[places - first]
+    taken: pl.DataFrame = frame.slice(first, last - first + 1)[places - first]
+    return taken
 
 
 def _written(records: Iterable[Any], shape: Any) -> tuple[list[pl.Series], bytes]:

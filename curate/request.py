@@ -123,7 +123,9 @@ def settings_of(request: AuditRequest) -> Settings:
     rules: tuple[Rule, ...] = ()
     with _collecting(problems):
         rules = _rules(request, config, problems)
-    sources, evals, reading = Found(), (), {}
+    sources = Found()
+    evals: tuple[Path, ...] = ()
+    reading: dict[str, Any] = {}
     with _collecting(problems):
         sources = _sources(request, config)
     with _collecting(problems):

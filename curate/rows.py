@@ -143,7 +143,7 @@ class Corpus:
         gone = np.unique(np.fromiter(dropped, np.int64))
         if not len(gone) or not self.height:
             return self
-        top = int(self.rows["index"].max())  # type: ignore[call-overload]
+        top = int(self.rows["index"].tail(1).item())  # indexes are sorted
         stays = np.ones(top + 1, dtype=np.bool_)
         stays[gone[gone <= top]] = False
 

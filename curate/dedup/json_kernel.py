@@ -6,6 +6,8 @@ The kernel checks what it passes over (RFC 8259: quotes, escapes, control charac
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from curate.dedup.compiled import compiled, compiled_inner
@@ -36,7 +38,7 @@ for _escape, _character in zip('"\\/bfnrt', '"\\/\b\f\n\r\t', strict=True):
 @compiled
 def count_lines(source, length):  # type: ignore[no-untyped-def]
     """Newlines in some bytes, behind which PADDING zeros follow."""
-    lines = 0
+    lines: Any = 0
     for block in range(0, length, BLOCK):
         lines += np.int64(set_bits(equal_block(source, block, _NEWLINE)))
     return lines
@@ -97,7 +99,7 @@ def hex_code(source, at):  # type: ignore[no-untyped-def]
 @compiled_inner
 def hex_digits(source, at):  # type: ignore[no-untyped-def]
     """(value of four hexadecimal digits, or -1; place behind them)."""
-    code = 0
+    code: Any = 0
     for step in range(4):
         byte = np.int64(load_byte(source, at + step))
         lower = byte | 32

@@ -35,10 +35,10 @@ def _deal(keys, shift, ends, dealt):  # type: ignore[no-untyped-def]
         before += count
     for row in range(len(keys)):
         key = np.uint64(keys[row])
-        part = np.int64(key >> np.uint64(shift))
+        home = np.int64(key >> np.uint64(shift))
         slot = key >> np.uint64(slot_shift) & np.uint64(slots)
-        dealt[ends[part]] = slot << _ROW_BITS | np.uint64(row)
-        ends[part] += 1
+        dealt[ends[home]] = slot << _ROW_BITS | np.uint64(row)
+        ends[home] += 1
 
 
 @compiled

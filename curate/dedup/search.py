@@ -26,7 +26,7 @@ from curate.dedup.pairs import (
     Setting,
     distinct_pairs,
 )
-from curate.dedup.unlike import surely_unlike
+from curate.dedup.unlike import MOST_ROWS, surely_unlike
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,9 +142,12 @@ def policy_rank(
 
 def _exact_groups(text: pl.Series, rank: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(leader of each row's byte-identical group [n], distinct leaders ascending); null rows lead themselves."""
-    from curate.dedup.repeats import rows_of_repeated
+    if len(text) <= MOST_ROWS:  # so few are all looked at: what is compiled takes longer to load
+        rows = np.arange(len(text), dtype=np.int64)
+    else:
+        from curate.dedup.repeats import rows_of_repeated
 
-    rows = rows_of_repeated(text.hash().to_numpy())
+        rows = rows_of_repeated(text.hash().to_numpy())
     rows = rows[text.is_not_null().to_numpy()[rows]]
     groups = exact_hashes(text.gather(rows)).with_columns(row=pl.Series(rows), rank=pl.Series(rank[rows]))
     lead = np.arange(len(text), dtype=np.int64)

@@ -6,6 +6,8 @@ a pair, it is enough to tell words apart, and that costs a third.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from curate.dedup.compiled import compiled, compiled_inner
@@ -29,7 +31,7 @@ def word_turns(address, length, turns):  # type: ignore[no-untyped-def]
 
     Eight are written at a time, whether or not there are so many: how many words a block holds cannot be predicted.
     """
-    used = 0
+    used: Any = 0
     inside = _U0
     for block in range(0, length + 1, BLOCK):
         words = word_block(address, block)

@@ -1,4 +1,4 @@
-"""The text of a JSON lines file: what the kernel reads is what a JSON parser reads, and it refuses what is not plain."""
+"""The text of a JSON lines file: the kernel reads what a JSON parser reads, and refuses what is not plain."""
 
 from __future__ import annotations
 

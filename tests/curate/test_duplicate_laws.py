@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from curate.dedup import normalise
 from curate.findings import one_per_row
-from curate.pipeline import run_steps
 from curate.rules import select_rules
 from curate.rules.answer_duplicate import REFUSAL
 from curate.rules.base import Action
 from curate.rules.near_duplicate import EDITED, STORY
+from curate.steps import run_steps
 from schemas.finding import Severity
 from tests.curate.made_rows import corpus_from
 

@@ -80,9 +80,11 @@ def test_any_beginning_of_an_arrow_table_is_read_or_refused_with_its_name(keep, 
         try:
             corpus = read(data[: len(data) * keep // 100], "rows.arrow", tmp_path)
         except UserError as error:
-            assert error.problems[0].where.endswith("rows.arrow")
+            refused = error.problems[0].where
         else:
+            refused = ""
             assert corpus.height in (0, 6)
+        assert not refused or refused.endswith("rows.arrow")
 
 
 LINES = lines_of(ROWS)

@@ -112,7 +112,7 @@ def test_redaction_leaves_no_copy_and_tool_calls_stay_json(rule, text, value):
 
 
 def test_what_curate_writes_holds_no_value_of_a_redacted_row(tmp_path):
-    rows: list[object] = distinct_rows(60)
+    rows = [*distinct_rows(60)]
     for number, (_, text, _) in enumerate(EXAMPLES):
         row = distinct_rows(1, start=100 + number)[0]
         row["messages"][0]["content"] += f" {text}"
