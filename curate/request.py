@@ -73,7 +73,8 @@ class Settings:
     """What an audit does: everything looked up and checked."""
 
     rules: tuple[Rule, ...]
-    paths: tuple[Path, ...]
+    paths: Mapping[Path, str | None]
+    """File -> the split that it holds, where a saved dataset says so."""
     evals: tuple[Path, ...]
     reading: Mapping[str, Any]
     """Kind and columns of the rows, for `read_corpus`."""
@@ -138,7 +139,7 @@ def settings_of(request: AuditRequest) -> Settings:
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     own = [path for path in (adoption.target, request.waivers, config.beside(config.audit.waivers_file)) if path]
-    paths = tuple(path for path in sources.files if not any(_same(path, file) for file in own))
+    paths = {path: split for path, split in sources.files.items() if not any(_same(path, file) for file in own)}
     results = [path for path in (request.out, *request.also) if path is not None]
     refuse_to_replace(results, [*paths, *evals, *own])
     if adoption.target is not None and request.write_baseline:

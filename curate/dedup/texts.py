@@ -114,7 +114,8 @@ def _read(
     held = getattr(_own, "lines", None)
     if held is None or len(held) < length + 1 + PADDING:
         held = _own.lines = np.empty(max(length, _CHUNK + _LOOK) + 1 + PADDING, np.uint8)
-    if os.preadv(descriptor, [held[:length]], start)  # type: ignore[list-item] != length:
+    room_for_text: Any = held[:length]
+    if os.preadv(descriptor, [room_for_text], start) != length:
         return None  # the file has become shorter
     if held[length - 1] != 10:  # the last line of a file may lack its newline
         held[length] = 10

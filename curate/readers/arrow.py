@@ -76,7 +76,10 @@ def _message_end(data: bytes, start: int) -> int | None:
         head = start + 8
         table = head + struct.unpack_from("<I", data, head)[0]
         fields = table - struct.unpack_from("<i", data, table)[0]
-        offset = struct.unpack_from("<H", data, fields + 4 + 2 * BODY_LENGTH_FIELD)[0]
+        place = 4 + 2 * BODY_LENGTH_FIELD
+        # The list of fields is as long as the last one that is not zero: a schema has no body.
+        listed = struct.unpack_from("<H", data, fields)[0] > place
+        offset = struct.unpack_from("<H", data, fields + place)[0] if listed else 0
         body = struct.unpack_from("<q", data, table + offset)[0] if offset else 0
     except struct.error:
         return None

@@ -126,6 +126,22 @@ def _unpack(
     return data, damage
 
 
+def _decompressed(frame: Any, block: bytes) -> Iterator[bytes]:
+    """What a block unpacks to; where it is damaged, what stands before the damage comes first.
+
+    Raises:
+        zlib.error: the block is damaged.
+    """
+    again = frame.copy() if hasattr(frame, "copy") else None
+    try:
+        yield frame.decompress(block)
+    except zlib.error:
+        if again is not None:
+            for at in range(len(block)):
+                yield again.decompress(block[at : at + 1])
+        raise
+
+
 def _frames(file: IO[bytes] | mmap.mmap, unpacking: tuple[bytes, str, Callable[[], Any]]) -> Iterator[bytes]:
     """Every frame of a packed file, block by block; zeros behind a frame are padding.
 
@@ -141,7 +157,7 @@ def _frames(file: IO[bytes] | mmap.mmap, unpacking: tuple[bytes, str, Callable[[
             raise ValueError(f"bytes that are not {packing} follow the packed data")
         frame = decompressor()
         while block and not frame.eof:
-            yield frame.decompress(block)
+            yield from _decompressed(frame, block)
             block = b"" if frame.eof else file.read(PACKED_BLOCK_BYTES)
         if not frame.eof:
             raise EOFError("the packed data is cut off")
