@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.answers import answers, each_answer, excerpt
+from curate.literals import contains_literal
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
@@ -94,7 +95,7 @@ class EmptyPoliteness(Rule):
         suspects = answers(corpus).filter(
             (content.str.len_bytes() <= self.max_chars) & (pl.col("prompt").str.len_bytes() >= self.min_prompt_chars)
         )
-        for index, turn, text, prompt in each_answer(suspects.filter(content.str.contains_any(MARKERS))):
+        for index, turn, text, prompt in each_answer(suspects.filter(contains_literal(content, MARKERS))):
             small_talk = GREETING.search(prompt[:200]) and len(prompt) < 200
             polite = POLITE.match(text.replace("’", "'"))
             if polite and polite["offer"] and not small_talk:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import polars as pl
 
+from curate.literals import beyond_ascii
 from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit, Rule
 from schemas.finding import Severity
@@ -53,7 +54,9 @@ class HiddenUnicode(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each turn with such a character."""
-        turns = corpus.turns.filter(pl.col("content").str.contains(HIDDEN))
+        turns = corpus.remembered("beyond_ascii", lambda: beyond_ascii(corpus.turns)).filter(
+            pl.col("content").str.contains(HIDDEN)
+        )
         for index, turn, content in turns.select("index", "turn", "content").iter_rows():
             found = HIDDEN_PYTHON.findall(content)
             if found:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import polars as pl
 
 from curate.answers import answers, excerpt
+from curate.literals import contains_literal
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
@@ -83,7 +84,7 @@ class IdentityLeak(Rule):
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each turn that gives another model away."""
         content = pl.col("content")
-        suspects = answers(corpus).filter(content.str.contains_any(MARKERS))
+        suspects = answers(corpus).filter(contains_literal(content, MARKERS))
         suspects = suspects.with_columns(leak=content.str.extract(f"(?i)({LEAK})"))
         for index, turn, leak, text in (
             suspects.filter(pl.col("leak").is_not_null()).select("index", "turn", "leak", "content").iter_rows()

@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.answers import answers, each_answer, without_code
+from curate.literals import contains_literal
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
@@ -71,7 +72,7 @@ class MarkupDebris(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each answer with debris."""
-        suspects = answers(corpus).filter(pl.col("content").str.contains_any(MARKERS))
+        suspects = answers(corpus).filter(contains_literal(pl.col("content"), MARKERS))
         for index, turn, text, prompt in each_answer(suspects):
             if ABOUT.search(prompt[:20_000]) or CODE.search(text):
                 continue

@@ -8,6 +8,7 @@ from typing import ClassVar
 import polars as pl
 
 from curate.answers import answers, excerpt
+from curate.literals import contains_literal
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
@@ -58,7 +59,7 @@ class PageDebris(Rule):
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each answer with such a label."""
         content = pl.col("content")
-        suspects = answers(corpus).filter(content.str.contains_any(MARKERS))
+        suspects = answers(corpus).filter(contains_literal(content, MARKERS))
         found = suspects.with_columns(label=content.str.extract(DEBRIS)).filter(pl.col("label").is_not_null())
         for index, turn, label in found.select("index", "turn", "label").iter_rows():
             shown = excerpt(label)

@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.answers import answers, each_answer, excerpt
+from curate.literals import contains_literal
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
@@ -87,6 +88,6 @@ class Refusal(Rule):
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each refusal."""
         head = pl.col("content").str.head(self.head_chars)
-        suspects = answers(corpus).filter(head.str.contains_any(MARKERS))
+        suspects = answers(corpus).filter(contains_literal(head, MARKERS))
         for index, turn, text, _ in each_answer(suspects.filter(head.str.contains(REFUSES))):
             yield Hit(index, "the assistant's turn opens with a refusal", turn, {"said": excerpt(text)}, text[:80])

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import polars as pl
 
+from curate.literals import beyond_ascii
 from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit, Rule
 from schemas.finding import Severity
@@ -61,7 +62,9 @@ class SmuggledText(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each turn with hidden text."""
-        turns = corpus.turns.filter(pl.col("content").str.contains(CARRIERS))
+        turns = corpus.remembered("beyond_ascii", lambda: beyond_ascii(corpus.turns)).filter(
+            pl.col("content").str.contains(CARRIERS)
+        )
         for index, turn, content in turns.select("index", "turn", "content").iter_rows():
             said = _decoded(content)
             if said is not None:

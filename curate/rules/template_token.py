@@ -9,6 +9,7 @@ from typing import ClassVar
 import polars as pl
 
 from curate.answers import without_code
+from curate.literals import contains_literal
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
@@ -76,7 +77,7 @@ class TemplateToken(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each turn with such a token."""
-        turns = corpus.turns.filter(pl.col("content").str.contains_any(MARKERS))
+        turns = corpus.turns.filter(contains_literal(pl.col("content"), MARKERS))
         for index, turn, content in turns.select("index", "turn", "content").iter_rows():
             found = list(dict.fromkeys(match.strip() for match in TOKEN.findall(without_code(content))))
             if found:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import polars as pl
 
 from curate.answers import answers, each_answer, without_code
+from curate.literals import contains_literal
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
@@ -58,7 +59,7 @@ class TurnInAnswer(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each answer with another turn in it."""
-        suspects = answers(corpus).filter(pl.col("content").str.contains_any(MARKERS))
+        suspects = answers(corpus).filter(contains_literal(pl.col("content"), MARKERS))
         for index, turn, text, prompt in each_answer(suspects):
             if DIALOGUE.search(prompt[:20_000]):
                 continue
