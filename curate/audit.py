@@ -23,6 +23,8 @@ from schemas.errors import AssayError, ExitCode
 from schemas.finding import Finding, Severity
 from schemas.progress import SILENT, Progress
 
+WAITING = 8
+"""Rules that may wait for what another one computes for all of them, beside those that keep the cores busy."""
 QUANTILES = (0.05, 0.5, 0.95)
 NAME_CHARS = 60
 """Of a label, a source or a role that a row gives."""
@@ -107,7 +109,7 @@ def audit_corpus(
         progress.begin(rule.name)
         return findings_of(rule, replace(corpus, progress=progress.beside(rule.name)), mask)
 
-    with ThreadPoolExecutor(workers or (os.cpu_count() or 1) + 1) as pool:
+    with ThreadPoolExecutor(workers or (os.cpu_count() or 1) + WAITING) as pool:
         running = [(rule, pool.submit(run, rule)) for rule in rules if rule.code not in not_run]
         try:
             for rule, future in running:
