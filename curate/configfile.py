@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
-import glob
-import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from schemas.config import Config
-from schemas.errors import ConfigError, Problem, UnopenedError, UserError
+from curate.sources import Found, expand_paths, find_sources
+from curate.yamlfile import Document, Location, invalid, read_yaml
+from schemas.config import AuditFile, Config
+from schemas.errors import ConfigError, Problem
 
-MAX_CONFIG_BYTES = 1 << 20
-MAX_CONFIG_VALUES = 10_000
-DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
-PACKED_SUFFIXES = ("", ".gz", ".zst", ".bz2", ".xz")
-
-Location = tuple[str | int, ...]
+C = TypeVar("C", bound=AuditFile)
 
 
 @dataclass(frozen=True)
@@ -46,83 +40,25 @@ class Project:
         """The folder of all results."""
         return self.out or Path(os.path.normpath(self.root / self.config.runs))
 
+    def found_sources(self) -> Found:
+        """Every file of `data.sources`, with its split where it is known, and what was left out.
+
+        Raises:
+            ConfigError: an entry matches nothing.
+        """
+        return find_sources(self.config.data.sources, self.root, f"{self.path}: data.sources", results=self.runs)
+
     def source_files(self) -> tuple[Path, ...]:
         """Every file of `data.sources`, sorted within each entry, without repeats; never one of our own results.
 
         Raises:
             ConfigError: an entry matches nothing.
         """
-        return expand_paths(self.config.data.sources, self.root, f"{self.path}: data.sources", results=self.runs)
+        return tuple(self.found_sources().files)
 
     def eval_files(self) -> tuple[Path, ...]:
         """Every file of `data.evals`; empty when none is configured."""
         return expand_paths(self.config.data.evals, self.root, f"{self.path}: data.evals", results=self.runs)
-
-
-def expand_paths(
-    entries: Iterable[str], root: Path, where: str, *, results: Path | None = None, start: str = "the config"
-) -> tuple[Path, ...]:
-    """Turn files, globs and folders into a list of files.
-
-    Args:
-        entries: what the person named.
-        root: the folder that relative entries start from.
-        where: for error messages.
-        results: the folder of our own results, which a folder or a glob above it leaves out.
-        start: whose folder `root` is, for error messages; empty for the current one.
-
-    Raises:
-        ConfigError: an entry matches no file; carries every such entry.
-    """
-    files: dict[Path, None] = {}
-    problems = []
-    for entry in entries:
-        path = root / entry
-        if not entry.strip():
-            matches = []
-        elif path.is_dir():
-            matches = sorted(p for p in path.rglob("*") if p.is_file() and _is_data(p) and not _made(p, path, results))
-        elif path.exists():
-            matches = [path]
-        else:
-            found = (root / name for name in glob.glob(entry, root_dir=root, recursive=True))
-            fixed = root.joinpath(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(entry).parts))
-            matches = sorted(p for p in found if p.is_file() and not _made(p, fixed, results))
-        if not matches:
-            problems.append(_no_match(entry, root, where, start))
-        files |= dict.fromkeys(matches)
-    if problems:
-        raise ConfigError(problems)
-    return tuple(files)
-
-
-def _made(path: Path, searched: Path, results: Path | None) -> bool:
-    """Whether a file that a search met lies among our own results, which are no source of theirs."""
-    if results is None:
-        return False
-    made = results.absolute()
-    return path.absolute().is_relative_to(made) and not searched.absolute().is_relative_to(made)
-
-
-def _no_match(entry: str, root: Path, where: str, start: str) -> Problem:
-    path = root / entry
-    found = f"{entry!r} matches nothing under {os.path.relpath(root)}"
-    advice = f"check the path; relative paths start from the folder of {start}" if start else "check the path"
-    if not entry.strip():
-        found = "an empty path"
-    elif path.is_dir():
-        found = f"{entry!r} is a folder without data files"
-        advice = f"data files end in {', '.join(DATA_SUFFIXES)}, packed or not"
-    elif path.is_symlink():
-        found = f"{entry!r} is a link to {os.readlink(path)!r}, which does not exist"
-    elif start and os.path.exists(entry):
-        advice = f"it exists under the current folder, but relative paths start from the folder of {start}"
-    return Problem("no such data file", where, found, "a file, a glob or a folder with data files", advice)
-
-
-def _is_data(path: Path) -> bool:
-    name = path.name.lower()
-    return any(name.endswith(data + packed) for data in DATA_SUFFIXES for packed in PACKED_SUFFIXES)
 
 
 def load_project(path: Path, overrides: Sequence[str] = (), out: Path | None = None) -> Project:
@@ -137,96 +73,42 @@ def load_project(path: Path, overrides: Sequence[str] = (), out: Path | None = N
         UserError: the file cannot be opened or is not YAML.
         ConfigError: it does not validate; carries every problem.
     """
-    node = _compose(path)
-    problems: list[Problem] = []
-    places: dict[Location, str] = {}
-    given = _plain(node, (), path, places, problems)
-    if not isinstance(given, dict):
+    document = read_config(path)
+    for override in overrides:
+        _override(document.value, override, document.places, document.problems)
+    return Project(path, validated(document, Config), document.value, out)
+
+
+def read_config(path: Path) -> Document:
+    """A config as it stands in its file, not validated.
+
+    Raises:
+        UserError: the file cannot be opened or is not YAML.
+        ConfigError: it is not a mapping.
+    """
+    document = read_yaml(path, "the config", "`assay init YOUR_FILE` writes one with every key")
+    if not isinstance(document.value, dict):
         raise ConfigError(
             [Problem("the config is not a mapping", where=str(path), expected="`name:`, `data:`, `gates:`, `evals:`")]
         )
-    for override in overrides:
-        _override(given, override, places, problems)
+    return document
+
+
+def validated(document: Document, model: type[C]) -> C:
+    """The config as a model.
+
+    Raises:
+        ConfigError: it does not validate; carries every problem.
+    """
+    problems = list(document.problems)
     try:
-        config = Config.model_validate(given)
+        config = model.model_validate(document.value)
     except ValidationError as error:
-        problems += [_problem(dict(item), path, places) for item in error.errors()]
+        problems += [invalid(dict(item), document, model) for item in error.errors()]
         raise ConfigError(problems) from error
     if problems:
         raise ConfigError(problems)
-    return Project(path, config, given, out)
-
-
-def _compose(path: Path) -> yaml.Node:
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UserError("the config is too large", where=str(path), expected=f"at most {MAX_CONFIG_BYTES:,} bytes")
-        text = path.read_text("utf-8")
-    except OSError as error:
-        advice = "`assay init YOUR_FILE` writes one, or name another with --config"
-        raise UnopenedError("the config", path, error, help=advice) from error
-    except UnicodeDecodeError as error:
-        raise UserError("the config is not UTF-8", where=str(path), found=str(error)) from error
-    try:
-        node = yaml.compose(text, yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise UserError("the config is not YAML", where=where, found=str(getattr(error, "problem", error))) from error
-    if node is None:
-        raise UserError("the config is empty", where=str(path), help="`assay init YOUR_FILE` writes one")
-    return node
-
-
-def _plain(
-    node: yaml.Node,
-    location: Location,
-    path: Path,
-    places: dict[Location, str],
-    problems: list[Problem],
-    seen: tuple[int, ...] = (),
-) -> Any:
-    """A YAML node as plain data; notes the line of every value, and every key that is given twice."""
-    places[location] = f"{path}:{node.start_mark.line + 1}"
-    if len(places) > MAX_CONFIG_VALUES:  # a few nested aliases can stand for billions of values
-        raise UserError(
-            "the config holds too many values", where=places[location], expected=f"at most {MAX_CONFIG_VALUES:,}"
-        )
-    if id(node) in seen:
-        problems.append(Problem("a YAML alias refers to itself", where=places[location]))
-        return None
-    seen = (*seen, id(node))
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*location, index), path, places, problems, seen) for index, item in enumerate(node.value)]
-    if isinstance(node, yaml.MappingNode):
-        found: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = _scalar(key_node, path, problems)
-            if key in found:
-                problems.append(
-                    Problem(f"the key {key!r} is given twice", where=f"{path}:{key_node.start_mark.line + 1}")
-                )
-            found[key] = _plain(value_node, (*location, key), path, places, problems, seen)
-            places[(*location, key)] = f"{path}:{key_node.start_mark.line + 1}"
-        return found
-    return _scalar(node, path, problems)
-
-
-def _scalar(node: yaml.Node, path: Path, problems: list[Problem]) -> Any:
-    where = f"{path}:{node.start_mark.line + 1}"
-    if not isinstance(node, yaml.ScalarNode):
-        problems.append(Problem("a key must be a plain word", where=where))
-        return str(node.start_mark.line)
-    loader = yaml.SafeLoader("")
-    try:
-        return loader.construct_object(node)
-    except (yaml.YAMLError, ValueError) as error:
-        problems.append(
-            Problem("a value cannot be read", where=where, found=node.value[:80], expected=str(error).splitlines()[0])
-        )
-        return None
-    finally:
-        loader.dispose()
+    return config
 
 
 def _override(given: dict[str, Any], override: str, places: dict[Location, str], problems: list[Problem]) -> None:
@@ -255,36 +137,3 @@ def _override(given: dict[str, Any], override: str, places: dict[Location, str],
     for depth in range(1, len(keys) + 1):
         places.setdefault(keys[:depth], where)
     places[keys] = where
-
-
-def _problem(error: dict[str, Any], path: Path, places: dict[Location, str]) -> Problem:
-    location: Location = error["loc"]
-    known = next((location[:n] for n in range(len(location), 0, -1) if location[:n] in places), ())
-    where = places.get(known, str(path))
-    dotted = ".".join(str(part) for part in location) or "the config"
-    if error["type"] == "extra_forbidden":
-        allowed = _fields_at(location[:-1])
-        close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
-        return Problem(
-            f"unknown key `{dotted}`",
-            where=where,
-            expected=f"one of {', '.join(allowed)}" if allowed else "",
-            help=f"did you mean `{close[0]}`?" if close else "remove it; `assay init` writes every key with a comment",
-        )
-    if error["type"] == "missing":
-        return Problem(f"missing key `{dotted}`", where=where, help="add it; `assay init` writes a complete config")
-    message = str(error["msg"]).removeprefix("Value error, ")
-    found = "" if isinstance(error["input"], dict) else repr(error["input"])[:120]
-    return Problem(f"`{dotted}` is not valid", where=where, found=found, expected=message)
-
-
-def _fields_at(location: Location) -> list[str]:
-    """Field names of the config model that a location points into."""
-    model: Any = Config
-    for part in location:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            field = model.model_fields.get(str(part))
-            model = field.annotation if field else None
-        else:  # a mapping such as gates.model.tasks: its values are models
-            model = next((arg for arg in get_args(model) if isinstance(arg, type) and issubclass(arg, BaseModel)), None)
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from curate.repeats import with_repeats
 from curate.rows import Corpus, row_keys
 
 ANSWERED = ("chat", "prompt-completion")
@@ -17,9 +18,9 @@ def conflicting_rows(corpus: Corpus, label_chars: int) -> pl.DataFrame:
     """
     kinds = corpus.rows.filter(pl.col("kind").is_in(ANSWERED)).select("index")
     return (
-        row_keys(corpus)
-        .join(kinds, on="index", how="semi", maintain_order="left")
+        with_repeats(row_keys(corpus), "prompt")
         .filter((pl.col("prompt") != "") & pl.col("answer").is_not_null())
+        .join(kinds, on="index", how="semi", maintain_order="left")
         .filter(pl.col("answer_key").n_unique().over("prompt") > 1)
         .with_columns(labels=pl.col("answer").str.strip_chars().str.len_chars().max().over("prompt") <= label_chars)
         .select("index", "prompt", "full", "answer", "answer_key", "labels")

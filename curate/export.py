@@ -82,7 +82,7 @@ def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, 
         split: its name.
     """
     chosen = joined["split"].eq(split).arg_true()
-    sizes = corpus.rows.select(pl.col("stop") - pl.col("start"))["stop"].gather(chosen)
+    sizes = corpus.rows.select(pl.col("stop") - pl.col("start"))["stop"].filter(joined["split"].eq(split))
     paths = pl.Series("path", [source.path for source in corpus.sources], dtype=pl.String)
 
     def parts(lines: BinaryIO) -> Iterator[pl.DataFrame]:
@@ -90,8 +90,8 @@ def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, 
         for length in part_lengths(sizes):
             part = chosen[start : start + length]
             start += length
-            rows = corpus.rows.select("index", "source", "line", "row", "kind", "start", "stop")[part]
-            about = joined.select("row_id", "label", "group", "component", split_threshold="threshold")[part]
+            rows = _taken(corpus.rows.select("index", "source", "line", "row", "kind", "start", "stop"), part)
+            about = _taken(joined.select("row_id", "label", "group", "component", split_threshold="threshold"), part)
             columns, text = _written(corpus.records(rows), shape)
             lines.write(text)
             yield pl.DataFrame(
@@ -100,6 +100,13 @@ def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, 
 
     with (folder / f"{split}.jsonl").open("wb") as lines:
         write_parquet(parts(lines), SPLIT_SCHEMA, folder / f"{split}.parquet", group_length(sizes))
+
+
+def _taken(frame: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+    """Lines of a long frame at ascending places; only the stretch that holds them is brought into one piece."""
+    first, last = places[0], places[-1]
+    taken: pl.DataFrame = frame.slice(first, last - first + 1)[places - first]
+    return taken
 
 
 def _written(records: Iterable[Any], shape: Any) -> tuple[list[pl.Series], bytes]:

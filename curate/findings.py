@@ -7,6 +7,7 @@ from typing import Any
 
 from curate.rows import Corpus
 from curate.rules.base import FileHit, Hit, Rule
+from curate.sensitive import masked
 from schemas.finding import Finding, finding_fingerprint
 
 MAX_TURNS_NAMED = 50
@@ -31,6 +32,7 @@ def one_per_row(hits: Iterable[Hit]) -> list[Hit]:
             turns = [hit.turn for hit in by_row[index]]
             evidence = first.evidence | {"turns": turns[:MAX_TURNS_NAMED], "hits": len(turns)}
             detail = "\n".join(hit.detail for hit in by_row[index])
+            levels = [hit.severity for hit in by_row[index] if hit.severity is not None]
             first = Hit(
                 index,
                 f"{first.message} (and {len(more)} more in this row)",
@@ -40,7 +42,7 @@ def one_per_row(hits: Iterable[Hit]) -> list[Hit]:
                 twin=first.twin,
                 measure=first.measure,
                 similarity=first.similarity,
-                severity=first.severity,
+                severity=min(levels, key=lambda level: level.rank, default=None),
             )
         merged.append(first)
     return merged
@@ -92,26 +94,3 @@ def _file_finding(rule: Rule, hit: FileHit, corpus: Corpus, mask: Callable[[str]
         evidence=masked(hit.evidence, mask),
         fingerprint=finding_fingerprint(rule.code, None, None, hit.detail or hit.message),
     )
-
-
-def masked(value: Any, mask: Callable[[str], str]) -> Any:
-    """Evidence with every text in it masked."""
-    if isinstance(value, str):
-        return mask(value)
-    if isinstance(value, dict):
-        return {key: masked(item, mask) for key, item in value.items()}
-    if isinstance(value, list):
-        return [masked(item, mask) for item in value]
-    return value
-
-
-def masker(rules: Iterable[Rule]) -> Callable[[str], str]:
-    """One function that hides what any of the rules knows to be personal or secret."""
-    masking = [rule for rule in rules if type(rule).mask is not Rule.mask]
-
-    def mask(text: str) -> str:
-        for rule in masking:
-            text = rule.mask(text)
-        return text
-
-    return mask

@@ -8,10 +8,11 @@ import polars as pl
 
 from curate.configfile import Project
 from curate.dataset import Dataset
-from curate.findings import findings_of, masker
+from curate.findings import findings_of
 from curate.power import detectable_gain, detectable_margin, items_for_gain, items_for_margin
 from curate.rows import Corpus, row_keys
 from curate.rules.catalogue import select_rules
+from curate.sensitive import masker
 from curate.similar import comparable_texts
 from curate.splitting import MAX_SHARE, PROOF_THRESHOLD
 from curate.task_items import task_items
@@ -111,9 +112,14 @@ def _estimated_tokens(rows: list[dict[str, Any]]) -> int:
 def check_errors(project: Project, dataset: Dataset) -> list[Check]:
     """At most `max_errors` findings of error weight are left in the rows."""
     allowed = project.config.gates.data.max_errors
-    rules = select_rules([], project.config.curate.rules, where=f"{project.path}: curate.rules")
+    rules = select_rules([], project.config.curate.rules, where=f"{project.path}: curate.rules", root=project.root)
+    # Contamination and what straddles splits have checks of their own.
     rules = tuple(
-        rule for rule in rules if rule.effective_severity is Severity.ERROR and not rule.idle_reason(dataset.corpus)
+        rule
+        for rule in rules
+        if rule.effective_severity is Severity.ERROR
+        and rule.family() != "contamination"
+        and rule.idle_reason(dataset.corpus) is None
     )
     mask = masker(rules)
     found = [finding for rule in rules for finding in findings_of(rule, dataset.corpus, mask)]
@@ -231,7 +237,7 @@ def _eval_hits(project: Project, corpus: Corpus) -> dict[str, int]:
     if not files:
         return {}
     together = replace(corpus, evals=read_corpus(files), memo={})
-    rules = select_rules(["contamination"], project.config.curate.rules)
+    rules = select_rules(["eval-item"], project.config.curate.rules, root=project.root)
     return {rule.code: len({hit.index for hit in rule.find(together)}) for rule in rules}
 
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from curate.rows import Corpus, Place
 from schemas.base import digest
@@ -86,7 +88,7 @@ def _named(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 class Keeper:
     """Holds rows back from rules that would drop them, and accounts for it."""
 
-    def __init__(self, entries: Iterable[Entry], whole: Corpus, unwritable: set[int]) -> None:
+    def __init__(self, entries: Iterable[Entry], whole: Corpus, unwritable: NDArray[np.bool_]) -> None:
         self._waiting: dict[str, list[Entry]] = {}
         for entry in entries:
             self._waiting.setdefault(entry.word, []).append(entry)
@@ -110,7 +112,7 @@ class Keeper:
             entry = self._held.get(index) or self._taken(finding)
             if entry is None:
                 continue
-            if index in self._unwritable:
+            if self._unwritable[index]:
                 self._refused.append((entry, index))
                 continue
             self._held[index] = entry
@@ -132,7 +134,9 @@ class Keeper:
         rows = self._whole.rows.filter(pl.col("row_id").is_in(ids)).select("row_id", "index")
         index_of = dict(reversed(rows.rows()))  # the first row of each id
         refused = self._refused + [
-            (entry, index_of[entry.word]) for entry in idle if index_of.get(entry.word) in self._unwritable
+            (entry, index)
+            for entry in idle
+            if (index := index_of.get(entry.word)) is not None and self._unwritable[index]
         ]
         matched = [entry for entry in idle if entry.word in index_of or entry.word in self._fingerprints]
         unmatched = [entry for entry in idle if entry.word not in index_of and entry.word not in self._fingerprints]
@@ -145,7 +149,11 @@ class Keeper:
                 | {"code": found.code, "name": found.name, "path": found.path, "line": found.line, "row": found.row}
                 for entry, found in self._undone
             ],
-            "without_effect": [vars(entry) for entry in matched if index_of.get(entry.word) not in self._unwritable],
+            "without_effect": [
+                vars(entry)
+                for entry in matched
+                if (index := index_of.get(entry.word)) is None or not self._unwritable[index]
+            ],
             "unwritable": [vars(entry) | self._address(self._whole.place(index)) for entry, index in refused],
             "unmatched": [
                 vars(entry) | {"near": self._near(entry.word) if number < NEAR_LOOKED_UP else []}

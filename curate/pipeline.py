@@ -8,25 +8,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
+from numpy.typing import NDArray
 
 from curate.audit import statistics
 from curate.configfile import Project
 from curate.export import ROWS_PER_PART, write_parquet, write_split
-from curate.findings import masker, one_per_row, to_finding
+from curate.findings import one_per_row, to_finding
 from curate.keep import Keeper, KeepList, read_keep_list
-from curate.ledger import DROPPED_SCHEMA, Ledger, Step
+from curate.ledger import DROPPED_SCHEMA, Ledger, Remaining, Step
 from curate.llamafactory import describe_splits
 from curate.readers import read_corpus
 from curate.readers.builder import ROWS_PER_CHUNK
-from curate.readers.shapes import Shaped, shape_records
+from curate.readers.mapping import shape_records
+from curate.readers.shapes import Shaped
 from curate.rewriting import rewritten
 from curate.rows import Corpus
 from curate.rules.base import Action, Rule
 from curate.rules.catalogue import select_rules
-from curate.searches import search_account
-from curate.splitting import SPLITS, Splits, distinct_keys, split_rows
+from curate.sensitive import masked, masker
+from curate.splitting import SPLITS, Splits, published_ids, split_rows
+from curate.steps import rows_found, run_steps
 from schemas.errors import ExitCode, UnopenedError, UserError
 from schemas.finding import Finding
 from schemas.manifest import InputRef, input_file
@@ -35,7 +39,6 @@ from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 
 STAGE = "curate"
 REPORT_SCHEMA = "assay/curate-report/1"
-KEPT_FINDINGS_NAMED = 1000
 UNREADABLE = ("broken-line", "not-an-object", "unknown-shape", "wrong-type", "duplicate-key")
 """Rules whose rows cannot be written in any form, or not without a guess at what they mean."""
 
@@ -54,8 +57,8 @@ class Curated:
     kept: Corpus
     ledger: Ledger
     splits: Splits
-    remaining: dict[str, list[Finding]]
-    """Rule code -> findings of rows that stayed as they are."""
+    remaining: dict[str, Remaining]
+    """Rule code -> what was found in rows that stayed as they are."""
     keep: KeepList = field(default_factory=KeepList)
 
     @property
@@ -71,10 +74,11 @@ def curate_stage(project: Project) -> Stage:
         UserError: a source is missing, or a step names no rule.
         ConfigError: options that a rule does not accept.
     """
-    configured_rules(project)
+    rules = configured_rules(project)
     folder = inputs_from(project.runs, STAGE)
     refs = [_input("source", path, folder) for path in project.source_files()]
     refs += [_input("evals", path, folder) for path in project.eval_files()]
+    refs += [_input("rule", path, folder) for rule in rules for path in rule.files()]
     if (kept := project.config.curate.keep_file) is not None:
         read_keep_list(project.config.curate, project.root)
         refs.append(_input("keep", project.root / kept, folder))
@@ -111,7 +115,7 @@ def _name(project: Project, path: Path) -> str:
 def configured_rules(project: Project) -> tuple[Rule, ...]:
     """The rules of `curate.steps` in order, with the options of `curate.rules`."""
     config = project.config.curate
-    return select_rules(config.steps, config.rules, where=f"{project.path}: curate")
+    return select_rules(config.steps, config.rules, where=f"{project.path}: curate", root=project.root)
 
 
 def curate(project: Project, progress: Progress = SILENT) -> Finished:
@@ -147,10 +151,10 @@ def run_pipeline(
     whole = _read(project, progress, rows_per_chunk, folder)
     rules = configured_rules(project)
     unwritable = _unwritable(whole)
-    keeper = Keeper(keep.entries, whole, unwritable)
+    keeper = Keeper(keep.entries, whole, unwritable) if keep.entries else None
     kept, ledger, remaining = run_steps(whole, rules, progress, keeper)
     kept = _drop_unwritable(kept, unwritable, ledger)
-    ledger.keep = keeper.account() if keep.entries else {}
+    ledger.keep = keeper.account() if keeper else {}
     ledger.close(kept.height)
     if not kept.height:
         raise NoRows(
@@ -164,8 +168,8 @@ def run_pipeline(
     readable = whole.without(whole.rows.filter(pl.col("kind").is_null())["index"])
     # Rows are compared as they will be published, those that were dropped too: they tie together rows that stay.
     for rule in changing:
-        found = sorted({hit.index for hit in rule.find(readable)})
-        readable = rewritten(readable, rule, pl.Series(found, dtype=pl.UInt32)) if found else readable
+        found = rows_found(rule, readable)
+        readable = rewritten(readable, rule, pl.Series(found, dtype=pl.UInt32)) if len(found) else readable
     splits = split_rows(readable, kept, project.config.curate.split, project.config.data.group_by)
     return Curated(whole, kept, ledger, splits, remaining, keep)
 
@@ -195,67 +199,31 @@ def _read(project: Project, progress: Progress, rows_per_chunk: int, folder: Pat
     return replace(whole, progress=progress)
 
 
-def run_steps(
-    whole: Corpus, rules: tuple[Rule, ...], progress: Progress = SILENT, keeper: Keeper | None = None
-) -> tuple[Corpus, Ledger, dict[str, list[Finding]]]:
-    """Run each rule on what the ones before it left; rows on the keep list are not dropped.
-
-    Returns:
-        (kept rows, ledger, findings of rows that stayed as they are by rule code).
-    """
-    mask = masker(select_rules([]))
-    ledger = Ledger(whole.height)
-    remaining: dict[str, list[Finding]] = {}
-    corpus = whole
-    for rule in rules:
-        progress.begin(rule.name)
-        rows_in, action = corpus.height, rule.effective_action
-        missing = rule.idle_reason(corpus)
-        hits = [] if missing else one_per_row(rule.find(corpus))
-        if parts := rule.searched(corpus):
-            ledger.searches.append(search_account(rule, corpus.height, parts))
-        changed = 0
-        spared: set[int] = set()
-        if action is Action.DROP and hits:
-            found = {hit.index: to_finding(rule, hit, corpus, mask) for hit in hits}
-            spared = keeper.spared(found) if keeper else spared
-            if spared:
-                remaining[rule.code] = [found.pop(index) for index in sorted(spared)]
-            ledger.drops |= found
-            corpus = corpus.without(found)
-        elif action in (Action.REDACT, Action.FIX) and hits:
-            corpus = rewritten(corpus, rule, pl.Series([hit.index for hit in hits], dtype=pl.UInt32))
-            changed = len(hits)
-        elif hits:
-            remaining[rule.code] = [to_finding(rule, hit, corpus, mask) for hit in hits]
-        dropped = rows_in - corpus.height
-        ledger.steps.append(
-            Step(rule.code, rule.name, str(action), rows_in, dropped, changed, len(hits), missing, len(spared))
-        )
-    return corpus, ledger, remaining
+def _unwritable(corpus: Corpus) -> NDArray[np.bool_]:
+    """By row index, whether a row cannot be written: of no known shape, or with values of the wrong type."""
+    unwritable = np.zeros(corpus.height, dtype=np.bool_)
+    unwritable[corpus.rows.filter(pl.col("kind").is_null())["index"].to_numpy()] = True
+    for rule in select_rules(["wrong-type"]):
+        unwritable[rows_found(rule, corpus)] = True
+    return unwritable
 
 
-def _unwritable(corpus: Corpus) -> set[int]:
-    """Rows that cannot be written: those of no known shape, and those whose values are of the wrong type."""
-    unwritable = set(corpus.rows.filter(pl.col("kind").is_null())["index"])
-    return unwritable | {hit.index for rule in select_rules(["wrong-type"]) for hit in rule.find(corpus)}
-
-
-def _drop_unwritable(corpus: Corpus, unwritable: set[int], ledger: Ledger) -> Corpus:
+def _drop_unwritable(corpus: Corpus, unwritable: NDArray[np.bool_], ledger: Ledger) -> Corpus:
     """Rows that cannot be written are dropped even if no step of the config asked for it."""
-    left = unwritable.intersection(corpus.rows["index"]) if unwritable else unwritable
-    if not left:
+    left = corpus.rows["index"].to_numpy()
+    left = left[unwritable[left]]
+    if not len(left):
         return corpus
     rows_in = corpus.height
     mask = masker(select_rules([]))
+    drops: dict[int, Finding] = {}
     for rule in select_rules(UNREADABLE):
         for hit in one_per_row(rule.find(corpus)):
-            if hit.index in left:
-                ledger.drops.setdefault(hit.index, to_finding(rule, hit, corpus, mask))
-    corpus = corpus.without(left)
-    count = len(left)
-    ledger.steps.append(Step("SCH1", "unreadable", "drop", rows_in, count, 0, count))
-    return corpus
+            if unwritable[hit.index]:
+                drops.setdefault(hit.index, to_finding(rule, hit, corpus, mask))
+    ledger.take([ledger.told(drops)])
+    ledger.steps.append(Step("SCH1", "unreadable", "drop", rows_in, len(left), 0, len(left)))
+    return corpus.without(left)
 
 
 def check_unchanged(stage: Stage, made: Curated) -> None:
@@ -300,7 +268,7 @@ def write_dataset(made: Curated, shape: Callable[[Any], Shaped | None], folder: 
     """
     data = folder / "data"
     data.mkdir()
-    joined = made.splits.rows.with_columns(distinct_keys(made.kept.rows["row_id"]))
+    joined = made.splits.rows.with_columns(published_ids(made.kept))
     for name in SPLITS:
         write_split(made.kept, joined, shape, data, name)
     kinds = joined.select("split", kind=made.kept.rows["kind"]).unique()
@@ -320,20 +288,19 @@ def report(made: Curated) -> dict[str, Any]:
     table: dict[str, dict[str, int]] = {}
     for split, label, count in labels.iter_rows():
         table.setdefault(split, {})[label or ""] = count
-    return {
+    numbers = {
         "schema": REPORT_SCHEMA,
         "rows_by_split": made.rows_by_split,
         "labels_by_split": table if max(map(len, table.values())) <= 50 else {},
         "before": statistics(made.whole),
         "after": statistics(made.kept),
         "searches": made.ledger.searches,
-        "findings_kept": {code: len(found) for code, found in sorted(made.remaining.items())},
-        "findings": [
-            finding.model_dump(mode="json")
-            for found in made.remaining.values()
-            for finding in found[:KEPT_FINDINGS_NAMED]
-        ],
+        "findings_kept": {code: found.rows for code, found in sorted(made.remaining.items())},
     }
+    findings = [finding.model_dump(mode="json") for found in made.remaining.values() for finding in found.first]
+    # Labels and roles are words from the data: they may be anybody's name.
+    shown: dict[str, Any] = masked(numbers, masker(select_rules([])))
+    return shown | {"findings": findings}
 
 
 def write_json(path: Path, value: Any) -> None:

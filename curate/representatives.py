@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from curate.dedup import Policy, policy_rank
 from curate.metadata import field_numbers
+from curate.repeats import with_repeats
 from curate.rows import Corpus
 from curate.rules.base import Rule
 from curate.similar import Search, Similar, comparable_texts, similar_rows
@@ -51,9 +52,12 @@ class RepresentativeRule(Rule):
             groups: `index`, `group`.
             corpus: what the indexes belong to.
         """
-        chosen = groups.join(self.ranked(corpus), on="index", how="left", maintain_order="left").with_columns(
-            twin=pl.col("index").sort_by("rank").first().over("group")
-        )
+        several = with_repeats(groups, "group")
+        if self.policy == "first":
+            chosen = several.with_columns(rank="index")
+        else:
+            chosen = several.join(self.ranked(corpus), on="index", how="left", maintain_order="left")
+        chosen = chosen.with_columns(twin=pl.col("index").sort_by("rank").first().over("group"))
         return chosen.filter(pl.col("index") != pl.col("twin")).select("index", "twin")
 
 

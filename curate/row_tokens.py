@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from curate.chat_template import TemplateRefusal
-from curate.readers.shapes import shape_records
+from curate.readers.mapping import shape_records
 from curate.rows import Corpus
 from curate.supervision import Supervised, SupervisionError, Supervisor
 

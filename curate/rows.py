@@ -7,10 +7,12 @@ a file holds is left out: each row keeps the span of its bytes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import orjson
 import polars as pl
 
@@ -54,8 +56,25 @@ FAULTS_SCHEMA: dict[str, Any] = {
 }
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+COMPILED_BYTES = 8 << 20
+"""Sources from which on compiled code saves more time than loading it takes."""
 
 T = TypeVar("T")
+
+
+class Once:
+    """A value that the first thread to ask for it computes while the others wait."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._value: tuple[Any] | None = None
+
+    def value(self, compute: Callable[[], Any]) -> Any:
+        """`compute()`; should it raise, the next one to ask computes again."""
+        with self._lock:
+            if self._value is None:
+                self._value = (compute(),)
+            return self._value[0]
 
 
 @dataclass(frozen=True)
@@ -65,7 +84,7 @@ class Source:
     path: str
     """As the user named it."""
     format: str
-    """jsonl, json, csv, tsv or parquet."""
+    """jsonl, json, csv, tsv, parquet or arrow."""
     sha256: str
     """Digest of the file's bytes as they were read."""
     size: int
@@ -75,6 +94,10 @@ class Source:
     """Holds the bytes of each row at its span: the file itself, unpacked, or JSON made from a table's records."""
     lines: bool = True
     """Whether `line` means something in this format."""
+    split: str | None = None
+    """The split that the file holds, where a saved dataset says so."""
+    within: str = ""
+    """Where in the file the records were, for people; empty where it holds nothing else."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +117,17 @@ class Corpus:
     """An index of eval items, which stands for `evals`."""
     token_settings: TokenSettings | None = None
     """The model and the length that rows are measured with; null where nobody named any."""
-    rewritten: dict[int, bytes] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our field name -> the files' column, as the rows were read."""
+    rewritten: Mapping[int, bytes] = field(default_factory=dict)
     """Row index -> JSON of its record after redaction."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Path of what the search for files left out -> why."""
     spill: Spill | None = field(default=None, repr=False, compare=False)
     """Where the text lies that need not fit in memory; null where it does."""
     progress: Progress = field(default=SILENT, repr=False, compare=False)
     """Where a search that takes long shows how far it is."""
-    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    memo: dict[Any, Once] = field(default_factory=dict, repr=False, compare=False)
     """Results that several rules share, such as the pairs of similar rows."""
 
     @property
@@ -109,21 +136,30 @@ class Corpus:
         return self.rows.height
 
     def remembered(self, key: Any, compute: Callable[[], T]) -> T:
-        """The value of `compute()`, computed once for this corpus."""
-        if key not in self.memo:
-            self.memo[key] = compute()
-        value: T = self.memo[key]
+        """The value of `compute()`, computed once for this corpus, whichever threads ask for it."""
+        once: Once = self.memo.setdefault(key, Once())
+        value: T = once.value(compute)
         return value
 
     def without(self, dropped: Iterable[int]) -> Corpus:
         """The same corpus less the rows with these indexes."""
-        gone = pl.Series("index", sorted(set(dropped)), dtype=pl.UInt32).implode()
+        gone = np.unique(np.fromiter(dropped, np.int64))
+        if not len(gone) or not self.height:
+            return self
+        top = int(self.rows["index"].tail(1).item())  # indexes are sorted
+        stays = np.ones(top + 1, dtype=np.bool_)
+        stays[gone[gone <= top]] = False
+
+        def left(frame: pl.DataFrame) -> pl.DataFrame:
+            return frame.filter(pl.Series(stays[frame["index"].to_numpy()], dtype=pl.Boolean))
+
+        # A fault of the file that belongs to no row has a null index and stays.
+        of_rows = self.faults["index"].fill_null(0).to_numpy()
         return replace(
             self,
-            rows=self.rows.filter(~pl.col("index").is_in(gone)),
-            turns=self.turns.filter(~pl.col("index").is_in(gone)),
-            # A fault of the file that belongs to no row has a null index and stays.
-            faults=self.faults.filter(pl.col("index").is_null() | ~pl.col("index").is_in(gone)),
+            rows=self.in_parts(lambda part: left(part.rows)),
+            turns=self.in_parts(lambda part: left(part.turns)),
+            faults=self.faults.filter(pl.col("index").is_null() | pl.Series(stays[of_rows], dtype=pl.Boolean)),
             memo={},
         )
 
@@ -158,6 +194,7 @@ class Corpus:
     def _spans(self) -> tuple[pl.DataFrame, memoryview]:
         """The columns of `Place` in one piece, and a view of the indexes, which are sorted: no object for any row."""
         spans = self.rows.select("index", "source", "line", "row", "row_id", "start", "stop").rechunk()
+        spans = spans if self.spill is None else self.spill.frame(spans)
         indexes: Any = spans["index"].to_numpy()
         return spans, memoryview(indexes)
 
@@ -210,7 +247,7 @@ def row_keys(corpus: Corpus) -> pl.DataFrame:
     """
 
     def compute(part: Corpus) -> pl.DataFrame:
-        keys = turn_keys(part).with_columns(main=pl.col("part") != "rejected")
+        keys = part.turns.with_columns(main=pl.col("part") != "rejected")
         answers = pl.col("main") & pl.col("role").is_in(["assistant", "reference", "text"]).fill_null(False)
         keys = keys.with_columns(last=pl.col("turn").filter(answers).max().over("index"))
         answer = pl.col("main") & (pl.col("turn") == pl.col("last"))
@@ -219,28 +256,51 @@ def row_keys(corpus: Corpus) -> pl.DataFrame:
             prompt=pl.col("key").filter(asked).str.join(" "),
             full=pl.concat_str("part", "key", separator=" ").str.join(" "),
             answer_key=pl.col("key").filter(answer).last(),
-            answer=pl.col("content").filter(answer).last(),
+            position=pl.col("position").filter(answer).last(),
         )
         beside = found.select("index").join(part.rows.select("index", "beside"), on="index", how="left")["beside"]
         return found.with_columns(full=pl.concat_str("full", beside.fill_null(""), separator=" "))
 
-    return corpus.remembered("row_keys", lambda: corpus.in_parts(compute))
+    def whole() -> pl.DataFrame:
+        keyed = replace(corpus, turns=turn_keys(corpus).drop("content").with_row_index("position"), memo={})
+        found = keyed.in_parts(compute)
+        answer = corpus.turns["content"].gather(found["position"])
+        return found.drop("position").with_columns(answer=answer)
+
+    return corpus.remembered("row_keys", whole)
 
 
 def turn_keys(corpus: Corpus) -> pl.DataFrame:
     """What makes turns equal up to normalisation: `index`, `turn`, `part`, `role`, `content`, and `key`.
 
     A key is made of a 128-bit hash of the normalised text and one of the speaker with the tool calls, so that moving
-    text from one speaker to another makes another key. Keys mean something within one process only.
+    text from one speaker to another makes another key. Keys mean something within one corpus and one process only.
     """
+    # A small corpus is done before the compiled code is loaded.
+    large = sum(source.size for source in corpus.sources) >= COMPILED_BYTES
 
     def compute(part: Corpus) -> pl.DataFrame:
-        said = normalised_hashes(part.turns["content"].fill_null(""))
+        said = (
+            _compiled_keys(part.turns["content"]) if large else normalised_hashes(part.turns["content"].fill_null(""))
+        )
         speaker = pl.concat_str(pl.col("role").fill_null(""), pl.col("calls").fill_null(""), separator="\x1e").hash()
-        key = pl.format("{}.{}.{}", said["high"], said["low"], speaker)
-        return part.turns.select("index", "turn", "part", "role", "content", key=key)
+        return part.turns.select(key=pl.format("{}.{}.{}", said["high"], said["low"], speaker))
 
-    return corpus.remembered("turn_keys", lambda: corpus.in_parts(compute))
+    def whole() -> pl.DataFrame:
+        # Only the keys are new: the text stays where it is.
+        return corpus.turns.select("index", "turn", "part", "role", "content", corpus.in_parts(compute)["key"])
+
+    return corpus.remembered("turn_keys", whole)
+
+
+def _hashes(text: pl.Series) -> pl.DataFrame:
+    return normalised_hashes(text.fill_null(""))
+
+
+def _compiled_keys(text: pl.Series) -> pl.DataFrame:
+    from curate.dedup.text_keys import text_keys
+
+    return text_keys(text)
 
 
 def all_texts(corpus: Corpus) -> pl.DataFrame:
@@ -249,13 +309,15 @@ def all_texts(corpus: Corpus) -> pl.DataFrame:
     Turns come first, then their tool calls, then the row's metadata as JSON with a null turn.
     """
 
-    def compute(part: Corpus) -> pl.DataFrame:
-        said = part.turns.filter(pl.col("content").is_not_null()).select("index", "turn", text="content", order=0)
-        called = part.turns.filter(pl.col("calls").is_not_null()).select("index", "turn", text="calls", order=1)
-        other = part.rows.filter(pl.col("metadata").is_not_null()).select(
-            "index", turn=pl.lit(None, pl.Int32), text="metadata", order=2
+    def compute() -> pl.DataFrame:
+        said = corpus.turns.filter(pl.col("content").is_not_null()).select("index", "turn", text="content")
+        called = corpus.turns.filter(pl.col("calls").is_not_null()).select("index", "turn", text="calls")
+        other = corpus.rows.filter(pl.col("metadata").is_not_null()).select(
+            "index", turn=pl.lit(None, pl.Int32), text="metadata"
         )
-        texts = pl.concat([said, called.cast(said.schema), other.cast(said.schema)])
-        return texts.sort("index", "order", maintain_order=True).drop("order")
+        if called.is_empty() and other.is_empty():
+            return said
+        # The text itself stays where it is: what is sorted are references to it.
+        return pl.concat([said, called, other]).sort("index", maintain_order=True)
 
-    return corpus.remembered("all_texts", lambda: corpus.in_parts(compute))
+    return corpus.remembered("all_texts", compute)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from curate.dedup import Policy, normalise
@@ -14,6 +15,7 @@ from curate.metadata import field_numbers
 from curate.rows import Corpus
 from curate.spill import in_parts
 
+TEXT_BYTES = pl.col("text").str.len_bytes()
 COMMON_SHARE = 0.01
 COMMON_ROWS = 20
 INSTRUCTIONS = ("system", "developer")
@@ -42,20 +44,45 @@ def comparable_texts(corpus: Corpus) -> pl.DataFrame:
     """
 
     def compute(part: Corpus) -> pl.DataFrame:
-        turns = part.turns.with_columns(
-            main=pl.col("part") != "rejected",
-            said=pl.concat_str(pl.col("content"), pl.col("calls"), separator="\n", ignore_nulls=True),
-            instructs=pl.col("role").is_in(INSTRUCTIONS).fill_null(False),
-        )
-        texts = turns.group_by("index", maintain_order=True).agg(
-            system=pl.col("said").filter(pl.col("main") & pl.col("instructs")).str.join("\n"),
-            text=pl.col("said").filter(pl.col("main") & ~pl.col("instructs")).str.join("\n"),
-            answer=pl.col("said").filter(pl.col("main") & pl.col("role").is_in(["assistant", "reference"])).last(),
-            rejected=pl.col("said").filter(~pl.col("main")).last(),
+        main = pl.col("part") != "rejected"
+        instructs = pl.col("role").is_in(INSTRUCTIONS).fill_null(False)
+        answers = main & pl.col("role").is_in(["assistant", "reference"])
+        said = _said(part.turns)
+        texts = (
+            part.turns.with_columns(said=said)
+            .group_by("index", maintain_order=True)
+            .agg(
+                system=pl.col("said").filter(main & instructs).str.join("\n"),
+                text=pl.col("said").filter(main & ~instructs).str.join("\n"),
+                answer=pl.col("position").filter(answers).last(),
+                rejected=pl.col("position").filter(~main).last(),
+            )
         )
         return texts.filter(pl.col("text").str.strip_chars() != "")
 
-    return corpus.remembered("comparable_texts", lambda: corpus.in_parts(compute))
+    def whole() -> pl.DataFrame:
+        texts = replace(corpus, turns=corpus.turns.with_row_index("position"), memo={}).in_parts(compute)
+        # Only texts of several turns are new: answers stay where they are.
+        answer, rejected = (_said_at(corpus.turns, texts[name]) for name in ("answer", "rejected"))
+        if corpus.spill is not None:
+            corpus.spill.release()
+        return texts.with_columns(answer=answer, rejected=rejected)
+
+    return corpus.remembered("comparable_texts", whole)
+
+
+def _said(turns: pl.DataFrame) -> pl.Series:
+    """What each turn says, tool calls included."""
+    if turns["calls"].null_count() == turns.height:
+        return turns["content"].fill_null("") if turns["content"].null_count() else turns["content"]
+    return turns.select(pl.concat_str("content", "calls", separator="\n", ignore_nulls=True))["content"]
+
+
+def _said_at(turns: pl.DataFrame, positions: pl.Series) -> pl.Series:
+    """What the turns at these positions say; null for a null."""
+    said = _said(turns.select(pl.col("content", "calls").gather(positions)))
+    missing = positions.is_null()
+    return pl.select(pl.when(~missing).then(said)).to_series() if missing.any() else said
 
 
 @dataclass(frozen=True)
@@ -91,17 +118,22 @@ def similar_rows(corpus: Corpus, search: Search) -> Similar:
 
 
 def _grouped(corpus: Corpus, search: Search) -> Similar:
-    beside = corpus.rows.select("index", pl.col("beside").fill_null(""))
-    if search.best_by is not None:
-        beside = beside.with_columns(priority=field_numbers(corpus, search.best_by, f"best_by: {search.best_by}"))
-    texts = comparable_texts(corpus).join(beside, on="index", how="left", maintain_order="left")
-    texts = texts.with_columns(key=pl.concat_str(normalise(texts["system"]), "beside"))
+    texts = comparable_texts(corpus)
+    texts = texts.hstack(_keys(corpus, texts))
     common = max(COMMON_ROWS, int(texts.height * COMMON_SHARE))
-    texts = texts.with_columns(rare=(pl.len().over("key") < common) & (pl.col("key") != ""))
-    if texts["rare"].any() or texts["rejected"].is_not_null().any():
-        texts = in_parts(texts, pl.col("text").str.len_bytes(), corpus.spill, _with_context)
-    groups = texts.partition_by("key", maintain_order=True)
-    parts = [_search(part, search, corpus.searched) for part in groups]
+    shared = texts["key"].value_counts().filter((pl.col("count") >= common) | (pl.col("key") == ""))["key"]
+    rare = ~pl.col("key").is_in(shared.implode())
+    if texts.select(rare.any()).item() or texts["rejected"].null_count() < texts.height:
+        texts = in_parts(texts, TEXT_BYTES, corpus.spill, lambda part: _with_context(part.with_columns(rare=rare)))
+    if search.best_by is not None:
+        priority = field_numbers(corpus, search.best_by, f"best_by: {search.best_by}")
+        about = pl.DataFrame({"index": corpus.rows["index"], "priority": priority})
+        texts = texts.join(about, on="index", how="left", maintain_order="left")
+    keys = texts["key"].unique(maintain_order=True)
+    parts = [
+        _search(texts if len(keys) == 1 else texts.filter(pl.col("key") == key), search, corpus.searched)
+        for key in keys
+    ]
     if not parts:
         empty = {"a": pl.UInt32, "b": pl.UInt32, "kind": pl.String, "measure": pl.String, "similarity": pl.Float64}
         gone = {"index": pl.UInt32, "representative": pl.UInt32} | {name: empty[name] for name in list(empty)[2:]}
@@ -111,6 +143,21 @@ def _grouped(corpus: Corpus, search: Search) -> Similar:
         pl.concat([part.dropped for part in parts]).sort("index"),
         [parameters for part in parts for parameters in part.parameters],
     )
+
+
+def _keys(corpus: Corpus, texts: pl.DataFrame) -> pl.DataFrame:
+    """`beside` of each text's row, and `key`: rows with other instructions or something else beside have another."""
+    rows, all_beside = corpus.rows["index"].to_numpy(), corpus.rows["beside"]
+
+    def compute(part: pl.DataFrame) -> pl.DataFrame:
+        places = np.searchsorted(rows, part["index"].to_numpy())
+        first, stop = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+        beside = all_beside.slice(first, stop - first).gather(places - first).fill_null("")
+        return pl.DataFrame({"beside": beside, "key": normalise(part["system"])}).with_columns(
+            key=pl.concat_str("key", "beside")
+        )
+
+    return in_parts(texts.select("index", "system"), pl.col("system").str.len_bytes() + 64, corpus.spill, compute)
 
 
 def _with_context(texts: pl.DataFrame) -> pl.DataFrame:
@@ -126,7 +173,7 @@ def _with_context(texts: pl.DataFrame) -> pl.DataFrame:
 def _search(texts: pl.DataFrame, search: Search, progress: Callable[[str, int, int], None]) -> Similar:
     from curate.dedup import find_duplicates
 
-    index = texts["index"]
+    index, beside = texts["index"], texts["beside"]
     found = find_duplicates(
         texts["text"],
         threshold=search.threshold,
@@ -137,12 +184,13 @@ def _search(texts: pl.DataFrame, search: Search, progress: Callable[[str, int, i
         progress=progress,
     )
     pairs = found.pairs.with_columns(a=index.gather(found.pairs["a"]), b=index.gather(found.pairs["b"]))
+    rows = found.representative.is_not_null().arg_true()
     dropped = pl.DataFrame(
-        {"index": index, "representative": found.representative, "kind": found.kind, "similarity": found.similarity}
-    ).filter(
-        # Rare instructions are searched together: there, what stands beside the turns may still differ.
-        pl.col("representative").is_not_null() & (texts["beside"] == texts["beside"].gather(found.representative))
-    )
+        {"representative": found.representative, "kind": found.kind, "similarity": found.similarity}
+    )[rows]
+    # Rare instructions are searched together: there, what stands beside the turns may still differ.
+    same = beside.gather(rows) == beside.gather(dropped["representative"])
+    dropped = dropped.with_columns(index=index.gather(rows)).filter(same)
     by_hash = pl.col("kind").is_in(["exact", "normalised"])
     dropped = dropped.select(
         "index",

@@ -13,9 +13,10 @@ import importlib.util
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -25,8 +26,8 @@ from schemas.atomic import readable_disk_errors
 
 SPILL_BYTES = 64 << 20
 """Sources that together are smaller than this stay in memory."""
-PART_BYTES = 64 << 20
-"""Text that is worked on at a time."""
+PART_BYTES = 8 << 20
+"""Text that is worked on at a time: few enough bytes that their memory is used again and again."""
 BLOCK_BYTES = 1 << 22
 Bytes = bytes | mmap.mmap
 
@@ -36,6 +37,8 @@ class Spill:
     """Where such files are made: a folder on a disk, not in memory."""
 
     folder: Path
+    maps: weakref.WeakSet[mmap.mmap] = field(default_factory=weakref.WeakSet, repr=False, compare=False)
+    """What of it is mapped into memory now."""
 
     def frame(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The same frame with its values on disk."""
@@ -45,7 +48,8 @@ class Spill:
             return frame
         with self._nameless() as file:
             frame.write_ipc(file.name, compression="uncompressed", compat_level=pl.CompatLevel.newest())
-            table = pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+            with open(file.name, "rb") as written:
+                table = pa.ipc.open_file(pa.py_buffer(self._mapped(written))).read_all()
         mapped = pl.from_arrow(table, rechunk=False)
         assert isinstance(mapped, pl.DataFrame)
         return mapped
@@ -63,8 +67,22 @@ class Spill:
                 file.write(block)
             file.flush()
             # A file of no bytes cannot be mapped.
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
+            mapped = self._mapped(file) if file.tell() else b""
         return mapped, digest.hexdigest()
+
+    def release(self) -> None:
+        """Take what is mapped out of this process's memory; a page that is read again comes back from the disk's cache.
+
+        The system does the same, but only once memory is short for all.
+        """
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for mapped in list(self.maps):
+                mapped.madvise(mmap.MADV_DONTNEED)
+
+    def _mapped(self, file: IO[bytes]) -> mmap.mmap:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.maps.add(mapped)
+        return mapped
 
     @contextmanager
     def _nameless(self) -> Iterator[IO[bytes]]:

@@ -55,9 +55,8 @@ def assign_splits(
     label = np.zeros(n, dtype=np.int64) if labels is None else _label_codes(labels)
     drawn = _drawn(keys, n, seed)
     units = _Units(unit, label, drawn)
-    names = np.array(list(fractions), dtype=object)
     shares = np.array(list(fractions.values()), dtype=np.float64)
-    return pl.Series("split", names[units.assigned(shares)[unit]].tolist(), dtype=pl.String)
+    return pl.Series("split", list(fractions), dtype=pl.String).gather(units.assigned(shares)[unit])
 
 
 def leak_free_splits(  # noqa: PLR0913 - what `assign_splits` and `split_proof` take
@@ -173,21 +172,11 @@ def _joined(
     ids: NDArray[np.int64], one: NDArray[np.int64], other: NDArray[np.int64], values: bool = False
 ) -> NDArray[np.int64]:
     """Dense ids after joining: rows `one[i]` and `other[i]`, or with `values` the ids themselves."""
+    from curate.dedup.clusters import components
+
     dense = np.unique(ids, return_inverse=True)[1]
-    parent = list(range(int(dense.max()) + 1 if len(dense) else 0))
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    ends = np.stack((one, other) if values else (dense[one], dense[other]))
-    links = np.unique(ends.min(axis=0) * np.int64(len(parent)) + ends.max(axis=0))
-    for a, b in zip(*np.divmod(links, np.int64(max(len(parent), 1))), strict=True):
-        left, right = root(int(a)), root(int(b))
-        parent[max(left, right)] = min(left, right)
-    roots = np.array([root(node) for node in range(len(parent))], dtype=np.int64)
+    ends = np.stack((one, other) if values else (dense[one], dense[other]), axis=1)
+    roots = components(ends, int(dense.max()) + 1 if len(dense) else 0)
     return np.asarray(np.unique(roots[dense], return_inverse=True)[1], dtype=np.int64)
 
 
@@ -204,8 +193,10 @@ def _drawn(keys: pl.Series | None, n: int, seed: int) -> NDArray[np.uint64]:
             value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
         return value ^ (value >> np.uint64(31))
     salt = seed.to_bytes(16, "little", signed=True)
-    digests = (hashlib.blake2b(key.encode(), digest_size=8, salt=salt).digest() for key in keys.cast(pl.String))
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    digests = bytearray()
+    for key in keys.cast(pl.String):
+        digests += hashlib.blake2b(key.encode(), digest_size=8, salt=salt).digest()
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64, copy=False)
 
 
 class _Units:

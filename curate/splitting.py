@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from curate.metadata import field_values
+from curate.repeats import with_repeats
 from curate.rows import Corpus, row_keys
 from curate.similar import comparable_texts
+from curate.spill import in_parts
 from curate.split import leak_free_splits
 from schemas.config import SplitConfig
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SPLITS = ("train", "validation", "test")
 PROOF_SCHEMA = "assay/split-proof/1"
@@ -46,24 +51,22 @@ def split_rows(whole: Corpus, kept: Corpus, config: SplitConfig, group_by: str |
     groups = field_values(kept, group_by, "data.group_by") if group_by else None
     labels = labels_of(kept, config.stratify_by)
     parts = components(whole, config.threshold, kept.rows["index"], groups)
-    rows = (
-        kept.rows.select("index", "row_id")
-        .join(parts.rows, on="index", how="left", maintain_order="left")
-        .with_columns(component=pl.coalesce("component", pl.col("index").cast(pl.Int64)), label=labels)
-        .with_columns(group=groups if groups is not None else pl.lit(None, pl.String))
+    rows = _of_rows(kept, parts.rows).with_columns(
+        component=pl.coalesce("component", pl.col("index").cast(pl.Int64)),
+        label=labels,
+        group=groups if groups is not None else pl.lit(None, pl.String),
     )
-    texts = kept.rows.select("index").join(
-        comparable_texts(kept).select("index", "text"), on="index", how="left", maintain_order="left"
-    )
+    if kept.spill is not None:
+        rows = kept.spill.frame(rows)
     fractions = {name: getattr(config, name) for name in SPLITS}
     splits, proof = leak_free_splits(
-        texts["text"],
+        _of_rows(kept, comparable_texts(kept).select("index", "text"))["text"],
         rows["component"],
         fractions,
         config.seed,
         groups=groups,
         labels=labels if labels.null_count() < labels.len() else None,
-        keys=distinct_keys(rows["row_id"]),
+        keys=published_ids(kept),
         threshold=PROOF_THRESHOLD,
         thresholds=rows["threshold"],
     )
@@ -83,7 +86,19 @@ def split_rows(whole: Corpus, kept: Corpus, config: SplitConfig, group_by: str |
         "seed": config.seed,
         "fractions": fractions,
     }
-    return Splits(rows.with_columns(split=splits).drop("row_id"), about | proof)
+    return Splits(rows.with_columns(split=splits), about | proof)
+
+
+def _of_rows(corpus: Corpus, about: pl.DataFrame) -> pl.DataFrame:
+    """A frame with a line for some of the rows, ascending by `index`, as one with a line for every row in its order."""
+    index = corpus.rows["index"]
+    if about.height == index.len() and (about["index"] == index).all():
+        return about
+    numbered = _numbered(corpus.rows.select("index"), about["index"].rechunk())
+    at = np.full(index.len(), -1, dtype=np.int64)
+    at[np.isin(index.to_numpy(), numbered["index"].to_numpy())] = numbered["at"].to_numpy()
+    place = pl.Series(at).replace(-1, None)
+    return pl.DataFrame({"index": index}).hstack([column.gather(place) for column in about.drop("index")])
 
 
 def _straddling(units: pl.Series, splits: pl.Series) -> int:
@@ -91,12 +106,19 @@ def _straddling(units: pl.Series, splits: pl.Series) -> int:
     return int((frame.group_by("unit").agg(pl.col("split").n_unique())["split"] > 1).sum())
 
 
-def distinct_keys(row_ids: pl.Series) -> pl.Series:
+def published_ids(corpus: Corpus) -> pl.Series:
     """The rows' ids, with a number behind each repetition, so that every row has a key of its own."""
-    frame = pl.DataFrame({"row_id": row_ids}).with_columns(again=pl.int_range(pl.len()).over("row_id"))
-    repeated = frame.with_row_index("row").filter(pl.col("again") > 0)
-    numbered = repeated.select(pl.format("{}-{}", "row_id", pl.col("again") + 1))
-    return frame["row_id"].scatter(repeated["row"], numbered.to_series()) if repeated.height else frame["row_id"]
+    rows = corpus.rows.select("index", "row_id")
+    repeated = with_repeats(rows, "row_id").with_columns(again=pl.int_range(pl.len()).over("row_id") + 1)
+    numbered = repeated.filter(pl.col("again") > 1).select("index", key=pl.format("{}-{}", "row_id", "again"))
+    if numbered.is_empty():
+        return rows["row_id"]
+
+    def compute(part: Corpus) -> pl.DataFrame:
+        found = part.rows.select("index", "row_id").join(numbered, on="index", how="left", maintain_order="left")
+        return found.select(row_id=pl.coalesce("key", "row_id"))
+
+    return corpus.in_parts(compute)["row_id"]
 
 
 @dataclass(frozen=True)
@@ -124,54 +146,46 @@ def components(whole: Corpus, threshold: float, kept: pl.Series, groups: pl.Seri
     from curate.dedup import find_duplicates, similarity_components
 
     texts = comparable_texts(whole)
+    index = texts["index"].rechunk()
     found = find_duplicates(texts["text"], floor=threshold, answer=texts["answer"], progress=whole.searched)
     label, cuts = similarity_components(found, threshold=threshold, max_share=MAX_SHARE)
-    raised = pl.Series("threshold", [None] * texts.height, dtype=pl.Float64)
+    raised = pl.Series("threshold", [None], dtype=pl.Float64).new_from_index(0, texts.height)
     if cuts:
         uncut, _ = similarity_components(found, threshold=threshold, max_share=1.0)
         raised = uncut.replace_strict({cut["row"]: cut["threshold"] for cut in cuts}, default=None).cast(pl.Float64)
-    index = texts["index"]
-    rows = pl.DataFrame({"index": index, "component": index.gather(label).cast(pl.Int64), "threshold": raised})
-    prompts = row_keys(whole).select("index", "prompt").filter(pl.col("prompt") != "")
-    asked = (
-        rows.join(prompts, on="index")
-        .group_by("prompt", maintain_order=True)
-        .agg(rows=pl.len(), members=pl.col("component").unique().sort())
-        .filter(pl.col("rows") > 1)
-    )
-    shared = asked["rows"] > max(1, MAX_SHARE * texts.height)
-    together = asked.filter(~shared)["members"].to_list()
+    del found
+    prompts = with_repeats(row_keys(whole).select("index", "prompt").filter(pl.col("prompt") != ""), "prompt")
+    asked = _numbered(prompts, index).with_columns(rows=pl.len().over("prompt")).filter(pl.col("rows") > 1)
+    common = asked["rows"] > max(1, MAX_SHARE * texts.height)
+    shared = asked.filter(common)["prompt"].n_unique()
+    links = [_links(asked.filter(~common), "prompt")]
     if groups is not None:
-        grouped = pl.DataFrame({"index": kept, "group": groups}).drop_nulls().join(rows, on="index")
-        together += (
-            grouped.group_by("group", maintain_order=True).agg(pl.col("component").unique())["component"].to_list()
-        )
-    joined = _join(rows["component"].unique().to_list(), together)
+        grouped = pl.DataFrame({"index": kept, "group": groups}).drop_nulls()
+        links.append(_links(_numbered(grouped, index), "group"))
+    joined = _joined(label.to_numpy(), np.concatenate(links))
+    rows = pl.DataFrame({"index": index, "component": index.gather(joined).cast(pl.Int64), "threshold": raised})
     cuts = [cut | {"row": int(index[int(cut["row"])])} for cut in cuts]
-    return Components(
-        rows.with_columns(pl.col("component").replace_strict(joined, return_dtype=pl.Int64)),
-        cuts,
-        int((~shared).sum()),
-        int(shared.sum()),
-    )
+    return Components(rows, cuts, asked["prompt"].n_unique() - shared, shared)
 
 
-def _join(units: Iterable[int], groups: Iterable[Iterable[int]]) -> dict[int, int]:
-    """Union of units that a group holds: unit -> smallest unit of its set."""
-    parent = {unit: unit for unit in units}
+def _numbered(rows: pl.DataFrame, index: pl.Series) -> pl.DataFrame:
+    """Rows that are in `index` (ascending), with `at`, where they are there."""
+    if not len(index):
+        return rows.clear().with_columns(at=pl.lit(0, pl.Int64))
+    at = np.minimum(np.searchsorted(index.to_numpy(), rows["index"].to_numpy()), len(index) - 1)
+    return rows.with_columns(at=pl.Series(at, dtype=pl.Int64)).filter(pl.col("index") == index.gather(at))
 
-    def root(unit: int) -> int:
-        while parent[unit] != unit:
-            parent[unit] = parent[parent[unit]]
-            unit = parent[unit]
-        return unit
 
-    for group in groups:
-        first, *others = map(root, group)
-        for other in others:
-            low, high = sorted((root(first), root(other)))
-            parent[high] = low
-    return {unit: root(unit) for unit in parent}
+def _links(rows: pl.DataFrame, group: str) -> NDArray[np.int64]:
+    """[p, 2]: `at` of the first row of each group with that of every row of it."""
+    return rows.select(first=pl.col("at").first().over(group), at="at").to_numpy()
+
+
+def _joined(label: NDArray[np.int64], links: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Labels of components (the smallest of their row numbers) once the components of linked rows are one."""
+    from curate.dedup.clusters import components as connected
+
+    return connected(label[links], len(label))[label]
 
 
 def labels_of(corpus: Corpus, stratify_by: str | None) -> pl.Series:
@@ -180,15 +194,14 @@ def labels_of(corpus: Corpus, stratify_by: str | None) -> pl.Series:
     Raises:
         UserError: no row has the field.
     """
-    answers = (
-        corpus.rows.select("index")
-        .join(row_keys(corpus).select("index", "answer"), on="index", how="left", maintain_order="left")["answer"]
-        .str.strip_chars()
-        .alias("label")
-    )
-    if stratify_by == "answer":
-        return answers
-    if stratify_by is not None:
+    if stratify_by not in (None, "answer"):
         return field_values(corpus, stratify_by, "curate.split.stratify_by").alias("label")
-    short = (answers.str.len_chars() <= LABEL_CHARS).fill_null(False)
-    return pl.DataFrame({"label": answers}).select(pl.when(short).then(pl.col("label")))["label"]
+
+    def compute(part: pl.DataFrame) -> pl.DataFrame:
+        label = pl.col("answer").str.strip_chars()
+        short = stratify_by == "answer" or label.str.len_chars() <= LABEL_CHARS
+        return part.select("index", label=pl.when(short).then(label))
+
+    answers = row_keys(corpus).select("index", "answer")
+    labels = in_parts(answers, pl.col("answer").str.len_bytes().fill_null(0), corpus.spill, compute)
+    return _of_rows(corpus, labels)["label"]

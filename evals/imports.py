@@ -14,16 +14,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from curate.configfile import expand_paths
 from curate.model_files import base_model_inputs
-from curate.pipeline import UNREADABLE, Curated, run_steps, write_dataset
+from curate.pipeline import UNREADABLE, Curated, write_dataset
 from curate.readers import read_corpus
-from curate.readers.shapes import shape_records
+from curate.readers.mapping import shape_records
 from curate.rows import Corpus
 from curate.rules.catalogue import select_rules
 from curate.similar import comparable_texts
+from curate.sources import expand_paths
 from curate.split import split_proof
 from curate.splitting import PROOF_SCHEMA, SPLITS, Splits, split_rows
+from curate.steps import run_steps
 from schemas.base import file_digest
 from schemas.config import SplitConfig
 from schemas.errors import MissingExtra, UserError

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from schemas.base import PathText, Strict
 from schemas.records import Kind
@@ -29,6 +31,70 @@ class DataConfig(Strict):
     """Eval items to keep out of training."""
     group_by: str | None = None
     """Metadata field whose values never straddle splits."""
+
+
+Words = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+"""Rule codes, names, beginnings of codes, or families."""
+
+
+def _day(value: object) -> object:
+    """`never`, or the day that YAML or its text gives."""
+    if value == "never" or type(value) is datetime.date:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", value):
+        return datetime.date.fromisoformat(value)
+    raise ValueError("a day such as 2027-01-31, or never")
+
+
+Day = Annotated[
+    datetime.date | Literal["never"],
+    PlainValidator(_day, json_schema_input_type=datetime.date | Literal["never"]),
+]
+
+
+class Waiver(Strict):
+    """Findings that somebody accepts, why, and until when. Of several conditions each must hold."""
+
+    code: Annotated[str, Field(min_length=1)] | None = None
+    """Rule code, name, beginning of a code, or family."""
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    """Of one finding, as `--format json` gives it."""
+    row_id: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
+    """Of one row; copies of a row have one id."""
+    path: PathText | None = None
+    """Pattern of files, as in `per_file_ignores`; null for every file."""
+    reason: Annotated[str, Field(min_length=1, pattern=r"\S")]
+    """Why; shown wherever the waiver is."""
+    expires: Day
+    """Last day (UTC) on which the waiver holds, or `never`."""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if self.code is None and self.fingerprint is None and self.row_id is None:
+            raise ValueError("a waiver needs `code`, `fingerprint` or `row_id`")
+        return self
+
+
+class AuditConfig(Strict):
+    """What `assay audit` looks for, what of it is known already, and when it fails. Flags of the command win."""
+
+    select: Words | None = None
+    """Only these rules; null for all."""
+    ignore: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    """Not these rules."""
+    per_file_ignores: dict[PathText, Words] = Field(default_factory=dict)
+    """Pattern of files -> rules whose findings there do not count. Patterns are those of .gitignore, relative to the
+    config file: `tests/` is a folder, `*.csv` any such file, `data/*.jsonl` those of one folder."""
+    baseline: PathText | None = None
+    """File of findings that are known, relative to the config; `assay audit --write-baseline` writes it."""
+    waivers: list[Waiver] = Field(default_factory=list)
+    """Findings that somebody accepts for a time."""
+    waivers_file: PathText | None = None
+    """YAML file with a list of more of them, relative to the config."""
+    fail_on: Literal["error", "warning", "info", "never"] = "error"
+    """Least severity that gives exit code 1."""
+    max_findings: int | None = Field(default=None, ge=0, lt=1 << 31)
+    """Findings shown of each rule; 0 shows all, null what suits the format."""
 
 
 class SplitConfig(Strict):
@@ -171,18 +237,32 @@ class EvalsConfig(Strict):
     seed: Seed = 0
 
 
-class Config(Strict):
-    """The whole of `assay.yaml`."""
+RunName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+class AuditFile(Strict):
+    """What `assay audit` takes of `assay.yaml`: every section of it, none of which must be there."""
+
+    name: RunName | None = None
     """Begins every run folder's name."""
-    data: DataConfig
+    data: DataConfig | None = None
+    audit: AuditConfig = AuditConfig()
     curate: CurateConfig = CurateConfig()
-    gates: GatesConfig
+    gates: GatesConfig | None = None
     train: TrainConfig = TrainConfig()
-    evals: EvalsConfig
+    evals: EvalsConfig | None = None
     runs: PathText = "runs"
     """Folder for results, relative to the config file."""
+
+
+class Config(AuditFile):
+    """The whole of `assay.yaml`."""
+
+    name: RunName
+    """Begins every run folder's name."""
+    data: DataConfig
+    gates: GatesConfig
+    evals: EvalsConfig
 
     @model_validator(mode="after")
     def _gated_tasks_are_run(self) -> Self:

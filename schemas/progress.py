@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -52,6 +53,7 @@ class Progress:
         self._unit = "rows"
         self._open = False
         self._last = self._next
+        self._lock = threading.RLock()
         self._restart(0)
 
     def __enter__(self) -> Self:
@@ -66,10 +68,11 @@ class Progress:
 
     def begin(self, what: str, unit: str = "rows") -> None:
         """Name what runs from now on, and what `advance` counts; bytes are shown as megabytes."""
-        self._what, self._unit, self._part = printable(what), unit, ""
-        self._restart(0)
-        if what and self._due(self._start):
-            self._show(self._what)
+        with self._lock:
+            self._what, self._unit, self._part = printable(what), unit, ""
+            self._restart(0)
+            if what and self._due(self._start):
+                self._show(self._what)
 
     def advance(self, done: int, total: int) -> None:
         """Show how far it is."""
@@ -81,12 +84,17 @@ class Progress:
         Its rate counts from the first call with its name, since other work may lie between it and the part before; only
         that first call counts from the last one of any name.
         """
-        first, self._part = name != self._part, name
-        if first:
-            self._start, self._base = self._last, 0
-        self._report(f"{self._what}, {name}" if self._what else name, unit, done, total)
-        if first:
-            self._restart(done)
+        with self._lock:
+            first, self._part = name != self._part, name
+            if first:
+                self._start, self._base = self._last, 0
+            self._report(f"{self._what}, {name}" if self._what else name, unit, done, total)
+            if first:
+                self._restart(done)
+
+    def beside(self, what: str) -> Progress:
+        """A progress for one of several things that run at the same time, which shows its parts under its own name."""
+        return _Beside(self, what)
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -134,6 +142,21 @@ class Progress:
         else:
             self._stream.write(text + "\n")
         self._stream.flush()
+
+
+class _Beside(Progress):
+    """Shows parts on a progress that other work shows its parts on as well."""
+
+    def __init__(self, shown: Progress, what: str) -> None:
+        super().__init__(quiet=True)
+        self._shown, self._name = shown, what
+
+    def part(self, name: str, done: int, total: int, unit: str = "rows") -> None:
+        """As `Progress.part`, under the name of this work."""
+        with self._shown._lock:
+            if self._shown._what != printable(self._name):
+                self._shown.begin(self._name)
+            self._shown.part(name, done, total, unit)
 
 
 SILENT = Progress(quiet=True)

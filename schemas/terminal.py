@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+
 
 def printable(text: str) -> str:
     r"""Escape everything that a terminal could act on or hide: controls, line breaks, bidi marks, lone surrogates.
@@ -11,3 +14,37 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A terminal that a result goes to."""
+
+    columns: int = 80
+    colour: bool = True
+    """Whether it wants colours."""
+
+    def paint(self, text: str, *styles: str) -> str:
+        """The text in some of the styles of CODES; text from outside must have gone through `printable` before."""
+        if not (self.colour and styles and text):
+            return text
+        return f"\x1b[{';'.join(CODES[style] for style in styles)}m{text}\x1b[0m"
+
+
+NO_SCREEN = Screen(colour=False)
+"""A file or a pipe: nothing is painted."""
+
+
+def printable_json(text: str) -> str:
+    r"""JSON whose strings hold no character raw that a terminal could act on or hide; the values stay the same.
+
+    Args:
+        text: JSON that may be indented; outside of strings it is ASCII, so that each such character can become \uXXXX.
+    """
+    hidden = {char for char in set(text) if not char.isprintable() and char != "\n"}
+    if not hidden:
+        return text
+    return text.translate({ord(char): json.dumps(char)[1:-1] if ord(char) != 0x7F else "\\u007f" for char in hidden})

@@ -137,7 +137,7 @@ class EvalIndex:
         for step in range(self.width):
             np.add.at(total, first + step, rarity)
             np.add.at(runs, first + step, 1)
-        return total / np.maximum(runs, 1)
+        return (total / np.maximum(runs, 1)).astype(np.float32)
 
 
 def build_index(items: Iterable[Item], key: Key = UNKEYED) -> EvalIndex:

@@ -114,9 +114,10 @@ def _row_words(corpus: Corpus, verdict: Verdict) -> str:
 
 def _item_words(corpus: Corpus, verdict: Verdict) -> str:
     """The question in the same form; empty where an index stands for the items, which holds no text."""
-    if corpus.evals is None or corpus.eval_index is not None:
+    evals = corpus.evals
+    if evals is None or corpus.eval_index is not None:
         return ""
-    items = corpus.remembered("eval_questions", lambda: [item.question for item in eval_items(corpus.evals)])
+    items = corpus.remembered("eval_questions", lambda: [item.question for item in eval_items(evals)])
     words = comparable(pl.Series([items[verdict.item]])).str.replace_all(LINE, " ", literal=True)
     return _cut(words[0].split())
 

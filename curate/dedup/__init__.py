@@ -3,6 +3,7 @@
 from curate.dedup.exact import exact_hashes, normalise, normalised_hashes
 from curate.dedup.pairs import KINDS, sketch_signatures
 from curate.dedup.search import DuplicateResult, Policy, find_duplicates, policy_rank, similarity_components
+from curate.dedup.texts import read_texts
 
 __all__ = [
     "KINDS",
@@ -13,6 +14,7 @@ __all__ = [
     "normalise",
     "normalised_hashes",
     "policy_rank",
+    "read_texts",
     "similarity_components",
     "sketch_signatures",
 ]

@@ -80,9 +80,10 @@ class Checker:
 
     def batches(self, splits: pl.Series, thresholds: NDArray[np.float64]) -> Iterator[pl.DataFrame]:
         """What `cross_pairs` returns, about a million pairs at a time, in an order that the arguments alone decide."""
-        names, split = np.unique(splits.to_numpy().astype(str), return_inverse=True)
+        names = splits.unique().sort()
         if len(names) < 2:
             return
+        split = splits.replace_strict(names, pl.int_range(len(names), eager=True), return_dtype=pl.Int64).to_numpy()
         split = (split - int(np.argmax(np.bincount(split)))) % len(names)  # the largest is 0
         outside = np.flatnonzero(split)
         index = _Index(outside, self.sets(outside), thresholds, split)

@@ -68,14 +68,25 @@ def candidate_pairs(keys: NDArray[np.uint32], rows: NDArray[np.int64], workers: 
     if keys.shape[1] < 2:
         return np.zeros((0, 2), dtype=np.int64)
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(lambda band: _band_pairs(keys, band), range(len(keys))))
-    packed = distinct(np.concatenate(found))
+        shares = pool.map(lambda first: _bands_pairs(keys, range(first, len(keys), workers)), range(workers))
+        packed = distinct(np.concatenate(list(shares)))
     return np.stack((rows[packed >> np.uint64(32)], rows[packed & np.uint64(0xFFFFFFFF)]), axis=1)
 
 
-def _band_pairs(keys: NDArray[np.uint32], band: int) -> NDArray[np.uint64]:
+def _bands_pairs(keys: NDArray[np.uint32], bands: range) -> NDArray[np.uint64]:
+    """`_band_pairs` of several bands."""
+    space = np.empty(keys.shape[1], dtype=np.uint64)
+    return np.concatenate([np.zeros(0, np.uint64), *(_band_pairs(keys, band, space) for band in bands)])
+
+
+def _band_pairs(keys: NDArray[np.uint32], band: int, space: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Packed pairs ``first << 32 | second`` of column numbers proposed by one band, distinct and sorted."""
-    entries = keys[band].astype(np.uint64) << np.uint64(32) | np.arange(keys.shape[1], dtype=np.uint64)
+    from curate.dedup.repeats import rows_of_repeated
+
+    columns = rows_of_repeated(keys[band], space)
+    if not len(columns):
+        return np.zeros(0, dtype=np.uint64)
+    entries = keys[band][columns].astype(np.uint64) << np.uint64(32) | columns.astype(np.uint64)
     entries.sort()
     bucket = (entries >> np.uint64(32)).astype(np.uint32)
     starts = np.flatnonzero(np.concatenate(([True], bucket[1:] != bucket[:-1])))

@@ -10,7 +10,9 @@ from numba import types
 from numba.extending import intrinsic
 
 BLOCK = 64
-"""Bytes that `fold_block` reads and writes at once."""
+"""Bytes that are looked at at once."""
+
+_VECTOR = ir.VectorType(ir.IntType(8), BLOCK)
 
 OPERATORS = "+-*/%=<>!&|^~"
 """What is an operator in code and formulas."""
@@ -66,6 +68,70 @@ def store_eight(typingctx: Any, address: Any, offset: Any, value: Any) -> Any:
 
 
 @intrinsic
+def store_byte(typingctx: Any, address: Any, offset: Any, value: Any) -> Any:
+    """Write the lowest byte of a value."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(builder.trunc(args[2], ir.IntType(8)), _pointer(builder, args, 8))
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.int64, types.int64), codegen
+
+
+def _block(builder: Any, args: Any) -> Any:
+    """Where BLOCK bytes at address + offset, the first two arguments of an intrinsic, are."""
+    return builder.inttoptr(builder.add(args[0], args[1]), _VECTOR.as_pointer())
+
+
+def _loaded(builder: Any, args: Any) -> Any:
+    """BLOCK bytes at address + offset."""
+    text = builder.load(_block(builder, args))
+    text.align = 1
+    return text
+
+
+def _same(byte: int) -> Any:
+    """BLOCK times one byte."""
+    return ir.Constant(_VECTOR, [byte] * BLOCK)
+
+
+@intrinsic
+def copy_block(typingctx: Any, address: Any, offset: Any, target: Any, place: Any) -> Any:
+    """Copy BLOCK bytes from address + offset to target + place."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(_loaded(builder, args), _block(builder, args[2:])).align = 1
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.int64, types.uint64, types.int64), codegen
+
+
+@intrinsic
+def equal_block(typingctx: Any, address: Any, offset: Any, byte: Any) -> Any:
+    """One bit a byte of BLOCK bytes: equal to a byte."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lane = builder.insert_element(_same(0), builder.trunc(args[2], ir.IntType(8)), ir.IntType(32)(0))
+        every = builder.shuffle_vector(lane, _same(0), ir.Constant(ir.VectorType(ir.IntType(32), BLOCK), [0] * BLOCK))
+        return builder.bitcast(builder.icmp_unsigned("==", _loaded(builder, args), every), ir.IntType(BLOCK))
+
+    return types.uint64(types.uint64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def string_block(typingctx: Any, address: Any, offset: Any) -> Any:
+    """One bit a byte of BLOCK bytes: what cannot stand in a JSON string for itself (quote, backslash, control)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        text = _loaded(builder, args)
+        quote, slash = (builder.icmp_unsigned("==", text, _same(ord(byte))) for byte in ('"', "\\"))
+        stops = builder.or_(builder.or_(quote, slash), builder.icmp_unsigned("<", text, _same(32)))
+        return builder.bitcast(stops, ir.IntType(BLOCK))
+
+    return types.uint64(types.uint64, types.int64), codegen
+
+
+@intrinsic
 def fold_block(typingctx: Any, address: Any, offset: Any) -> Any:
     """Write BLOCK bytes of ASCII in lower case, in place; returns one bit a byte, six times.
 
@@ -73,31 +139,25 @@ def fold_block(typingctx: Any, address: Any, offset: Any) -> Any:
         (parts of words: letters, digits, underscore and all bytes from 128 on; capitals; digits; bytes that open a line
         or a value: newline, carriage return, colon; underscores; OPERATORS).
     """
-    vector = ir.VectorType(ir.IntType(8), BLOCK)
-
-    def same(byte: int) -> Any:
-        return ir.Constant(vector, [byte] * BLOCK)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = builder.inttoptr(builder.add(args[0], args[1]), vector.as_pointer())
-        text = builder.load(place)
-        text.align = 1
+        text = _loaded(builder, args)
 
         def between(value: Any, first: str, count: int) -> Any:
-            return builder.icmp_unsigned("<", builder.sub(value, same(ord(first))), same(count))
+            return builder.icmp_unsigned("<", builder.sub(value, _same(ord(first))), _same(count))
 
         def equal(byte: str) -> Any:
-            return builder.icmp_unsigned("==", text, same(ord(byte)))
+            return builder.icmp_unsigned("==", text, _same(ord(byte)))
 
         capital, digit = between(text, "A", 26), between(text, "0", 10)
-        letter = between(builder.or_(text, same(0x20)), "a", 26)
-        beyond = builder.icmp_signed("<", text, same(0))
+        letter = between(builder.or_(text, _same(0x20)), "a", 26)
+        beyond = builder.icmp_signed("<", text, _same(0))
         score = equal("_")
         word = builder.or_(builder.or_(letter, digit), builder.or_(beyond, score))
         opening = builder.or_(builder.or_(equal("\n"), equal("\r")), equal(":"))
         sign = reduce(builder.or_, [between(text, first, count) for first, count in _runs(OPERATORS)])
-        lowered = builder.add(text, builder.select(capital, same(0x20), same(0)))
-        builder.store(lowered, place).align = 1
+        lowered = builder.add(text, builder.select(capital, _same(0x20), _same(0)))
+        builder.store(lowered, _block(builder, args)).align = 1
         bits = [builder.bitcast(mask, ir.IntType(BLOCK)) for mask in (word, capital, digit, opening, score, sign)]
         return context.make_tuple(builder, signature.return_type, bits)
 
@@ -105,10 +165,37 @@ def fold_block(typingctx: Any, address: Any, offset: Any) -> Any:
 
 
 @intrinsic
+def word_block(typingctx: Any, address: Any, offset: Any) -> Any:
+    """One bit a byte of BLOCK bytes: parts of words (ASCII letters, digits, underscore, all bytes from 128 on)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        text = _loaded(builder, args)
+        lowered = builder.or_(text, _same(0x20))
+        letter = builder.icmp_unsigned("<", builder.sub(lowered, _same(ord("a"))), _same(26))
+        digit = builder.icmp_unsigned("<", builder.sub(text, _same(ord("0"))), _same(10))
+        score = builder.icmp_unsigned("==", text, _same(ord("_")))
+        beyond = builder.icmp_signed("<", text, _same(0))
+        word = builder.or_(builder.or_(letter, digit), builder.or_(beyond, score))
+        return builder.bitcast(word, ir.IntType(BLOCK))
+
+    return types.uint64(types.uint64, types.int64), codegen
+
+
+@intrinsic
+def set_bits(typingctx: Any, value: Any) -> Any:
+    """How many bits of a value are set."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
 def trailing_zeros(typingctx: Any, value: Any) -> Any:
     """Zero bits below the lowest set bit of a value that is not zero."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), codegen

@@ -55,7 +55,7 @@ class Setting:
 
 SETTINGS = {
     "default": Setting("default", Banding(bands=32, rows=5), Banding(bands=26, rows=6), gram=0, threshold=0.7),
-    "fast": Setting("fast", Banding(bands=8, rows=8), Banding(bands=8, rows=8), gram=5, threshold=0.8),
+    "fast": Setting("fast", Banding(bands=8, rows=5), Banding(bands=10, rows=6), gram=5, threshold=0.8),
 }
 
 
@@ -66,6 +66,11 @@ class Pairs:
     rows: NDArray[np.int64]
     kind: NDArray[np.uint8]
     similarity: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls) -> Pairs:
+        """No pairs."""
+        return cls(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.float64))
 
     def extended(self, other: Pairs) -> Pairs:
         """These pairs, then others."""
@@ -142,7 +147,7 @@ class PairSearch:
         sketch = Sketch.empty(banding.bands, n)
 
         def work(part: slice) -> None:
-            sketch.fill(part, spans, drawn, banding.rows)
+            sketch.fill(part, spans, drawn, banding.rows, words=self.setting.gram > 0)
 
         self._run("sketch", work, list(_text_slices(spans)), n)
         return sketch
@@ -151,14 +156,19 @@ class PairSearch:
         from curate.dedup.same_text import same_text
 
         same = np.zeros(len(pairs), dtype=np.bool_)
-        same_text(self.spans.addresses, self.spans.lengths, pairs, same)
+
+        def work(part: slice) -> None:
+            same_text(self.spans.addresses, self.spans.lengths, pairs[part], same[part])
+
+        self._run("compare", work, _pair_slices(len(pairs)), len(pairs))
         return same
 
     def _judge(
         self, spans: Spans, pairs: NDArray[np.int64], floor: float
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.uint64]]:
+        from curate.dedup.jaccard import judge_pairs_by_sets
         from curate.dedup.tables import pair_space, tokeniser_tables
-        from curate.dedup.verify import judge_pairs, judge_pairs_by_sets
+        from curate.dedup.verify import judge_pairs
 
         kind = np.zeros(len(pairs), dtype=np.uint8)
         similarity = np.zeros(len(pairs), dtype=np.float64)
@@ -171,8 +181,7 @@ class PairSearch:
             space = pair_space(int(spans.lengths[pairs[part]].max()))
             verify(spans.addresses, spans.lengths, pairs[part], tables, floor, space, outputs)
 
-        parts = [slice(at, at + _VERIFY_PAIRS) for at in range(0, len(pairs), _VERIFY_PAIRS)]
-        self._run("verify", work, parts, len(pairs))
+        self._run("verify", work, _pair_slices(len(pairs)), len(pairs))
         return kind, similarity, slots
 
     def _mark_normalised(
@@ -237,7 +246,12 @@ class Sketch:
         )
 
     def fill(
-        self, part: slice, spans: Spans, drawn: tuple[NDArray[np.uint32], NDArray[np.uint32]], band_rows: int
+        self,
+        part: slice,
+        spans: Spans,
+        drawn: tuple[NDArray[np.uint32], NDArray[np.uint32]],
+        band_rows: int,
+        words: bool = False,
     ) -> None:
         """Tokenise and sketch some rows.
 
@@ -246,9 +260,11 @@ class Sketch:
             spans: where the text of all rows is.
             drawn: the permutations, of `tables.permutations`.
             band_rows: signature values a band.
+            words: sketch pairs of neighbouring words, not content words; the masked hashes stay 0.
         """
         from curate.dedup.kernel import sketch_rows
         from curate.dedup.tables import row_space, tokeniser_tables
+        from curate.dedup.word_sketch import sketch_words
 
         outputs = (
             self.bands[:, part],
@@ -259,7 +275,8 @@ class Sketch:
         )
         lengths = spans.lengths[part]
         space = row_space(int(lengths.max()), len(drawn[0]))
-        sketch_rows(spans.addresses[part], lengths, tokeniser_tables(), *drawn, band_rows, space, outputs)
+        kernel = sketch_words if words else sketch_rows
+        kernel(spans.addresses[part], lengths, tokeniser_tables(), *drawn, band_rows, space, outputs)
 
 
 def _text_slices(spans: Spans) -> Iterator[slice]:
@@ -273,8 +290,16 @@ def _text_slices(spans: Spans) -> Iterator[slice]:
         start = stop
 
 
+def _pair_slices(count: int) -> list[slice]:
+    return [slice(at, at + _VERIFY_PAIRS) for at in range(0, count, _VERIFY_PAIRS)]
+
+
 def _links(keys: NDArray[np.uint64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows with equal keys, linked to the first of them and to the next: linear in the rows."""
+    from curate.dedup.repeats import rows_of_repeated
+
+    some = rows_of_repeated(keys)
+    keys, rows = keys[some], rows[some]
     order = np.argsort(keys, kind="stable")
     same = keys[order[1:]] == keys[order[:-1]]
     opening = np.concatenate(([True], ~same)) if len(order) else np.zeros(0, dtype=np.bool_)

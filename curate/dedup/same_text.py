@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 
 from curate.dedup.compiled import compiled, compiled_inner
-from curate.dedup.memory import load_byte
+from curate.dedup.memory import load_byte, load_eight
+
+# For each of eight bytes: a sum has its high bit set from "A" on, or from behind "Z" on.
+_FROM_A, _BEYOND_Z = np.uint64(0x3F3F3F3F3F3F3F3F), np.uint64(0x2525252525252525)
+_LOW_BITS, _HIGH_BITS = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080)
+_U2 = np.uint64(2)
 
 
 @compiled_inner
@@ -25,6 +30,14 @@ def next_byte(address, at, length):  # type: ignore[no-untyped-def]
             at += 1
         return (np.int64(32) if at < length else np.int64(-1)), at
     return np.int64(byte | 32 if 65 <= byte <= 90 else byte), at + 1
+
+
+@compiled_inner
+def lower_eight(eight):  # type: ignore[no-untyped-def]
+    """Eight bytes with their ASCII capitals in lower case."""
+    low = eight & _LOW_BITS
+    capital = (low + _FROM_A ^ low + _BEYOND_Z) & ~eight & _HIGH_BITS
+    return eight | capital >> _U2
 
 
 @compiled
@@ -48,6 +61,12 @@ def same_text(addresses, lengths, pairs, same):  # type: ignore[no-untyped-def]
             j += 1
         equal: Any = True
         while equal and (i < lengths[a] or j < lengths[b]):
+            # Eight bytes at once, unless a space ends them: a run of spaces may go on in one row only.
+            while i + 8 <= lengths[a] and j + 8 <= lengths[b] and not is_space(load_byte(addresses[a], i + 7)):
+                if lower_eight(load_eight(addresses[a], i)) != lower_eight(load_eight(addresses[b], j)):
+                    break
+                i += 8
+                j += 8
             left = right = np.int64(-1)
             if i < lengths[a]:
                 left, i = next_byte(addresses[a], i, lengths[a])

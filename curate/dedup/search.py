@@ -26,6 +26,7 @@ from curate.dedup.pairs import (
     Setting,
     distinct_pairs,
 )
+from curate.dedup.unlike import MOST_ROWS, surely_unlike
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,8 +99,11 @@ def find_duplicates(  # noqa: PLR0913 - each option is one the user may set
             raise ValueError(f"expected {len(text)} values beside the text, found {len(other)}")
     rank = policy_rank(text, policy, priority, order)
     exact, leaders = _exact_groups(text, rank)
-    search = PairSearch(text, answer, chosen, floor, threshold, workers or os.cpu_count() or 1, seed, progress)
-    found, representative, via = _choose(search, search.verified(leaders), rank, threshold)
+    if not chosen.gram and surely_unlike(text.gather(leaders), floor):
+        found, representative, via = Pairs.empty(), np.full(len(text), -1), np.full(len(text), -1)
+    else:
+        search = PairSearch(text, answer, chosen, floor, threshold, workers or os.cpu_count() or 1, seed, progress)
+        found, representative, via = _choose(search, search.verified(leaders), rank, threshold)
     return _result(_Outcome(exact, len(leaders), found, representative, via), chosen, threshold, floor, rank)
 
 
@@ -138,14 +142,14 @@ def policy_rank(
 
 def _exact_groups(text: pl.Series, rank: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(leader of each row's byte-identical group [n], distinct leaders ascending); null rows lead themselves."""
-    hashes = exact_hashes(text)
-    high = hashes["high"].fill_null(0).to_numpy()
-    order = np.argsort(high)
-    same = high[order[1:]] == high[order[:-1]]
-    again = np.zeros(len(text), dtype=np.bool_)  # rows that share half of their hash with another one: few
-    again[order[1:][same]] = again[order[:-1][same]] = True
-    rows = np.flatnonzero(again & hashes["high"].is_not_null().to_numpy())
-    groups = hashes[rows].with_columns(row=pl.Series(rows), rank=pl.Series(rank[rows]))
+    if len(text) <= MOST_ROWS:  # so few are all looked at: what is compiled takes longer to load
+        rows = np.arange(len(text), dtype=np.int64)
+    else:
+        from curate.dedup.repeats import rows_of_repeated
+
+        rows = rows_of_repeated(text.hash().to_numpy())
+    rows = rows[text.is_not_null().to_numpy()[rows]]
+    groups = exact_hashes(text.gather(rows)).with_columns(row=pl.Series(rows), rank=pl.Series(rank[rows]))
     lead = np.arange(len(text), dtype=np.int64)
     lead[rows] = groups.select(pl.col("row").sort_by("rank").first().over("high", "low"))["row"].to_numpy()
     return lead, np.flatnonzero((lead == np.arange(len(lead))) & text.is_not_null().to_numpy())
@@ -253,14 +257,17 @@ def _parameters(setting: Setting, threshold: float, floor: float, rows: int) -> 
 
 def _kept_curve(outcome: _Outcome, rank: NDArray[np.int64], floor: float, threshold: float) -> list[tuple[float, int]]:
     """Rows that would stay at each threshold from the floor to 1, and at the one used, from the pairs verified once."""
+    copies = int((outcome.leader != np.arange(len(rank))).sum())
+    steps = sorted({threshold, *(step / 20 for step in range(int(np.ceil(floor * 20 - 1e-9)), 21))})
+    if not len(outcome.found.rows):
+        return [(step, len(rank) - copies) for step in steps]
     from curate.dedup.clusters import choose_representatives
 
-    copies = int((outcome.leader != np.arange(len(rank))).sum())
     found = outcome.found.where(outcome.found.kind <= NEAR)
     involved, places = np.unique(found.rows, return_inverse=True)
     found, order = Pairs(places.reshape(-1, 2), found.kind, found.similarity), rank[involved]
     curve = []
-    for step in sorted({threshold, *(step / 20 for step in range(int(np.ceil(floor * 20 - 1e-9)), 21))}):
+    for step in steps:
         dropping = _drops(found, step)
         representative, _ = choose_representatives(found.rows[dropping], found.similarity[dropping], order)
         curve.append((step, len(rank) - copies - int((representative >= 0).sum())))

@@ -63,12 +63,25 @@ def make_grams(hashes, count, width):  # type: ignore[no-untyped-def]
 
 
 @compiled_inner
-def set_similarity(table, size, stamp, distinct, spare, tokens, count, own_stamp):  # type: ignore[no-untyped-def]
-    """Exact Jaccard similarity of the set in `table` and the set of some hashes."""
+def set_similarity(known, met, spare, tokens, count, own_stamp):  # type: ignore[no-untyped-def]
+    """Exact Jaccard similarity of a set and the set of some hashes.
+
+    Args:
+        known: (a table filled by `fill_set`, its size, its stamp, how many distinct hashes it holds).
+        met: int64, as many as the table has entries: which of them these hashes have met, by `own_stamp`.
+        spare: another table, for those of the hashes that are not in the first.
+        tokens: the hashes.
+        count: how many of them.
+        own_stamp: not yet used with `met` and `spare`.
+    """
+    table, size, stamp, distinct = known
     own_size = table_size(count)
-    other = shared = 0
+    alone = shared = 0
     for index in range(count):
-        if insert(spare, tokens[index], own_size, own_stamp):
-            other += 1
-            shared += table[1][locate(table, tokens[index], size, stamp)] == stamp
-    return shared / (distinct + other - shared) if distinct + other else 0.0
+        place = locate(table, tokens[index], size, stamp)
+        if table[1][place] == stamp:
+            shared += met[place] != own_stamp
+            met[place] = own_stamp
+        else:
+            alone += insert(spare, tokens[index], own_size, own_stamp)
+    return shared / (distinct + alone) if distinct + alone else 0.0

@@ -73,7 +73,7 @@ def token_room(longest: int) -> tuple[np.ndarray, ...]:
             expected=f"at most {MAX_ROW:,}",
             help="cut it into several rows, or leave it out",
         )
-    return np.empty(2 * longest + 8 + PADDING, dtype=np.uint8), np.empty(2 * longest + 10, dtype=np.uint32)
+    return np.empty(2 * longest + 16 + PADDING, dtype=np.uint8), np.empty(2 * longest + 80, dtype=np.uint32)
 
 
 def row_space(longest: int, num_perm: int) -> tuple[Any, ...]:
@@ -88,7 +88,7 @@ def row_space(longest: int, num_perm: int) -> tuple[Any, ...]:
 
 
 def pair_space(longest: int) -> tuple[Any, ...]:
-    """Working memory of `judge_pairs` for rows of up to `longest` bytes."""
+    """Working memory of `judge_pairs` and `judge_pairs_by_sets` for rows of up to `longest` bytes."""
     tokens = longest // 2 + 2
     entries = 1 << max(4, (2 * tokens - 1).bit_length())
     return (
@@ -99,6 +99,7 @@ def pair_space(longest: int) -> tuple[Any, ...]:
         np.empty(tokens, dtype=np.uint32),
         (np.zeros(entries, dtype=np.uint64), np.zeros(entries, dtype=np.int64)),
         (np.zeros(entries, dtype=np.uint64), np.zeros(entries, dtype=np.int64)),
+        np.zeros(entries, dtype=np.int64),
         np.empty(LCS_SIDE + 1, dtype=np.int64),
         np.empty(7, dtype=np.int64),
     )

@@ -25,7 +25,7 @@ from curate.dedup.kernel import (
     row_tokens,
 )
 from curate.dedup.memory import load_byte
-from curate.dedup.sets import fill_set, locate, make_grams, set_similarity, table_size
+from curate.dedup.sets import fill_set, locate, table_size
 
 # Verdicts, in the order of their strength. The first three may drop a row.
 EXACT, NORMALISED, NEAR, TEMPLATE, OTHER_ANSWER, SIMILAR, NONE = range(7)
@@ -42,7 +42,6 @@ MAX_SLOTS = 3  # different slots that still make a template
 CLOSE = 8  # tokens of a changed region, both sides together, in which a word stands for its opposite or is denied
 ANY = (1 << 32) - 1  # every word, but no character of an unspaced script
 FEW = 2  # with so few changed regions, a denial or an operator is what tells the rows apart
-GRAM = 5  # tokens of a shingle where a plain Jaccard similarity decides
 LCS_SIDE = 64  # regions up to this many tokens a side are aligned inside, too
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
@@ -342,7 +341,7 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, space, outputs):  # ty
         outputs: (verdict uint8 [p], similarity float64 [p], slots uint64 [p, 3]: key, left and right filler).
     """
     verdict, similarity, slots = outputs
-    room, left, lm, right, rm, table, _, rowbuf, counts = space
+    room, left, lm, right, rm, table, _, _, rowbuf, counts = space
     current, n, stamp = -1, 0, 0
     for index in range(len(pairs)):
         a, b = pairs[index, 0], pairs[index, 1]
@@ -368,21 +367,3 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, space, outputs):  # ty
         kind, value = judge(left, lm, n, right, rm, m, words, floor, rowbuf, counts, slots[index])
         similarity[index] = value
         verdict[index] = NONE if kind == SIMILAR and value < floor else kind
-
-
-@compiled
-def judge_pairs_by_sets(addresses, lengths, pairs, tables, floor, space, outputs):  # type: ignore[no-untyped-def]
-    """`judge_pairs` by the exact Jaccard similarity of sets of GRAM neighbouring tokens, and nothing else."""
-    verdict, similarity, _ = outputs
-    room, left, lm, right, rm, table, spare, _, _ = space
-    current, n, distinct, stamp = -1, 0, 0, 0
-    for index in range(len(pairs)):
-        a, b = pairs[index, 0], pairs[index, 1]
-        if a != current:
-            current, stamp = a, index + 1
-            n = make_grams(left, row_tokens(addresses[a], lengths[a], tables, room, left, lm), GRAM)
-            distinct = fill_set(table, left, n, stamp)
-        m = make_grams(right, row_tokens(addresses[b], lengths[b], tables, room, right, rm), GRAM)
-        value = set_similarity(table, table_size(n), stamp, distinct, spare, right, m, index + 1)
-        similarity[index] = value
-        verdict[index] = NEAR if value >= floor and m > 0 else NONE

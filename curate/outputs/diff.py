@@ -9,7 +9,7 @@ import orjson
 
 from curate.diff import FINDING_CHANGES, ROW_CHANGES, Diff
 from curate.outputs.excerpt import address, markdown, shorten
-from schemas.terminal import printable
+from schemas.terminal import printable, printable_json
 
 SHOWN = 10
 VALUE_CHARS = 60
@@ -39,7 +39,7 @@ def as_text(diff: Diff, limit: int = SHOWN) -> str:
 
 def as_json(diff: Diff, limit: int = SHOWN) -> str:
     """One object that holds everything, whatever the limit."""
-    return orjson.dumps(diff.as_json(), option=orjson.OPT_INDENT_2).decode() + "\n"
+    return printable_json(orjson.dumps(diff.as_json(), option=orjson.OPT_INDENT_2).decode()) + "\n"
 
 
 def as_markdown(diff: Diff, limit: int = SHOWN) -> str:

@@ -15,6 +15,10 @@ from schemas.terminal import printable
 
 EXCERPT_CHARS = 110
 WHOLE_CHARS = 20_000
+MASKED_CHARS = 4096
+"""What is masked before an excerpt is cut from it."""
+BORDER_CHARS = 512
+"""At the end of what was masked, a value may be cut in half and stay unknown: never shown where text was left out."""
 MARKDOWN_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&$-])")
 
 
@@ -99,12 +103,16 @@ class Excerpts:
         for found in (named, asked, rows):
             if found:
                 _, role, content = found[0]
-                return self._shown(f"{role}: {content[: 4 * EXCERPT_CHARS]}")
-        raw = self._audit.corpus.raw(index)[: 4 * EXCERPT_CHARS]
+                return self._shown(f"{role}: {content[: MASKED_CHARS + 1]}")
+        raw = self._audit.corpus.raw(index)[: MASKED_CHARS + 1]
         return self._shown(raw.decode("utf-8", "backslashreplace"))
 
     def _shown(self, text: str) -> str:
-        return shorten(printable(self._audit.mask(text)))
+        whole = len(text) <= MASKED_CHARS
+        shown = self._audit.mask(text)
+        if not whole and len(shown) < EXCERPT_CHARS + BORDER_CHARS:
+            shown = f"{shown[: max(0, len(shown) - BORDER_CHARS)]}…"
+        return shorten(printable(shown))
 
 
 def shorten(text: str, chars: int = EXCERPT_CHARS) -> str:

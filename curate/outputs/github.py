@@ -7,6 +7,7 @@ from collections import Counter
 from curate.audit import Audit
 from curate.outputs.excerpt import twin_place
 from curate.outputs.text import summary
+from curate.set_aside import Notice
 from schemas.finding import Finding, Severity
 from schemas.terminal import printable
 
@@ -18,11 +19,12 @@ PER_STEP = 10
 def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> str:
     """Annotations: of each level as many as GitHub shows, spread over the rules, and one line that sums up."""
     shown = PER_STEP - 1 if not limit else min(limit, PER_STEP - 1)
-    lines = []
+    notices = audit.aside.notices[: PER_STEP // 2]
+    lines = [_notice(notice) for notice in notices]
     for level, command in COMMANDS.items():
         of_level = [finding for finding in audit.findings if finding.severity is level]
-        for finding in spread(of_level, shown):
-            lines.append(_annotation(command, finding))
+        room = PER_STEP - 1 - (len(notices) if level is Severity.WARNING else 0)
+        lines += [_annotation(command, finding) for finding in spread(of_level, min(shown, room))]
     counts = ", ".join(f"{code} {count:,}" for code, count in audit.counts.items())
     lines.append(f"::notice title=assay audit::{_data(summary(audit) + (f' ({counts})' if counts else ''))}")
     return "\n".join(lines) + "\n"
@@ -44,6 +46,11 @@ def _annotation(command: str, finding: Finding) -> str:
     text = finding.message + (f" ({twin})" if twin else "")
     where = f"file={_property(finding.path)}{line},title={_property(f'{finding.code} {finding.name}')}"
     return f"::{command} {where}::{_data(text)}"
+
+
+def _notice(notice: Notice) -> str:
+    line = f",line={notice.line}" if notice.line is not None else ""
+    return f"::warning file={_property(notice.path)}{line},title=assay audit::{_data(notice.text)}"
 
 
 def _data(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from curate.audit import Audit, statistics
+from curate.audit import Audit
 from curate.distributions import distributions
 from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, place, twin_place
 from curate.outputs.histogram import histogram, share_bar
@@ -53,7 +53,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
     shown = SHOWN if limit is None else limit
     groups = [_group(rule, found, shown, audit.corpus.height, excerpts) for rule, found in by_rule(audit)]
     worst = groups[0].severity.value if groups else "clean" if audit.corpus.height else "info"
-    numbers = statistics(audit.corpus)
+    numbers = audit.statistics
     templates = environment([], html_text, {"count": "{:,}".format, "code_spans": code_spans})
     return html_page(
         templates,

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from curate.audit import Audit
 from curate.outputs.excerpt import place, twin_place
+from curate.outputs.text import summary
 from schemas.finding import Finding, Severity
 from schemas.terminal import printable
 
@@ -16,6 +17,12 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
     """A test suite; findings below error weight stand in the output of a passing case."""
     shown = SHOWN if limit is None else limit
     suite = ElementTree.Element("testsuite", name="assay audit")
+    properties = ElementTree.SubElement(suite, "properties")
+    for name, value in [
+        ("summary", summary(audit)),
+        *(("warning", f"{n.where}: {n.text}") for n in audit.aside.notices),
+    ]:
+        ElementTree.SubElement(properties, "property", name=name, value=printable(value))
     failures = skipped = tests = 0
     found: dict[tuple[str, str], list[Finding]] = {}
     for finding in audit.findings:

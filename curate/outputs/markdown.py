@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curate.audit import Audit, statistics
+from curate.audit import Audit
 from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, markdown, place, twin_place
 from curate.outputs.text import summary
 
@@ -13,6 +13,8 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
     """A table of rules, then `limit` findings of each, 3 by default."""
     shown = SHOWN if limit is None else limit
     lines = ["## assay audit", "", markdown(summary(audit)), ""]
+    lines += [f"- **{markdown(notice.where)}** {markdown(notice.text)}" for notice in audit.aside.notices]
+    lines += [""] if audit.aside.notices else []
     groups = list(by_rule(audit))
     if groups:
         lines += ["| rule | severity | rows | what to do |", "|---|---|---|---|"]
@@ -40,7 +42,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
 
 def _statistics(audit: Audit) -> list[str]:
     lines = ["", "| | |", "|---|---|"]
-    for name, value in statistics(audit.corpus).items():
+    for name, value in audit.statistics.items():
         said = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
         lines.append(f"| {name.replace('_', ' ')} | {markdown(said)} |")
     return lines

@@ -9,7 +9,7 @@ import orjson
 
 from curate.audit import Audit
 from schemas.finding import Finding, Severity
-from schemas.terminal import printable
+from schemas.terminal import printable, printable_json
 
 LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -43,7 +43,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
             run["automationDetails"] = {"id": f"assay/{number}/"}
         runs.append(run)
     value = {"$schema": SCHEMA_URI, "version": "2.1.0", "runs": runs}
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n"
+    return printable_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()) + "\n"
 
 
 def _result(finding: Finding, codes: list[str]) -> dict[str, Any]:

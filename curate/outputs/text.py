@@ -1,83 +1,194 @@
-"""Text for people: grouped by rule, with the row, its twin, an excerpt, and what to do."""
+"""Text for people: what was read, the worst first with its rows and what to do, and how to go on."""
 
 from __future__ import annotations
 
-from curate.audit import Audit, statistics
+import shlex
+from collections import Counter
+
+from rich.cells import cell_len, chop_cells
+
+from curate.audit import Audit
 from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, place, twin_place
-from schemas.finding import Finding
-from schemas.terminal import printable
+from curate.outputs.sources import detected, skipped_lines, source_line
+from curate.rules.base import Rule
+from schemas.finding import Finding, Severity
+from schemas.terminal import NO_SCREEN, Screen, printable
 
-SHOWN = 3
+SHOWN = {Severity.ERROR: 3, Severity.WARNING: 3, Severity.INFO: 1}
+FILES_SHOWN = 8
+RULES_AT_A_GLANCE = 4
+"""With more rules than this, a table of them all comes last, where a terminal ends up."""
+MARGIN = 6
+COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
-def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> str:
-    """The audit as text; `limit` findings of each rule, 3 by default."""
-    shown = SHOWN if limit is None else limit
+def render(audit: Audit, limit: int | None, with_statistics: bool = False, screen: Screen | None = None) -> str:
+    """The audit as text.
+
+    Args:
+        audit: what was found.
+        limit: findings of each rule; null for 3, and 1 of what is information only; 0 for all.
+        with_statistics: whether to show the numbers of the rows.
+        screen: the terminal that it goes to: gives colours, and the width that excerpts are cut to.
+    """
+    page = screen or NO_SCREEN
     excerpts = Excerpts(audit)
-    lines = [line for source in audit.corpus.sources for line in (_source(audit, source.path),)]
-    for rule, found in by_rule(audit):
-        severity = min((finding.severity for finding in found), key=lambda level: level.rank)
-        lines += ["", f"{rule.code} {rule.name}  {severity}, {_rows(len(found))}"]
+    groups = list(by_rule(audit))
+    lines = [*_files(audit), *([_painted_summary(audit, page)] if len(groups) > 1 else [])]
+    for rule, found in groups:
+        shown = SHOWN[_weight(found)] if limit is None else limit
+        lines += ["", _heading(rule, found, page)]
         for finding in found[:shown] if shown else found:
-            lines += _finding(finding, excerpts)
+            lines += _finding(finding, excerpts, page, None if screen is None else screen.columns)
         if shown and len(found) > shown:
-            lines.append(f"  … {len(found) - shown:,} more (--select {rule.code} --max-findings 0 shows all)")
+            more = f"  … {len(found) - shown:,} more (--select {rule.code} --max-findings 0 shows all)"
+            lines.append(page.paint(more, "dim"))
         lines.append(f"  → {rule.help}")
-    lines += ["", *idle_rules(audit)] if audit.not_run else []
     if with_statistics:
         lines += ["", *_statistics(audit)]
-    return "\n".join([*lines, "", summary(audit)]) + "\n"
+    lines += ["", *_at_a_glance(groups, page)]
+    lines += [page.paint(printable(line), "dim") for line in idle_rules(audit)]
+    lines.append(_painted_summary(audit, page))
+    for notice in audit.aside.notices:
+        lines.append(f"{page.paint('warning:', 'yellow', 'bold')} {printable(f'{notice.where}: {notice.text}')}")
+    return "\n".join([*lines, *_next_steps(audit, groups, page)]) + "\n"
 
 
 def summary(audit: Audit) -> str:
-    """One line: how many rows, and how many findings of each weight."""
+    """One line: how many rows, how many findings of each weight, and how many do not count."""
     rows = audit.corpus.height
     if not rows:
         return "no rows: nothing can be said about this data"
+    aside = _aside(audit)
     if not audit.findings:
-        return f"{_rows(rows)}: nothing found"
-    levels = [finding.severity.value for finding in audit.findings]
-    words = {"error": "error", "warning": "warning", "info": "note"}
-    counted = [(levels.count(level), word) for level, word in words.items()]
+        return f"{_rows(rows)}: nothing {'new' if aside else 'found'}{aside}"
+    levels = Counter(finding.severity for finding in audit.findings)
+    words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+    counted = [(levels[level], word) for level, word in words.items()]
     said = ", ".join(f"{count:,} {word}{'s' if count != 1 else ''}" for count, word in counted if count)
     touched = len({(finding.path, finding.row) for finding in audit.findings})
-    return f"{_rows(rows)}: {said} in {_rows(touched)}"
+    return f"{_rows(rows)}: {said} in {_rows(touched)}{aside}"
+
+
+def _aside(audit: Audit) -> str:
+    """How many findings do not count, and why."""
+    aside = audit.aside
+    if aside.written is not None:
+        known = f"{aside.covered:,} written to {printable(aside.baseline or '')}"
+    else:
+        known = f"{aside.covered:,} in the baseline" if aside.covered else ""
+    waived = f"{aside.waived:,} waived" if aside.waived else ""
+    ignored = f"{aside.ignored:,} ignored by file" if aside.ignored else ""
+    said = ", ".join(part for part in (known, waived, ignored) if part)
+    return f"; known findings: {said}" if said else ""
 
 
 def _rows(count: int) -> str:
     return f"{count:,} row{'s' if count != 1 else ''}"
 
 
-def _source(audit: Audit, path: str) -> str:
-    source = next(source for source in audit.corpus.sources if source.path == path)
-    shapes = statistics_of_source(audit, path)
-    return f"{printable(path)}: {_rows(source.rows)}, {source.format}{shapes}"
+def _weight(found: list[Finding]) -> Severity:
+    return min((finding.severity for finding in found), key=lambda level: level.rank)
 
 
-def statistics_of_source(audit: Audit, path: str) -> str:
-    """The record shapes that were found in a file, as words in brackets."""
-    number = next(n for n, source in enumerate(audit.corpus.sources) if source.path == path)
-    rows = audit.corpus.rows
-    shapes = rows.filter(rows["source"] == number)["shape"].drop_nulls().value_counts(sort=True)["shape"].to_list()
-    return f" ({', '.join(shapes)})" if shapes else ""
+def _painted_summary(audit: Audit, page: Screen) -> str:
+    weight = _weight(list(audit.findings)) if audit.findings else None
+    return page.paint(summary(audit), COLOURS[weight] if weight else "green", "bold")
 
 
-def _finding(finding: Finding, excerpts: Excerpts) -> list[str]:
+# -------------------------------------------------------------------------------------------------------- what was read
+
+
+def _files(audit: Audit) -> list[str]:
+    """A line for each file, and what was left out."""
+    found = detected(audit.corpus)
+    lines = [source_line(source) for source in found[:FILES_SHOWN]]
+    if rest := found[FILES_SHOWN:]:
+        more = f"and {len(rest):,} more file{'s' if len(rest) != 1 else ''}"
+        lines.append(f"{more}: {_rows(sum(source['rows'] for source in rest))}")
+    return [*lines, *skipped_lines(audit.corpus)]
+
+
+# ------------------------------------------------------------------------------------------------------ what was found
+
+
+def _heading(rule: type[Rule], found: list[Finding], page: Screen) -> str:
+    weight = _weight(found)
+    title = page.paint(f"{rule.code} {rule.name}", COLOURS[weight], "bold")
+    return f"{title}  {weight}, {_rows(len(found))}"
+
+
+def _finding(finding: Finding, excerpts: Excerpts, page: Screen, columns: int | None) -> list[str]:
     turn = f" turn {finding.turn}" if finding.turn is not None else ""
-    twin = twin_place(finding)
-    first = f"  {place(finding)}{turn}  {printable(finding.message)}{f'  ← {twin}' if twin else ''}"
+    twin = _twin(finding)
+    where = page.paint(f"{place(finding)}{turn}", "bold")
+    first = f"  {where}  {printable(finding.message)}{f'  ← {twin}' if twin else ''}"
     excerpt = excerpts.of(finding)
-    return [first, f"      {excerpt}"] if excerpt else [first]
+    if columns is not None:
+        excerpt = _fitted(excerpt, max(columns - MARGIN, 20))
+    return [first, " " * MARGIN + page.paint(excerpt, "dim")] if excerpt else [first]
+
+
+def _twin(finding: Finding) -> str:
+    """The place of the other row of a pair; in the same file its line is enough."""
+    twin = finding.evidence.get("twin")
+    if isinstance(twin, dict) and twin["path"] == finding.path and twin["line"] is not None:
+        return f"line {twin['line']}"
+    return twin_place(finding)
+
+
+def _fitted(text: str, cells: int) -> str:
+    """The text cut to a number of terminal cells; letters of some scripts take two."""
+    if len(text) <= cells // 2 or cell_len(text) <= cells:
+        return text
+    return chop_cells(text, cells - 1)[0] + "…"
+
+
+def _at_a_glance(groups: list[tuple[type[Rule], list[Finding]]], page: Screen) -> list[str]:
+    """One line for each rule, in the order of the findings."""
+    if len(groups) <= RULES_AT_A_GLANCE:
+        return []
+    width = max(len(rule.name) for rule, _ in groups)
+    lines = []
+    for rule, found in groups:
+        name = page.paint(f"{rule.code} {rule.name:<{width}}", COLOURS[_weight(found)])
+        lines.append(f"{name}  {_weight(found):<7}  {len(found):>9,}")
+    return [*lines, ""]
+
+
+# --------------------------------------------------------------------------------------------------------- how to go on
+
+
+def _next_steps(audit: Audit, groups: list[tuple[type[Rule], list[Finding]]], page: Screen) -> list[str]:
+    aside = audit.aside
+    steps: list[tuple[str, str]] = []
+    if groups:
+        steps.append((f"assay explain {groups[0][0].code}", "why it matters, where it errs, what to do"))
+    if aside.written is not None:
+        steps.append((f"--baseline {shlex.quote(aside.baseline or '')}", "from now on: only new findings count"))
+    elif groups and aside.baseline is None:
+        steps.append(("--write-baseline", "accept what is there now, so that only new findings count"))
+    if aside.gone:
+        entries = "1 entry" if aside.gone == 1 else f"{aside.gone:,} entries"
+        steps.append(
+            ("--write-baseline", f"shrink the baseline: {entries} of it no longer occur{'s' * (aside.gone == 1)}")
+        )
+    if groups and aside.written is None and aside.baseline is None and len(audit.corpus.sources) == 1:
+        path = audit.corpus.sources[0].path
+        steps.append((f"assay init {shlex.quote(printable(path))}", "then `assay curate` writes a clean dataset"))
+    width = max((len(step) for step, _ in steps), default=0)
+    return [f"  {page.paint(f'{step:<{width}}', 'bold')}  {page.paint(why, 'dim')}" for step, why in steps]
 
 
 def _statistics(audit: Audit) -> list[str]:
     lines = []
-    for name, value in statistics(audit.corpus).items():
+    for name, value in audit.statistics.items():
         if isinstance(value, dict):
-            said = ", ".join(f"{key} {_number(item)}" for key, item in value.items()) or "none"
+            said = ", ".join(f"{key} {_number(item)}" for key, item in value.items())
         else:
             said = _number(value)
-        lines.append(f"{name.replace('_', ' '):>18}  {printable(said)}")
+        if said:
+            lines.append(f"{name.replace('_', ' '):>18}  {printable(said)}")
     return lines
 
 

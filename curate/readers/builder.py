@@ -14,7 +14,7 @@ from curate.rows import FAULTS_SCHEMA, ROWS_SCHEMA, TURNS_SCHEMA
 from curate.spill import Spill
 
 ROWS_PER_CHUNK = 1 << 15
-BYTES_PER_CHUNK = 1 << 25
+BYTES_PER_CHUNK = 1 << 23
 ROW_ID_HEX = 32
 """128 bits: two different rows of a billion share an id with probability below 1e-20."""
 

@@ -1,13 +1,14 @@
-"""Opening files: unpacking by suffix, the digest of what was read, and what cannot be read at all."""
+"""Opening files: unpacking by their first bytes, the digest of what was read, and what cannot be read at all."""
 
 from __future__ import annotations
 
 import bz2
-import gzip
+import codecs
 import io
 import lzma
 import mmap
-import re
+import os
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,15 +18,22 @@ from typing import IO, Any, cast
 
 import zstandard
 
-from curate.spill import BLOCK_BYTES, Bytes, Spill, blocks_of
+from curate.readers.detect import HEAD_BYTES, PACKINGS, detect_format
+from curate.spill import Bytes, Spill, blocks_of
 from schemas.base import digest
 from schemas.errors import UnopenedError, UserError
 
 STDIN = Path("-")
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
-PACKINGS = (".gz", ".zst", ".bz2", ".xz")
-BLANK = re.compile(rb"\s*")
-WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+PACKED_BLOCK_BYTES = 1 << 16
+"""Packed bytes that are unpacked at a time: hostile ones grow a thousandfold."""
+MAX_LAYERS = 3
+UNPACKING: tuple[tuple[bytes, str, Callable[[], Any]], ...] = (
+    (b"\x1f\x8b", "gz", lambda: zlib.decompressobj(wbits=31)),
+    (b"BZh", "bz2", bz2.BZ2Decompressor),
+    (b"\xfd7zXZ\x00", "xz", lzma.LZMADecompressor),
+    (b"\x28\xb5\x2f\xfd", "zst", lambda: zstandard.ZstdDecompressor().decompressobj()),
+)
+"""First bytes of a packed file, its packing, and what unpacks one frame of it."""
 
 
 @dataclass(frozen=True)
@@ -37,101 +45,122 @@ class Opened:
     sha256: str
     size: int
     data: Bytes
+    damage: str = ""
+    """Why not all of a packed file could be unpacked; empty where all of it was."""
 
 
-def open_file(path: Path, spill: Spill | None = None) -> Opened:
-    """Read a whole file and unpack it, into memory or onto disk; `-` reads standard input as JSONL.
+def open_file(path: Path, spill: Spill | None = None, *, whole: bool = True) -> Opened:
+    """Read a whole file and unpack it, into memory or onto disk; `-` reads standard input.
+
+    Args:
+        path: the file.
+        spill: where large sources lie.
+        whole: refuse a packed file that is damaged or cut off; otherwise what it holds before that is taken.
 
     Raises:
-        UserError: it cannot be opened or unpacked, or it is text in an encoding other than UTF-8 throughout.
+        UserError: it cannot be opened or unpacked, or holds something that is no table and no text in UTF-8.
     """
     if path == STDIN:
-        given = sys.stdin.buffer.read()
-        return Opened("-", "json" if _first_byte(given) == b"[" else "jsonl", digest(given), len(given), given)
+        packed = cast("Bytes", sys.stdin.buffer.read())
+        sha256 = digest(cast("bytes", packed))
+    else:
+        packed, sha256 = _read(path, spill)
+    data, damage = packed, ""
+    for _ in range(MAX_LAYERS):
+        # The suffix may lie: a server that packs what it sends leaves files that are packed and not called so.
+        unpacking = next((entry for entry in UNPACKING if data[: len(entry[0])] == entry[0]), None)
+        if unpacking is None:
+            break
+        data, damage = _unpack(path, data, unpacking, spill)
+        if damage and (whole or not data):
+            raise UserError(
+                "the data file cannot be unpacked",
+                where=str(path),
+                found=damage,
+                expected=f"a whole {unpacking[1]} file",
+                help="it is damaged or was cut off: fetch it again",
+            )
+    if path.suffix.lower() in PACKINGS and data is packed and not _is_text(data[:HEAD_BYTES]):
+        found = f"its first bytes are not those of a {path.suffix} file"
+        raise UserError("the data file cannot be unpacked", where=str(path), found=found, help="fetch it again")
+    return Opened(str(path), detect_format(path, data), sha256, len(packed), data, damage)
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether this begins like text in UTF-8; its last character may be cut off."""
     try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return "\x00" not in text
+
+
+def _read(path: Path, spill: Spill | None) -> tuple[Bytes, str]:
+    try:
+        mode = path.stat().st_mode
+        if (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and not path.samefile(os.devnull):
+            raise UserError("the data file is a device", where=str(path), expected="a file", help="check the path")
         if spill is None:
             whole = path.read_bytes()
-            packed, sha256 = cast("Bytes", whole), digest(whole)
-        else:
-            with path.open("rb") as file:
-                packed, sha256 = spill.copy(blocks_of(file))
+            return whole, digest(whole)
+        with path.open("rb") as file:
+            return spill.copy(blocks_of(file))
     except OSError as error:
         raise UnopenedError("the data file", path, error, help="check the path") from error
-    data = _unpack(path, packed, spill)
-    if data[:2] in WIDE_MARKS:
-        raise UserError(
-            "the data file is UTF-16",
-            where=str(path),
-            found="a UTF-16 byte order mark",
-            expected="UTF-8",
-            help=f"convert it: iconv -f UTF-16 -t UTF-8 {path.name}",
-        )
-    return Opened(str(path), _format(path, data), sha256, len(packed), data)
 
 
-def _unpack(path: Path, packed: Bytes, spill: Spill | None) -> Bytes:
-    unpacking = UNPACKING.get(path.suffix.lower())
-    if unpacking is None:
-        return packed
+def _unpack(
+    path: Path, packed: Bytes, unpacking: tuple[bytes, str, Callable[[], Any]], spill: Spill | None
+) -> tuple[Bytes, str]:
+    """What a packed file holds up to where it is damaged, and the damage in words."""
+    damage = ""
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal damage
+        try:
+            yield from _frames(packed if isinstance(packed, mmap.mmap) else io.BytesIO(packed), unpacking)
+        except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+            damage = str(error)
+
+    data = b"".join(blocks()) if spill is None else spill.copy(blocks())[0]
+    return data, damage
+
+
+def _decompressed(frame: Any, block: bytes) -> Iterator[bytes]:
+    """What a block unpacks to; where it is damaged, what stands before the damage comes first.
+
+    Raises:
+        zlib.error: the block is damaged.
+    """
+    again = frame.copy() if hasattr(frame, "copy") else None
     try:
-        blocks = unpacking(packed if isinstance(packed, mmap.mmap) else io.BytesIO(packed))
-        return b"".join(blocks) if spill is None else spill.copy(blocks)[0]
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-        raise UserError(
-            "the data file cannot be unpacked",
-            where=str(path),
-            found=str(error),
-            expected=f"a whole {path.suffix} file",
-            help="it is damaged or was cut off: fetch it again",
-        ) from error
+        yield frame.decompress(block)
+    except zlib.error:
+        if again is not None:
+            for at in range(len(block)):
+                yield again.decompress(block[at : at + 1])
+        raise
 
 
-def _zst_blocks(file: IO[bytes]) -> Iterator[bytes]:
-    packed = file.read(BLOCK_BYTES)
-    while packed:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        while packed and not frame.eof:
-            yield frame.decompress(packed)
-            packed = b"" if frame.eof else file.read(BLOCK_BYTES)
+def _frames(file: IO[bytes] | mmap.mmap, unpacking: tuple[bytes, str, Callable[[], Any]]) -> Iterator[bytes]:
+    """Every frame of a packed file, block by block; zeros behind a frame are padding.
+
+    Raises:
+        EOFError: the last frame is not whole.
+        ValueError: other bytes stand behind a frame.
+    """
+    magic, packing, decompressor = unpacking
+    file.seek(0)
+    block = file.read(PACKED_BLOCK_BYTES)
+    while block:
+        if block[: len(magic)] != magic[: len(block)]:
+            raise ValueError(f"bytes that are not {packing} follow the packed data")
+        frame = decompressor()
+        while block and not frame.eof:
+            yield from _decompressed(frame, block)
+            block = b"" if frame.eof else file.read(PACKED_BLOCK_BYTES)
         if not frame.eof:
-            raise EOFError("the last frame is not complete")
-        packed = frame.unused_data or file.read(BLOCK_BYTES)
-
-
-UNPACKING: dict[str, Callable[[Any], Iterator[bytes]]] = {
-    ".gz": lambda file: blocks_of(gzip.open(file)),
-    ".bz2": lambda file: blocks_of(bz2.open(file)),
-    ".xz": lambda file: blocks_of(lzma.open(file)),
-    ".zst": _zst_blocks,
-}
-"""Suffix -> what gives the unpacked bytes of a packed file, block by block."""
-
-
-def _format(path: Path, data: Bytes) -> str:
-    """The format by suffix; a look at the content where the suffix says nothing or leaves a choice."""
-    name = path.name.lower()
-    for packing in PACKINGS:
-        name = name.removesuffix(packing)
-    found = FORMATS.get(Path(name).suffix)
-    if data[:4] == b"PAR1":
-        return "parquet"
-    if found == "json" and not _first_byte(data) == b"[":
-        # One object per line under the name of .json is common; one object over many lines is one record.
-        first, last = _ends_of_first_line(data)
-        return "jsonl" if last == b"}" or first != b"{" else "json"
-    if found:
-        return found
-    return "json" if _first_byte(data) == b"[" and not path.suffix == ".jsonl" else "jsonl"
-
-
-def _ends_of_first_line(data: Bytes) -> tuple[bytes, bytes]:
-    """The first and the last byte of the first line that is not blank."""
-    blank = BLANK.match(data)
-    start = blank.end() if blank else 0
-    end = data.find(b"\n", start)
-    line = data[max(start, end - 64) : end] if end >= 0 else data[max(start, len(data) - 64) :]
-    return data[start : start + 1], line.rstrip()[-1:]
-
-
-def _first_byte(data: Bytes) -> bytes:
-    return data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+            raise EOFError("the packed data is cut off")
+        block = frame.unused_data.lstrip(b"\x00")
+        while not block and (more := file.read(PACKED_BLOCK_BYTES)):
+            block = more.lstrip(b"\x00")

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from curate.readers.builder import ROWS_PER_CHUNK, Builder
 from curate.readers.files import Opened, open_file
-from curate.readers.jsonarray import read_array
+from curate.readers.jsonarray import read_json
 from curate.readers.jsonlines import read_lines
-from curate.readers.shapes import shape_records
+from curate.readers.mapping import shape_records
 from curate.rows import Corpus, Source
 from curate.spill import spill_for
 from schemas.base import digest
 
 
-def read_corpus(
+def read_corpus(  # noqa: PLR0913 - each option is one that a caller sets
     paths: Iterable[Path],
     *,
     kind: str | None = None,
@@ -27,34 +27,40 @@ def read_corpus(
     progress: Callable[[int], None] = lambda size: None,
     name: Callable[[Path], str] = str,
     folder: Path | None = None,
+    whole: bool = True,
 ) -> Corpus:
     """Read files in the order given.
 
     Args:
-        paths: data files; `-` is standard input.
+        paths: data files; `-` is standard input. Of a mapping, the values are the splits that the files hold, or null.
         kind: record kind that every row must have; null detects it row by row.
         columns: our field name -> the files' column.
         evals: files of eval items, read in the same way.
         rows_per_chunk: how many rows are held as Python objects at a time; the result does not depend on it.
         progress: called with the bytes of each file once it is read.
         name: how a file is called in findings.
+        whole: refuse a packed file that is damaged or cut off; otherwise what can be unpacked is read, with a fault.
         folder: where the text of large sources lies while it is worked on; null for the system's temporary folder.
 
     Raises:
         UserError: a file cannot be opened, unpacked, or is not what its suffix says.
     """
+    splits = paths if isinstance(paths, Mapping) else {}
     paths = tuple(paths)
     spill = spill_for(paths, folder)
     builder = Builder(shape_records(columns, kind), kind, rows_per_chunk, spill)
     sources = []
     for path in paths:
-        opened = open_file(path, spill)
-        sources.append(replace(_read(opened, builder), path=_shown(name(path))))
+        opened = open_file(path, spill, whole=whole)
+        split = splits.get(path) if splits else None
+        sources.append(replace(_read(opened, builder, split), path=_shown(name(path))))
         progress(opened.size)
     rows, turns, faults = builder.frames()
+    if spill is not None:
+        spill.release()
     items = tuple(evals)
     against = read_corpus(items, name=name) if items else None
-    return Corpus(tuple(sources), rows, turns, faults, evals=against, spill=spill)
+    return Corpus(tuple(sources), rows, turns, faults, evals=against, columns=dict(columns or {}), spill=spill)
 
 
 def _shown(name: str) -> str:
@@ -69,22 +75,28 @@ def source_from_bytes(data: bytes, format: str = "jsonl", path: str = "memory") 
     return Corpus((source,), *builder.frames())
 
 
-def _read(opened: Opened, builder: Builder) -> Source:
+def _read(opened: Opened, builder: Builder, split: str | None = None) -> Source:
     builder.start_source()
-    buffer = opened.data
+    buffer, path, within = opened.data, Path(opened.path), ""
     match opened.format:
         case "parquet":
             from curate.readers.tables import read_parquet
 
-            buffer = read_parquet(opened.data[:], builder, Path(opened.path))
+            buffer = read_parquet(opened.data[:], builder, path)
+        case "arrow":
+            from curate.readers.arrow import read_arrow
+
+            buffer = read_arrow(opened.data[:], builder, path)
         case "csv" | "tsv":
-            from curate.readers.tables import read_delimited
+            from curate.readers.delimited import read_delimited
 
             buffer = read_delimited(opened.data[:], builder, "\t" if opened.format == "tsv" else ",")
         case "json":
-            read_array(opened.data, builder)
+            within = read_json(opened.data, builder)
         case _:
             read_lines(opened.data, builder)
+    if opened.damage:
+        builder.fault("broken-line", None, opened.damage, "a whole file")
     return Source(
         path=opened.path,
         format=opened.format,
@@ -92,5 +104,7 @@ def _read(opened: Opened, builder: Builder) -> Source:
         size=opened.size,
         rows=builder.rows_in_source,
         buffer=buffer,
-        lines=opened.format != "parquet",
+        lines=opened.format not in ("parquet", "arrow"),
+        split=split,
+        within=within,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from curate.readers.builder import Builder
-from curate.readers.shapes import shape_records
+from curate.readers.mapping import shape_records
 from curate.rows import Corpus, Source
 from schemas.base import digest
 
@@ -21,7 +21,8 @@ def corpus_of_records(files: Mapping[str, Sequence[str]], reading: Mapping[str, 
         reading: `format` and `columns` as in the `data` section of a config.
     """
     kind = reading.get("format")
-    builder = Builder(shape_records(reading.get("columns"), kind), kind)
+    columns = dict(reading.get("columns") or {})
+    builder = Builder(shape_records(columns, kind), kind)
     sources = []
     for name, records in files.items():
         builder.start_source()
@@ -33,4 +34,4 @@ def corpus_of_records(files: Mapping[str, Sequence[str]], reading: Mapping[str, 
             start += len(raw)
         buffer = b"".join(pieces)
         sources.append(Source(name, "parquet", digest(buffer), len(buffer), len(records), buffer, lines=False))
-    return Corpus(tuple(sources), *builder.frames())
+    return Corpus(tuple(sources), *builder.frames(), columns=columns)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
+import textwrap
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
+from pydantic import ConfigDict
 
 from curate.rows import Corpus
 from schemas.base import Strict
@@ -76,6 +81,8 @@ class Example:
     """Most tokens of a row; a token is a byte, or one of the special tokens of ChatML."""
     template: str | None = None
     """Name of the chat template that the rows are measured with; null estimates tokens."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options without which the rule is not run."""
 
     @classmethod
     def chat(cls, *texts: str, role: str = "user") -> Example:
@@ -104,13 +111,16 @@ class Rule(Strict):
     fires: ClassVar[tuple[Example, ...]]
     silent: ClassVar[tuple[Example, ...]]
 
+    # pydantic would read each rule's source at every start; `options` does so when somebody asks.
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
     action: Action | None = None
     """What `assay curate` does with the row; null takes the rule's default."""
     level: Severity | None = None
     """How much a finding weighs; null takes the rule's default."""
 
-    def idle_reason(self, corpus: Corpus) -> str:
-        """Why the rule cannot run on this corpus; empty where it can."""
+    def idle_reason(self, corpus: Corpus) -> str | None:
+        """Why the rule has nothing to go by and is not run on this corpus; null where it is run."""
         settings = corpus.token_settings
         if self.needs is Need.EVALS and corpus.evals is None and corpus.eval_index is None:
             return "no eval items were given (--against, or data.evals)"
@@ -118,7 +128,11 @@ class Rule(Strict):
             return "no tokenizer was given (--model)"
         if self.needs is Need.LENGTH and (settings is None or settings.max_length is None):
             return "no greatest length was given (--max-length, --model, or train.max_length)"
-        return ""
+        return None
+
+    def files(self) -> tuple[Path, ...]:
+        """Files that the options name: what the rule finds depends on their bytes."""
+        return ()
 
     @abstractmethod
     def find(self, corpus: Corpus) -> Iterable[Hit]:
@@ -136,9 +150,9 @@ class Rule(Strict):
         """The text with what the rule found replaced; rules with the action redact or fix override this."""
         return text
 
-    def mask(self, text: str) -> str:
-        """The text as it may be shown: rules that find personal data or secrets override this."""
-        return text
+    def rewriter(self, texts: Iterable[str]) -> Callable[[str], str]:
+        """`rewrite` for a row with these texts; rules that change a text for what others say override this."""
+        return self.rewrite
 
     @property
     def effective_action(self) -> Action:
@@ -156,18 +170,43 @@ class Rule(Strict):
         return FAMILIES[cls.code[:3]]
 
     @classmethod
+    def options(cls) -> dict[str, tuple[Any, str]]:
+        """Name of each option of its own -> default, and what stands below the field in the source."""
+        texts: dict[str, str] = {}
+        for owner in reversed(cls.__mro__):
+            if issubclass(owner, Rule):
+                texts |= _field_texts(owner)
+        return {
+            name: (info.get_default(), texts.get(name, ""))
+            for name, info in cls.model_fields.items()
+            if name not in ("action", "level")
+        }
+
+    @classmethod
     def page(cls) -> str:
         """The rule's page as Markdown."""
-        options = {name: info for name, info in cls.model_fields.items() if name not in ("action", "level")}
         lines = [f"# {cls.code} {cls.name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
         lines += [f"Severity: {cls.severity}. Action: {cls.default_action} (of {', '.join(cls.actions)})."]
         lines += ["", "## What to do", "", cls.help]
-        if options:
+        if options := cls.options():
             lines += ["", "## Options", ""]
-            lines += [
-                f"- `{name}` (default {info.default!r}): {info.description or ''}" for name, info in options.items()
-            ]
+            lines += [f"- `{name}` (default {default!r}): {text}" for name, (default, text) in options.items()]
         return "\n".join(lines) + "\n"
+
+
+def _field_texts(owner: type) -> dict[str, str]:
+    """The string below each annotated field of a class."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(below.value.value)
+        for field, below in itertools.pairwise(body.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
 
 
 FAMILIES = {

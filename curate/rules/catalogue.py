@@ -6,14 +6,16 @@ import difflib
 import functools
 import importlib
 import inspect
+import json
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 import curate.rules
-from curate.rules.base import FAMILIES, Rule
+from curate.rules.base import FAMILIES, Example, Rule
 from schemas.errors import ConfigError, Problem, UserError
 
 INFRASTRUCTURE = ("base", "catalogue")
@@ -73,6 +75,7 @@ def select_rules(
     *,
     ignore: Sequence[str] = (),
     where: str = "",
+    root: Path | None = None,
 ) -> tuple[Rule, ...]:
     """Configured rules in the order of the words, each rule once; no word at all takes every rule.
 
@@ -81,6 +84,7 @@ def select_rules(
         options: rule or family name -> option values, as in `curate.rules` of a config.
         ignore: what to leave out, in the same words.
         where: for error messages.
+        root: the folder that relative paths among the options start from; null for the current one.
 
     Raises:
         ConfigError: a word names nothing, or a rule does not have or does not accept an option; carries every problem.
@@ -90,13 +94,13 @@ def select_rules(
     ignored = {rule for word in ignore for rule in _resolved(word, where, problems)}
     values = _options_by_rule(options or {}, where, problems)
     configured = [
-        _configure(rule, values.get(rule.name, {}), where, problems)
+        _configure(rule, values.get(rule.name, {}), where, problems, root)
         for rule in dict.fromkeys(chosen)
         if rule not in ignored
     ]
     for rule in all_rules():  # options of a rule that is not asked for now must make sense as well
         if rule.name in values and (rule in ignored or rule not in chosen):
-            _configure(rule, values[rule.name], where, problems)
+            _configure(rule, values[rule.name], where, problems, root)
     if problems:
         raise ConfigError(problems)
     return tuple(rule for rule in configured if rule is not None)
@@ -140,9 +144,14 @@ def _options_by_rule(
     return values
 
 
-def _configure(rule: type[Rule], values: Mapping[str, Any], where: str, problems: list[Problem]) -> Rule | None:
+def _configure(
+    rule: type[Rule], values: Mapping[str, Any], where: str, problems: list[Problem], root: Path | None
+) -> Rule | None:
     try:
-        configured = rule.model_validate(dict(values))
+        configured = rule.model_validate(dict(values), context={"root": root or Path()})
+    except UserError as error:  # a file that an option names
+        problems += error.problems
+        return None
     except ValidationError as error:
         for item in error.errors():
             option = ".".join(str(part) for part in item["loc"])
@@ -162,7 +171,7 @@ def _configure(rule: type[Rule], values: Mapping[str, Any], where: str, problems
 
 
 def describe(rules: Iterable[type[Rule]]) -> list[dict[str, Any]]:
-    """What `assay rules --format json` prints."""
+    """What `assay rules --format json` prints: everything that is known of each rule, as plain data."""
     return [
         {
             "code": rule.code,
@@ -170,12 +179,58 @@ def describe(rules: Iterable[type[Rule]]) -> list[dict[str, Any]]:
             "family": rule.family(),
             "severity": str(rule.severity),
             "action": str(rule.default_action),
+            "actions": [str(action) for action in rule.actions],
+            "needs": None if rule.needs is None else str(rule.needs),
             "summary": (rule.__doc__ or "").strip().splitlines()[0],
-            "options": {
-                name: {"default": info.get_default(), "description": info.description or ""}
-                for name, info in rule.model_fields.items()
-                if name not in ("action", "level")
-            },
+            "help": rule.help,
+            "source": _section(rule, "Source"),
+            "known_problems": _section(rule, "Known problems"),
+            "options": _described_options(rule),
+            "fires": [_lines(example) for example in rule.fires],
+            "silent": [_lines(example) for example in rule.silent],
+            "page": rule.page(),
         }
         for rule in rules
     ]
+
+
+def _section(rule: type[Rule], heading: str) -> str:
+    """The text under a heading of a rule's page; empty if it has none."""
+    _, found, rest = inspect.cleandoc(rule.__doc__ or "").partition(f"## {heading}\n")
+    return " ".join(rest.partition("\n## ")[0].split()) if found else ""
+
+
+def _described_options(rule: type[Rule]) -> dict[str, Any]:
+    """Option -> default, JSON Schema of its type and bounds, and what it does."""
+    schemas, texts = rule.model_json_schema(), rule.options()
+    plain = TypeAdapter(Any)
+    return {
+        name: {
+            "default": plain.dump_python(info.get_default(call_default_factory=True), mode="json"),
+            "schema": _inlined(schemas["properties"][name], schemas.get("$defs", {})),
+            "description": texts[name][1],
+        }
+        for name, info in rule.model_fields.items()
+        if name in texts
+    }
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """A part of a JSON Schema that stands by itself, without what is said beside it."""
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    beside = ("title", "description", "default")
+    return {key: _inlined(value, definitions) for key, value in schema.items() if key not in beside}
+
+
+def _lines(example: Example) -> dict[str, list[str]]:
+    """An example as the lines of its files; bytes that are not UTF-8 are written as escapes."""
+    shown = [
+        [line.decode("utf-8", "backslashreplace") if isinstance(line, bytes) else json.dumps(line) for line in lines]
+        for lines in (example.lines, example.evals)
+    ]
+    return {"lines": shown[0], "evals": shown[1]}

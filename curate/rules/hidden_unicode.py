@@ -9,23 +9,22 @@ from typing import ClassVar
 
 import polars as pl
 
+from curate.literals import beyond_ascii
 from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit, Rule
 from schemas.finding import Severity
 
-HIDDEN = r"[\u{202a}-\u{202e}\u{2066}-\u{2069}\u{e0001}-\u{e007f}\u{200b}\u{2060}\u{feff}\u{00ad}]"
-HIDDEN_PYTHON = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0001-\U000e007f\u200b\u2060\ufeff\u00ad]")
-FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f")
-"""A flag of a region: the one honest use of tag characters."""
+HIDDEN = r"[\u{202a}-\u{202e}\u{2066}-\u{2069}\u{200b}\u{2060}\u{feff}\u{00ad}]"
+HIDDEN_PYTHON = re.compile("[\u202a-\u202e\u2066-\u2069\u200b\u2060\ufeff\u00ad]")
 
 
 class HiddenUnicode(Rule):
     """A text with characters that nobody sees.
 
     ## What it does
-    Reports turns with characters that turn the direction of writing around, tag characters, and spaces, joiners and
-    hyphens without width. The joiners that Indic scripts, Persian and emoji need, and flags made of tags, are not
-    reported. The action `fix` removes what was found.
+    Reports turns with characters that turn the direction of writing around, and with spaces, joiners and hyphens
+    without width. The joiners that Indic scripts, Persian and emoji need are not reported; tag characters and what
+    they say are the business of smuggled-text. The action `fix` removes what was found.
 
     ## Why
     Such characters hide instructions from a reviewer and not from the model, and they split words into other tokens.
@@ -46,27 +45,25 @@ class HiddenUnicode(Rule):
     help: ClassVar[str] = "look at the text with an editor that shows such characters; `action: fix` removes them"
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("a\u202eb", "c"),
-        Example.chat("a", "hidden\U000e0041\U000e0042"),
         Example.chat("zero\u200bwidth", "c"),
     )
     silent: ClassVar[tuple[Example, ...]] = (
         Example.chat("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\U0001f468\u200d\U0001f469\u200d\U0001f467"),
-        Example.chat("\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f", "a flag"),
         Example.chat("plain", "text"),
     )
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each turn with such a character."""
-        turns = corpus.turns.filter(pl.col("content").str.contains(HIDDEN))
+        turns = corpus.remembered("beyond_ascii", lambda: beyond_ascii(corpus.turns)).filter(
+            pl.col("content").str.contains(HIDDEN)
+        )
         for index, turn, content in turns.select("index", "turn", "content").iter_rows():
-            found = HIDDEN_PYTHON.findall(FLAG.sub("", content))
+            found = HIDDEN_PYTHON.findall(content)
             if found:
                 named = [unicodedata.name(char, f"U+{ord(char):04X}").lower() for char in dict.fromkeys(found)]
                 message = f"characters that nobody sees: {', '.join(named[:4])}"
                 yield Hit(index, message, turn, {"characters": named[:20], "count": len(found)}, " ".join(named))
 
     def rewrite(self, text: str) -> str:
-        """The text without them; flags stay."""
-        pieces = FLAG.split(text)
-        flags = [*FLAG.findall(text), ""]
-        return "".join(HIDDEN_PYTHON.sub("", piece) + flag for piece, flag in zip(pieces, flags, strict=True))
+        """The text without them."""
+        return HIDDEN_PYTHON.sub("", text)

@@ -39,11 +39,16 @@ class LastTurnNotAssistant(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each conversation with a turn after its last answer."""
-        ends = (
-            corpus.turns.filter(pl.col("part") == "messages")
-            .group_by("index", maintain_order=True)
-            .agg(last=pl.col("role").last(), turn=pl.col("turn").last(), answered=(pl.col("role") == "assistant").any())
-            .filter(pl.col("answered") & pl.col("last").is_not_null() & (pl.col("last") != "assistant"))
-        )
+
+        def compute(part: Corpus) -> pl.DataFrame:
+            role = pl.col("role")
+            ends = (
+                part.turns.filter(pl.col("part") == "messages")
+                .group_by("index", maintain_order=True)
+                .agg(last=role.last(), turn=pl.col("turn").last(), answered=(role == "assistant").any())
+            )
+            return ends.filter(pl.col("answered") & pl.col("last").is_not_null() & (pl.col("last") != "assistant"))
+
+        ends = corpus.in_parts(compute)
         for index, role, turn in ends.select("index", "last", "turn").iter_rows():
             yield Hit(index, f"the last turn is by {role[:40]!r}, not by the assistant", turn, {"found": role[:200]})

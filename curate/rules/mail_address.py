@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from typing import ClassVar
 
-import polars as pl
-from pydantic import Field
-
-from curate.rows import Corpus, all_texts
-from curate.rules.base import Action, Example, Hit, Rule
+from curate.rules.base import Example
+from curate.sensitive import SensitiveRule, Value
 from schemas.finding import Severity
 
 ADDRESS = re.compile(
@@ -20,6 +16,9 @@ ADDRESS = re.compile(
     r"((?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24})"
     r"(?![A-Za-z0-9\-_@(\[]|\.[A-Za-z]\b)"  # what goes on like code, as in q@k.transpose(0) or x@self.weight.T, is code
 )
+LONGEST_USER = 200
+PASSWORD_BEFORE = re.compile(r"://[^\s/@:]{0,100}:[^\s/@]{0,100}@$")
+"""In `scheme://user:password@host`, what ends in the host's name is no address."""
 RESERVED = ("example", "test", "invalid", "localhost")
 """Top-level names that no mail is ever delivered to; `example` is also reserved one level below."""
 SECOND_LEVEL = ("co", "com", "org", "ac", "net")
@@ -51,7 +50,7 @@ FILE_SUFFIXES = {
 }
 
 
-class MailAddress(Rule):
+class MailAddress(SensitiveRule):
     """A mail address of a person or an organisation.
 
     ## What it does
@@ -78,53 +77,35 @@ class MailAddress(Rule):
     code: ClassVar[str] = "PII501"
     name: ClassVar[str] = "mail-address"
     severity: ClassVar[Severity] = Severity.ERROR
-    default_action: ClassVar[Action] = Action.REDACT
-    actions: ClassVar[tuple[Action, ...]] = (Action.KEEP, Action.DROP, Action.REDACT)
     help: ClassVar[str] = "let `assay curate` redact it (step `pii`), or list harmless addresses under `allow`"
+    candidate: ClassVar[str] = r"[A-Za-z0-9_.%+'\-]@[A-Za-z0-9\-.]+\.[A-Za-z]{2}"
+    noun: ClassVar[tuple[str, str]] = ("a mail address", "mail addresses")
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("Write to jane.miller@posteo.net", "Done."),
         Example.chat("Who?", "Ask <bob+lists@mail.uni-bonn.de>."),
         Example(({"text": "hello", "metadata": {"author": "kim@kde.org"}},)),
         Example.chat("http://host.org/off?em=KIM@KDE.ORG&l=1", "Done."),
+        Example.chat("ok", '{"to": "a\\nkim\\u0040kde.org"}'),
         Example.chat("razor@example.sourceforge.net", "a subdomain called example is no example"),
     )
     silent: ClassVar[tuple[Example, ...]] = (
         Example.chat("Write to jane@example.com or ops@mail.example.org", "Done."),
         Example.chat("git clone git@github.com:org/repo.git", "npm i left-pad@1.3.0 and logo@2x.png"),
+        Example.chat("postgres://app:secret@db.corp.net/app", "ok"),
         Example.chat("user@domain.com", "me@server.test, <mail-3f2a>, 3 apples @ 2.50"),
         Example.chat("scores = q@k.transpose(-2, -1)", "y = x@self.weight.T; kim@example.co.uk"),
     )
 
     allow: tuple[str, ...] = ()
     """Addresses or domains that are never reported, such as a company's public support address."""
-    pseudonym_chars: int = Field(default=4, ge=4, le=32)
-    """Hexadecimal digits of a pseudonym; more tell more addresses apart and are easier to reverse by guessing."""
 
-    def find(self, corpus: Corpus) -> Iterator[Hit]:
-        """One hit for each text with at least one address."""
-        texts = all_texts(corpus).filter(pl.col("text").str.contains("@", literal=True))
-        for index, turn, text in texts.iter_rows():
-            found = [self.pseudonym(match[0]) for match in ADDRESS.finditer(text) if self._is_personal(match)]
-            if found:
-                distinct = list(dict.fromkeys(found))
-                where = "the metadata" if turn is None else "the turn"
-                message = f"{_count(len(distinct))} in {where}: {', '.join(distinct[:3])}"
-                evidence = {"masked": distinct[:20], "count": len(found)}
-                yield Hit(index, message, turn, evidence, detail=" ".join(distinct))
-
-    def rewrite(self, text: str) -> str:
-        """The text with every address replaced by its pseudonym."""
-        if "@" not in text:
-            return text
-        return ADDRESS.sub(lambda match: self.pseudonym(match[0]) if self._is_personal(match) else match[0], text)
-
-    def mask(self, text: str) -> str:
-        """The same as `rewrite`: an address is shown nowhere."""
-        return self.rewrite(text)
-
-    def pseudonym(self, address: str) -> str:
-        """`<mail-3f2a>`: from the digest of the address in lower case."""
-        return f"<mail-{hashlib.sha256(address.lower().encode()).hexdigest()[: self.pseudonym_chars]}>"
+    def values(self, text: str, strict: bool = True) -> Iterator[Value]:
+        """Every address of the text."""
+        for match in ADDRESS.finditer(text):
+            before = text[max(0, match.start() - LONGEST_USER) : match.start(2)]
+            in_url = "://" in before and PASSWORD_BEFORE.search(before)
+            if not in_url and self._is_personal(match):
+                yield Value(match.start(), match.end(), "mail", match[0].lower())
 
     def _is_personal(self, match: re.Match[str]) -> bool:
         name, domain = match[1].lower(), match[2].lower()
@@ -139,7 +120,3 @@ class MailAddress(Rule):
     @property
     def _allowed(self) -> frozenset[str]:
         return frozenset(entry.lower().removeprefix("@") for entry in self.allow)
-
-
-def _count(number: int) -> str:
-    return "a mail address" if number == 1 else f"{number} mail addresses"

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import polars as pl
 
+from curate.literals import beyond_ascii, contains_literal
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
@@ -56,7 +57,8 @@ class Mojibake(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each garbled turn."""
-        turns = corpus.turns.filter(pl.col("content").str.contains_any([*LEAD, "\ufffd"]))
+        turns = corpus.remembered("beyond_ascii", lambda: beyond_ascii(corpus.turns))
+        turns = turns.filter(contains_literal(pl.col("content"), [*LEAD, "\ufffd"]))
         for index, turn, content in turns.select("index", "turn", "content").iter_rows():
             found = GARBLED.findall(content)
             if len(found) > 1 or "\ufffd" in found:

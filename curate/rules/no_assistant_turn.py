@@ -40,7 +40,11 @@ class NoAssistantTurn(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each conversation without an answer."""
-        answered = corpus.turns.filter((pl.col("role") == "assistant") & (pl.col("part") == "messages"))
-        silent = corpus.rows.filter(pl.col("kind").is_in(ANSWERED_KINDS)).join(answered, on="index", how="anti")
-        for index in silent["index"].sort():
+
+        def compute(part: Corpus) -> pl.DataFrame:
+            answered = part.turns.filter((pl.col("role") == "assistant") & (pl.col("part") == "messages"))
+            rows = part.rows.filter(pl.col("kind").is_in(ANSWERED_KINDS)).select("index")
+            return rows.join(answered, on="index", how="anti", maintain_order="left")
+
+        for index in corpus.in_parts(compute)["index"]:
             yield Hit(index, "the assistant says nothing in this row")

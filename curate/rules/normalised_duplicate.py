@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+from curate.repeats import with_repeats
 from curate.representatives import RepresentativeRule
 from curate.rows import Corpus, row_keys
 from curate.rules.base import Action, Example, Hit
@@ -49,7 +50,9 @@ class NormalisedDuplicate(RepresentativeRule):
         """One hit for each row that repeats the representative up to normalisation."""
         rows = corpus.rows.select("index", group="row_id")
         exact = self.twins(rows, corpus)
-        keys = row_keys(corpus).select("index", group="full").join(exact, on="index", how="anti", maintain_order="left")
-        for index, twin in self.twins(keys, corpus).iter_rows():
+        keys = with_repeats(row_keys(corpus).select("index", group="full"), "group")
+        for index, twin in self.twins(
+            keys.join(exact, on="index", how="anti", maintain_order="left"), corpus
+        ).iter_rows():
             message = "equal to another row but for case, white space or Unicode form"
             yield Hit(index, message, twin=twin, measure="normalised-equality", similarity=1.0)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from curate.answers import labels_by_source
+from curate.labels import labels_by_source
 from curate.rows import Corpus
 from curate.rules.base import Example, FileHit, Hit, Rule
 from curate.rules.label_imbalance import labelled

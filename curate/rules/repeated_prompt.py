@@ -8,7 +8,7 @@ from typing import ClassVar
 import polars as pl
 from pydantic import Field
 
-from curate.answers import answers
+from curate.labels import row_answers
 from curate.rows import Corpus
 from curate.rules.base import Example, FileHit, Hit, Rule
 from schemas.finding import Severity
@@ -57,7 +57,7 @@ class RepeatedPrompt(Rule):
     def find_in_files(self, corpus: Corpus) -> Iterator[FileHit]:
         """One hit for each file with a prompt that nearly all rows share."""
         prompts = (
-            answers(corpus)
+            row_answers(corpus)
             .filter(pl.col("prompt") != "")
             .group_by("source", "prompt")
             .agg(count=pl.len(), first=pl.col("index").min())

@@ -60,12 +60,14 @@ class RoleOrder(Rule):
             .when(same & (role == before) & role.is_in(["user", "assistant"]))
             .then(pl.format("two turns in a row by the {}", role))
         )
-        chats = corpus.rows.filter(pl.col("kind") == "chat").select("index")
-        turns = corpus.turns.filter((pl.col("part") == "messages") & role.is_not_null()).join(
-            chats, on="index", how="semi", maintain_order="left"
-        )
-        found = turns.with_columns(wrong=wrong).filter(pl.col("wrong").is_not_null())
-        for index, turn, message in found.unique("index", keep="first", maintain_order=True)[
-            ["index", "turn", "wrong"]
-        ].iter_rows():
+
+        def compute(part: Corpus) -> pl.DataFrame:
+            chats = part.rows.filter(pl.col("kind") == "chat").select("index")
+            turns = part.turns.filter((pl.col("part") == "messages") & role.is_not_null()).join(
+                chats, on="index", how="semi", maintain_order="left"
+            )
+            found = turns.select("index", "turn", wrong=wrong).filter(pl.col("wrong").is_not_null())
+            return found.unique("index", keep="first", maintain_order=True)
+
+        for index, turn, message in corpus.in_parts(compute).iter_rows():
             yield Hit(index, message, turn)

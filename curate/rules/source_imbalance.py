@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import polars as pl
 from pydantic import Field
 
+from curate.literals import contains_literal
 from curate.rows import Corpus
 from curate.rules.base import Example, FileHit, Hit, Rule
 from schemas.finding import Severity
@@ -64,7 +65,7 @@ class SourceImbalance(Rule):
 
     def find_in_files(self, corpus: Corpus) -> Iterator[FileHit]:
         """One hit for each file with a source that crowds out the others."""
-        named = corpus.rows.filter(pl.col("metadata").str.contains_any([f'"{field}":' for field in self.fields]))
+        named = corpus.rows.filter(contains_literal(pl.col("metadata"), [f'"{field}":' for field in self.fields]))
         for (source,), rows in named.group_by("source", maintain_order=True):
             origins = pl.coalesce(
                 pl.col("metadata").str.json_path_match(f"$['{field}']") for field in self.fields

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import polars as pl
 
+from curate.literals import contains_literal
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Need, Rule
 from schemas.finding import Severity
@@ -52,7 +53,7 @@ class SpecialTokenInContent(Rule):
         supervisor = corpus.token_settings.supervisor
         assert supervisor is not None
         texts = supervisor.special_texts
-        turns = corpus.turns.filter(pl.col("content").str.contains_any(texts)).select("index", "turn", "content")
+        turns = corpus.turns.filter(contains_literal(pl.col("content"), texts)).select("index", "turn", "content")
         for index, turn, content in turns.iter_rows():
             found = [text for text in texts if text in content][:SHOWN]
             message = f"the turn contains {', '.join(found)}, which the tokenizer reads as special tokens"

@@ -15,7 +15,7 @@ class UnknownShape(FaultRule):
     Looks at the names of the fields alone. Known are OpenAI chat (`messages`), ShareGPT (`conversations`), Alpaca
     (`instruction`, `output`), prompt and completion, preference pairs (`chosen`, `rejected`; OpenAI's
     `preferred_output`), feedback (`completion` with a boolean `label`), reward (`prompt` with a `reference`) and
-    plain `text`. With `data.format` set, a record of any other kind is reported.
+    plain `text` or `content`. With `data.format` or `--kind` set, a record of any other kind is reported.
 
     ## Why
     What has no known shape cannot be rendered for training, and a wrong guess trains on the wrong field.
@@ -31,7 +31,9 @@ class UnknownShape(FaultRule):
     name: ClassVar[str] = "unknown-shape"
     severity: ClassVar[Severity] = Severity.ERROR
     default_action: ClassVar[Action] = Action.DROP
-    help: ClassVar[str] = "name the columns under `data.columns` of the config, or rename the fields"
+    help: ClassVar[str] = (
+        "name the columns with --columns prompt=question,completion=answer or `data.columns`, or rename them"
+    )
     sentence: ClassVar[str] = "no known record shape; the record has {found}"
     fires: ClassVar[tuple[Example, ...]] = (Example(({"id": 1, "body": "x"},)), Example(({},)))
     silent: ClassVar[tuple[Example, ...]] = (

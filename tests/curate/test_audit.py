@@ -1,14 +1,17 @@
 import json
 import os
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from rich.cells import cell_len
 
 import assay
-from curate.outputs import FORMATS
+from curate.outputs import FORMATS, render
 from curate.request import AuditRequest, run_audit
 from schemas.finding import Severity
+from schemas.terminal import Screen
 from tests.curate.made_rows import chat, distinct_rows, write_rows
 
 HOSTILE = "\x1b[31mred\x1b[0m <script>alert(1)</script> | `x` ::error::no & \u202e @you [a](http://b)"
@@ -51,13 +54,16 @@ def test_each_affected_row_is_one_finding_at_its_line(capsys, dirty):
         ("DUP201", 14, 13, None),
         ("PII501", 15, 14, 0),
         ("QUA602", 15, 14, 1),
+        ("QUA604", 15, 14, 1),
         ("QUA602", 16, 15, 0),
+        ("QUA604", 16, 15, 0),
         ("SCH111", 16, 15, 0),
     ]
     twin = found["findings"][1]["evidence"]["twin"]
     assert (twin["path"], twin["line"], twin["row"]) == (str(dirty), 1, 0)
-    assert found["counts"] == {"DUP201": 1, "PII501": 1, "QUA602": 2, "SCH101": 1, "SCH111": 1}
-    assert {code[:3] for code in found["stats"]["not_run"]} == {"LEK", "TOK"}
+    assert found["counts"] == {"DUP201": 1, "PII501": 1, "QUA602": 2, "QUA604": 2, "SCH101": 1, "SCH111": 1}
+    idle = {"LEK401", "LEK403", "LEK410", "LEK411", "LEK412", "LEK413", "SCH140", "SCH141"}
+    assert idle <= found["stats"]["not_run"].keys()
 
 
 def test_fingerprints_survive_another_order_and_another_name(tmp_path):
@@ -87,7 +93,7 @@ def test_a_mail_address_reaches_no_output_and_no_escape_the_terminal(form, capsy
 def test_junit_is_xml_with_one_case_for_each_rule_and_file(capsys, dirty):
     _, out, _ = run(capsys, "audit", dirty, "--format", "junit", "--select", "SCH,DUP201")
     suite = ElementTree.fromstring(out)
-    cases = {case.get("name"): case for case in suite}
+    cases = {case.get("name"): case for case in suite.iter("testcase")}
     assert suite.get("failures") == "2"
     assert int(suite.get("tests", "0")) == len(cases)
     failure = cases["SCH111 unknown-role"].find("failure")
@@ -175,7 +181,8 @@ def test_an_option_can_be_set_and_a_bad_one_is_refused(capsys, tmp_path):
 
 
 def test_against_finds_eval_items(capsys, tmp_path):
-    rows = write_rows(tmp_path / "rows.jsonl", [*distinct_rows(5), chat("Explain: what do seven llamas eat?", "hay")])
+    other = chat("Explain: what do seven llamas eat?", "I do not know")
+    rows = write_rows(tmp_path / "rows.jsonl", [*distinct_rows(5), other])
     evals = write_rows(tmp_path / "evals.jsonl", [{"question": "what do seven LLAMAS eat", "answer": "hay"}])
     clean = write_rows(tmp_path / "clean.jsonl", distinct_rows(5))
     wrapped = write_rows(tmp_path / "wrapped.jsonl", [chat("What do seven llamas eat?", "hay")])
@@ -227,6 +234,20 @@ def test_the_result_never_replaces_the_rows(capsys, tmp_path):
     assert "3 rows: nothing found" in (tmp_path / "found.txt").read_text()
 
 
+def test_other_formats_can_be_written_by_the_same_run(capsys, tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", distinct_rows(3))
+    also = ("--also", f"sarif:{tmp_path}/a.sarif", "--also", f"markdown:{tmp_path}/a.md")
+    code, out, _ = run(capsys, "audit", rows, *also)
+    assert (code, out.endswith("3 rows: nothing found\n")) == (0, True)
+    assert json.loads((tmp_path / "a.sarif").read_text())["version"] == "2.1.0"
+    assert "3 rows: nothing found" in (tmp_path / "a.md").read_text()
+    before = rows.read_bytes()
+    assert run(capsys, "audit", rows, "--also", f"json:{rows}")[0] == 2
+    assert rows.read_bytes() == before
+    for wrong in ("sarif", "sarif:", "pdf:x", "json:/none/x"):
+        assert run(capsys, "audit", rows, "--also", wrong)[0] == 2, wrong
+
+
 def test_a_missing_file_of_the_command_line_is_not_blamed_on_a_config(capsys, tmp_path):
     code, _, err = run(capsys, "audit", tmp_path / "none.jsonl", "")
     assert code == 2
@@ -240,3 +261,52 @@ def test_every_unknown_rule_and_option_is_named_at_once(capsys, tmp_path):
     assert code == 2
     for said in ("nonsense", "rubbish", "balderdash", "`threshold` of rule `near-duplicate`", "cannot redact"):
         assert said in err
+
+
+def test_statistics_count_labels_and_sources_masked(capsys, tmp_path):
+    rows = [chat(f"mail {n}", ["ham", "spam", "kim@kde.org"][n % 3]) | {"source": f"list{n % 2}"} for n in range(60)]
+    rows += [chat("what is this?", "neither of both")]
+    path = write_rows(tmp_path / "rows.jsonl", rows)
+    _, out, _ = run(capsys, "audit", path, "--format", "json", "--select", "SCH")
+    stats = json.loads(out)["stats"]
+    assert list(stats["labels"].items()) == [("ham", 20), ("<mail-7708>", 20), ("spam", 20), ("(other answers)", 1)]
+    assert stats["origins"] == {"list0": 30, "list1": 30}
+    assert stats["chars_per_turn"] == {"p5": 3.0, "p50": 7.0, "p95": 11.0}
+    _, out, _ = run(capsys, "audit", path, "--statistics", "--select", "SCH")
+    assert "labels  ham 20, <mail-7708> 20, spam 20, (other answers) 1" in out
+
+
+def test_free_answers_have_no_labels(capsys, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [chat(f"q{n}", f"a{n}") for n in range(60)])
+    _, out, _ = run(capsys, "audit", path, "--format", "json", "--select", "SCH")
+    assert json.loads(out)["stats"]["labels"] == {}
+
+
+def test_text_for_a_screen_is_painted_and_cut_to_its_width(tmp_path):
+    wide = "日本語の文章" * 30
+    rows = [chat(wide, "ok"), chat(wide, "ok"), chat("kim@kde.org " + "x" * 200, "fine")]
+    audit = run_audit(AuditRequest([str(write_rows(tmp_path / "rows.jsonl", rows))]))
+    plain = render(audit, "text", None)
+    painted = render(audit, "text", None, screen=Screen(columns=60))
+    assert "\x1b" not in plain
+    assert "\x1b[31;1mPII501 mail-address\x1b[0m  error, 1 row" in painted
+    assert "\x1b[33;1mDUP201 exact-duplicate\x1b[0m  warning, 1 row" in painted
+    bare = render(audit, "text", None, screen=Screen(columns=60, colour=False))
+    assert re.sub(r"\x1b\[[\d;]*m", "", painted) == bare
+    excerpts = [line for line in bare.splitlines() if line.startswith("      ")]
+    assert [cell_len(line) <= 60 and line.endswith("…") for line in excerpts] == [True, True]
+    assert painted.index("PII501") < painted.index("DUP201"), "the worst first"
+
+
+def test_many_files_are_summed_up(capsys, tmp_path):
+    for number in range(12):
+        write_rows(tmp_path / f"{number:02}.jsonl", [chat(f"question {number}", f"answer {number}")])
+    _, out, _ = run(capsys, "audit", tmp_path)
+    assert out.count(".jsonl: 1 row of chat (messages), jsonl\n") == 8
+    assert "and 4 more files: 4 rows" in out
+
+
+def test_rows_of_several_shapes_are_counted_by_shape(capsys, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [*distinct_rows(3), {"text": "plain"}, {"what": 1}])
+    _, out, _ = run(capsys, "audit", path)
+    assert "rows.jsonl: 5 rows: 3 chat (messages), 1 plain text, 1 of no known shape, jsonl (shapes are mixed)" in out

@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate.answers import labels_by_source
+from curate.labels import labels_by_source
 from curate.request import AuditRequest, run_audit
 from curate.rules import select_rules
 from schemas.errors import ConfigError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.configfile import expand_paths, load_project
+from curate.configfile import load_project
+from curate.sources import expand_paths
 from schemas.errors import ConfigError, UserError
 
 MINIMAL = """\

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from curate import export
 from curate.pipeline import curate, run_pipeline
 from curate.readers import source_from_bytes
-from curate.readers.shapes import shape_records
+from curate.readers.mapping import shape_records
 from curate.rows import Corpus
 from schemas.errors import UserError
 from tests.curate.made_rows import chat, distinct_rows, lines_of, make_project

@@ -41,8 +41,14 @@ BROKEN = {
     "half a pair": (b'{"text": "\\ud800"}', "half a surrogate pair"),
     "deep": (b"[" * 5000 + b"]" * 5000, "nested more than 200 levels deep"),
     "deep and open": (b'{"a":' * 100_000, "nested more than 200 levels deep"),
-    "two on a line": (b'{"text": "a"} {"text": "b"}', "unexpected content"),
-    "single quotes": (b"{'text': 'a'}", "near \"{'text'"),
+    "other content behind": (b'{"text": "a"} "b"', "unexpected content"),
+    "single quotes": (b"{'text': 'a'}", "a single quote, as Python prints a dict"),
+    "Python's words": (b'{"text": "a", "label": None}', "Python's None at character 24"),
+    "bare keys": (b'{text: "a"}', "a key without quotes"),
+    "comment": (b'{"text": "a"} // a remark', "a comment at character 15"),
+    "comma inside": (b'{"text": "a",}', "a comma before a closing bracket"),
+    "typographic quotes": ('{\u201ctext\u201d: "a"}'.encode(), "a typographic quote"),
+    "raw tab": (b'{"text": "a\tb"}', "an unescaped control character U+0009"),
 }
 
 

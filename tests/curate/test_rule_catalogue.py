@@ -22,12 +22,12 @@ def name_of(value: object) -> str:
 
 @pytest.mark.parametrize(("rule", "example"), examples("fires"), ids=name_of)
 def test_the_rule_fires_on_its_example(rule, example):
-    assert all_hits(rule(), corpus_of(example))
+    assert all_hits(rule(**example.options), corpus_of(example))
 
 
 @pytest.mark.parametrize(("rule", "example"), examples("silent"), ids=name_of)
 def test_the_rule_is_silent_on_its_example(rule, example):
-    assert all_hits(rule(), corpus_of(example)) == []
+    assert all_hits(rule(**example.options), corpus_of(example)) == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=name_of)

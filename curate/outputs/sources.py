@@ -1,0 +1,66 @@
+"""What each file was taken for, and what a search for files left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from curate.rows import Corpus
+from schemas.terminal import printable
+
+SKIPPED_SHOWN = 5
+SHAPE_WORDS = {
+    "chat": "chat (messages)",
+    "sharegpt": "chat (ShareGPT)",
+    "openai-batch": "chat (OpenAI batch)",
+    "alpaca": "instructions (Alpaca)",
+    "prompt-completion": "prompt and completion",
+    "preference": "preference pairs",
+    "openai-preference": "preference pairs (OpenAI)",
+    "kto": "feedback (KTO)",
+    "reward": "prompts with a reference",
+    "text": "plain text",
+}
+
+
+def detected(corpus: Corpus) -> list[dict[str, Any]]:
+    """What each file was taken for: `path`, `format`, `split`, `within`, `rows`, and `shapes` with their counts.
+
+    A row without a known shape counts as `unreadable`.
+    """
+    counts: dict[int, dict[str, int]] = {number: {} for number in range(len(corpus.sources))}
+    shapes = corpus.rows.group_by("source", pl.col("shape").fill_null("unreadable")).len()
+    for source, shape, count in shapes.sort("source", "len", "shape", descending=[False, True, False]).iter_rows():
+        counts[source][shape] = count
+    return [
+        {"path": s.path, "format": s.format, "split": s.split, "within": s.within, "rows": s.rows, "shapes": counts[n]}
+        for n, s in enumerate(corpus.sources)
+    ]
+
+
+def source_line(found: dict[str, Any]) -> str:
+    """One line on a file: its rows, format and shapes, as `rows.jsonl: 3 rows of chat (messages), jsonl`."""
+    shapes = found["shapes"]
+    named = [name for name in shapes if name != "unreadable"]
+    said = [
+        SHAPE_WORDS.get(name, name) if len(shapes) == 1 else f"{shapes[name]:,} {SHAPE_WORDS.get(name, name)}"
+        for name in named
+    ]
+    said += [f"{shapes['unreadable']:,} of no known shape"] if "unreadable" in shapes else []
+    of = " of " if len(shapes) == 1 and named else ": " if said else ""
+    where = f" {found['within']}" if found["within"] else ""
+    split = f", split {found['split']}" if found["split"] else ""
+    line = f"{found['path']}: {_rows(found['rows'])}{of}{', '.join(said)}, {found['format']}{where}{split}"
+    return printable(line) + (" (shapes are mixed)" if len(named) > 1 else "")
+
+
+def skipped_lines(corpus: Corpus) -> list[str]:
+    """What the search for files left out, and why; a few by name, the others counted."""
+    shown = [f"not read: {path} ({why})" for path, why in list(corpus.skipped.items())[:SKIPPED_SHOWN]]
+    more = len(corpus.skipped) - len(shown)
+    return [printable(line) for line in shown] + ([f"not read: {more:,} more"] if more else [])
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"
