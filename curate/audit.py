@@ -44,7 +44,9 @@ class Audit:
         codes: dict[str, list[str]] = {}
         for code, why in self.not_run.items():
             codes.setdefault(why, []).append(code)
-        return [f"{', '.join(same)} {'was' if len(same) == 1 else 'were'} not run: {why}" for why, same in codes.items()]
+        return [
+            f"{', '.join(same)} {'was' if len(same) == 1 else 'were'} not run: {why}" for why, same in codes.items()
+        ]
 
     def exit_code(self, fail_on: str) -> ExitCode:
         """No rows is inconclusive; findings at or above `fail_on` fail; `never` passes with any finding."""

@@ -28,7 +28,7 @@ class NearEqualAnswers(Rule):
 
     ## What it does
     Reports rows whose two answers share at least `share` of their words, each word as often as it comes, in answers of
-    at least `min_words` words.
+    at least `min_words` words and of about the same length.
 
     ## Why
     Nearly equal answers give a weak signal, and DPO is known to lower the likelihood of both.
@@ -66,11 +66,12 @@ class NearEqualAnswers(Rule):
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each such row."""
         pairs = answer_pairs(corpus).lazy().filter(pl.col("chosen_key") != pl.col("rejected_key"))
-        sizes = [pl.col(name).str.count_matches(" ", literal=True) + 1 for name in ("chosen", "rejected")]
-        longer, shorter = pl.max_horizontal(sizes), pl.min_horizontal(sizes)
-        # No more words can be shared than the shorter answer has: most pairs end here.
-        pairs = pairs.filter((shorter >= self.min_words) & (shorter >= self.share * longer))
-        words = pairs.select("index", pl.col("chosen", "rejected").str.split(" "), longer=longer)
+        # Answers of quite different length end here, before any is cut into words.
+        sizes = [pl.col(name).str.len_bytes() for name in ("chosen", "rejected")]
+        pairs = pairs.filter(pl.min_horizontal(sizes) >= self.share * self.share * pl.max_horizontal(sizes))
+        words = pairs.select("index", pl.col("chosen", "rejected").str.extract_all(r"\S+"))
+        counts = [pl.col(name).list.len() for name in ("chosen", "rejected")]
+        words = words.with_columns(longer=pl.max_horizontal(counts)).filter(pl.min_horizontal(counts) >= self.min_words)
         counted = [
             words.select("index", word=name).explode("word").group_by("index", "word").agg(pl.len().alias(name))
             for name in ("chosen", "rejected")
