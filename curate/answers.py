@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from curate.literals import beyond_ascii
 from curate.rows import Corpus
 
 FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 INLINE = re.compile(r"`[^`\n]{1,2000}`")
 FENCE = r"(?s)```.*?(?:```|\z)"
 """A block of code, closed or not, for polars."""
+RUN_CHARS = 256
+"""Length of an unbroken run from which on a turn is odd."""
 SHOWN_CHARS = 80
 
 
@@ -36,6 +39,21 @@ def answers(corpus: Corpus) -> pl.DataFrame:
         )
 
     return corpus.remembered("answers", compute)
+
+
+def foreign_turns(corpus: Corpus) -> pl.DataFrame:
+    """Turns of any role that are not pure ASCII: `index`, `turn`, `content`."""
+    return corpus.remembered("beyond_ascii", lambda: beyond_ascii(corpus.turns)).select("index", "turn", "content")
+
+
+def odd_turns(corpus: Corpus) -> pl.DataFrame:
+    """Turns with a control character of ASCII or a run of `RUN_CHARS` characters of base64, found in one pass."""
+
+    def compute() -> pl.DataFrame:
+        odd = pl.col("content").str.contains(rf"[\x00-\x08\x0b\x0e-\x1f\x7f]|[A-Za-z0-9+/=_-]{{{RUN_CHARS}}}")
+        return corpus.turns.filter(odd).select("index", "turn", "content")
+
+    return corpus.remembered("odd_turns", compute)
 
 
 def each_answer(found: pl.DataFrame) -> Iterator[tuple[int, int, str, str]]:

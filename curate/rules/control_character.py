@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import polars as pl
 
+from curate.answers import foreign_turns, odd_turns
 from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit, Rule
 from schemas.finding import Severity
@@ -31,6 +32,11 @@ class ControlCharacter(Rule):
     ## Known problems
     Answers about terminals that hold real escape sequences, not their spelling, are reported.
 
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound.
+
     ## Source
     ECMA-48, "Control Functions for Coded Character Sets".
     """
@@ -53,9 +59,12 @@ class ControlCharacter(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each turn with control characters."""
-        turns = corpus.turns.filter(pl.col("content").str.contains(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x{84}\x{86}-\x{9f}]"))
+        high = foreign_turns(corpus).filter(pl.col("content").str.contains(r"[\x{80}-\x{84}\x{86}-\x{9f}]"))
+        turns = pl.concat([odd_turns(corpus), high]).unique(["index", "turn"], keep="first").sort("index", "turn")
         for index, turn, content in turns.select("index", "turn", "content").iter_rows():
             found = re.findall(CONTROLS, content)
+            if not found:
+                continue
             named = [NAMES.get(char, f"U+{ord(char):04X}") for char in dict.fromkeys(found)]
             evidence = {"characters": named[:20], "count": len(found)}
             yield Hit(index, f"control characters: {', '.join(named[:4])}", turn, evidence, " ".join(named))

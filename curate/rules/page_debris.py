@@ -38,6 +38,11 @@ class PageDebris(Rule):
     ## Known problems
     Only labels in English are known.
 
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound.
+
     ## Source
     Reviews of shared ChatGPT conversations that were saved as pages.
     """
@@ -59,7 +64,7 @@ class PageDebris(Rule):
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each answer with such a label."""
         content = pl.col("content")
-        suspects = answers(corpus).filter(contains_literal(content, MARKERS))
+        suspects = answers(corpus).filter(contains_literal(pl.col("content"), MARKERS))
         found = suspects.with_columns(label=content.str.extract(DEBRIS)).filter(pl.col("label").is_not_null())
         for index, turn, label in found.select("index", "turn", "label").iter_rows():
             shown = excerpt(label)

