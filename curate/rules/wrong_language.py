@@ -10,13 +10,13 @@ import polars as pl
 from pydantic import Field
 
 from curate.answers import answers
-from curate.language import ENOUGH_WORDS, english_words, languages
+from curate.language import CHARS, FUNCTION_WORDS, languages
 from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
 
-SAME_ENGLISH = 2
-"""English function words in the prompt and in the answer from which on the two are taken for English without a look."""
+SURELY_ENGLISH = f"(?s){FUNCTION_WORDS}.*?{FUNCTION_WORDS}"
+"""With two function words of English in both, prompt and answer are taken for English without a closer look."""
 ASKED = re.compile(
     r"translat|language|tradu|überset|vertaal|перев[её]|перекла|翻译|翻譯|翻訳|번역|ترجم|अनुवाद|çevir|tłumacz|"
     r"\b(?:in|into|to|auf|en|em|in|на) (?:[a-z]{0,12} )?(?:[A-Z]?(?:english|spanish|french|german|italian|portuguese|dutch|russian|ukrainian|"
@@ -107,12 +107,7 @@ class WrongLanguage(Rule):
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each answer in another language."""
         long = [pl.col(name).str.len_bytes() >= self.min_chars for name in ("prompt", "content")]
-        pairs = answers(corpus).filter(pl.all_horizontal(long))
-        words = [english_words(pairs[name]) for name in ("prompt", "content")]
-        same = (words[0] >= SAME_ENGLISH) & (words[1] >= SAME_ENGLISH)
-        pairs = pairs.filter(~(same | (words[0] >= ENOUGH_WORDS) & (words[1] >= ENOUGH_WORDS)))
-        told = pairs.with_columns(answer=languages(pairs["content"])).filter(pl.col("answer").is_not_null())
-        told = told.with_columns(asked=languages(told["prompt"])).filter(pl.col("asked") != pl.col("answer"))
+        told = self._told(answers(corpus).filter(pl.all_horizontal(long)))
         told = told.filter(pl.col("prompt").str.head(400).str.count_matches(CODE_SIGN) < CODE_SIGNS)
         told = told.filter(~pl.col("prompt").str.head(READ_CHARS).str.contains(CODE_WORD))
         before = corpus.turns.filter(
@@ -129,3 +124,15 @@ class WrongLanguage(Rule):
             if not ASKED.search(prompt[:READ_CHARS]) and not any(row == index and at < turn for row, at in named):
                 message = f"the prompt is in {asked!r}, the answer in {answer!r}"
                 yield Hit(index, message, turn, {"prompt": asked, "answer": answer}, f"{asked} {answer}")
+
+    @staticmethod
+    def _told(pairs: pl.DataFrame) -> pl.DataFrame:
+        """The pairs in two languages, with `asked` and `answer`: the languages of prompt and answer."""
+        english = {name: pl.col(name).str.head(CHARS).str.contains(SURELY_ENGLISH) for name in ("prompt", "content")}
+        marked = pairs.with_columns(p=english["prompt"], c=english["content"]).filter(~(pl.col("p") & pl.col("c")))
+        # What is surely English is looked at last, when few pairs are left.
+        one, both = marked.filter(pl.col("p") | pl.col("c")), marked.filter(~pl.col("p") & ~pl.col("c"))
+        other = languages(pl.select(pl.when(one["p"]).then(one["content"]).otherwise(one["prompt"])).to_series())
+        left = pl.concat([one.filter(other != "en"), both]).sort("index", "turn")
+        told = left.with_columns(answer=languages(left["content"])).filter(pl.col("answer").is_not_null())
+        return told.with_columns(asked=languages(told["prompt"])).filter(pl.col("asked") != pl.col("answer"))
