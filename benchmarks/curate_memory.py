@@ -10,6 +10,8 @@ row are the peak of RssAnon over the rows, what a run takes for none included; t
 took between the smallest and the largest size. The floor, measured in a process of its own, is reading the file with
 polars and hashing its lines.
 
+Sources of less than 64 MB stay in memory as a whole: sizes on both sides of that do not compare.
+
 What this shows is how anonymous memory grows. No limit on memory is set: RLIMIT_AS and RLIMIT_DATA count addresses,
 those of mapped files or of threads' stacks as well, so that a run can pass or fail them whatever memory it takes.
 """
@@ -91,7 +93,7 @@ def watched(command: list[str], folder: Path) -> tuple[float, float, float, floa
 def main() -> None:
     """Build, measure and print each size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", default="100000,400000")
+    parser.add_argument("--rows", default="500000,2000000")
     parser.add_argument("--pieces", type=int, default=8, help="Pieces of four words in a row.")
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
