@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import io
+import itertools
 import json
 import lzma
 import os
@@ -10,7 +11,7 @@ import orjson
 import polars as pl
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.readers import read_corpus, source_from_bytes
@@ -272,23 +273,34 @@ LINES = st.one_of(
 
 @settings(max_examples=300)
 @given(st.lists(LINES, max_size=8))
-def test_every_line_is_a_row_or_a_fault_and_every_byte_is_kept(lines):
+@example([b'{"":"\xc2\x80"},'])
+@example([b"{", b"}"])
+@example([b'{"text": "a"} ,{"text": "b"}', b"", b'{"text": "c"', b', "n": 1} x'])
+def test_every_byte_is_in_one_row_and_what_is_no_record_on_a_line_of_its_own_has_a_fault(lines):
     data = b"\n".join(lines)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return
     corpus = source_from_bytes(data)
-    rows = dict(zip(corpus.rows["line"], corpus.rows["index"], strict=True))
+    spans = corpus.rows.select("start", "stop").rows()
+    edges = [0, *(edge for span in spans for edge in span), len(data)]
+    assert edges == sorted(edges)
     blank = set(corpus.faults.filter(pl.col("kind") == "blank-line")["line"])
-    physical = data.split(b"\n")
-    if physical and not physical[-1]:
-        physical.pop()
-    assert set(rows) | blank == set(range(1, len(physical) + 1))
-    assert not set(rows) & blank
-    for number, line in enumerate(physical, start=1):
-        if number in rows:
-            assert corpus.raw(rows[number]) == line
-    unreadable = corpus.rows.filter(pl.col("kind").is_null())["index"]
-    assert set(unreadable) <= set(corpus.faults["index"].drop_nulls())
+    faulty = set(corpus.faults["index"].drop_nulls())
+    faulty_lines = set(corpus.rows.filter(pl.col("index").is_in(faulty))["line"])
+    start, whole = 0, set()
+    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else [], start=1):
+        stop = start + len(line)
+        held = [(max(first, start), min(last, stop)) for first, last in spans if first <= stop and last >= start]
+        outside = line if not held else b"".join(
+            data[a:b] for (_, a), (b, _) in itertools.pairwise([(0, start), *held, (stop, 0)])
+        )  # fmt: skip
+        assert not outside.strip(b" \t\r,") or number in blank
+        assert held or number in blank
+        whole.add((start, stop))
+        start = stop + 1
+    for index, line, kind, span in zip(*corpus.rows["index", "line", "kind"], spans, strict=True):
+        assert kind is not None or index in faulty
+        assert span in whole or line in faulty_lines
 
 
 @settings(max_examples=200)
