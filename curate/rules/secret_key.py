@@ -113,7 +113,7 @@ class SecretKey(SensitiveRule):
     help: ClassVar[str] = "withdraw the key where it was issued, then redact it (step `secret`)"
     coarse: ClassVar[tuple[str, ...]] = COARSE
     narrow: ClassVar[tuple[str, ...]] = (PREFIXES,)
-    candidate: ClassVar[str] = "|".join(["PRIVATE KEY", *TOKENS.values()])
+    candidate: ClassVar[tuple[str, ...]] = ("|".join(["PRIVATE KEY", *TOKENS.values()]),)
     noun: ClassVar[tuple[str, str]] = ("a secret", "secrets")
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("AKIA" + "Q3ZJ7TRWXP5MLK2D", "ok"),
