@@ -110,6 +110,7 @@ class SecretKey(SensitiveRule):
     code: ClassVar[str] = "SEC551"
     name: ClassVar[str] = "secret-key"
     severity: ClassVar[Severity] = Severity.ERROR
+    takes_long: ClassVar[bool] = True
     help: ClassVar[str] = "withdraw the key where it was issued, then redact it (step `secret`)"
     coarse: ClassVar[tuple[str, ...]] = COARSE
     narrow: ClassVar[tuple[str, ...]] = (PREFIXES,)
