@@ -74,11 +74,11 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
     used with PATHS as well, and flags win over it. Exit code 0: nothing at or above --fail-on; 1: findings; 2: a file
     cannot be opened; 4: there are no rows.
     """
+    gc.set_threshold(YOUNG_OBJECTS)
     from curate.outputs import render
     from curate.request import AuditRequest, run_settings, settings_of, unused_config
 
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
     also = _also(flags["also"])
     for path in (flags["out"], *(path for _, path in also)):
         if path is not None and not path.parent.is_dir():
