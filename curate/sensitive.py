@@ -20,7 +20,7 @@ from schemas.finding import Severity
 ESCAPE = re.compile(r"\\{1,8}(?:u00([2-7][0-9A-Fa-f])|([nrt\"/]))")
 """One character as JSON writes it inside a string; more backslashes where JSON lies in JSON."""
 ESCAPED = r"\\(?:u00[2-7]|/)"
-"""Texts in which an escape may hide a value from a rule's `candidate`."""
+"""Texts in which an escape may hide a value from a rule's `candidate`s."""
 PLAIN = {"n": "\n", "r": "\n", "t": "\t", '"': '"', "/": "/"}
 DIGITS = (r"[0-9](?:[ ().\-/A-Z\u00a0\u2010-\u2013]{0,3}[0-9]){5}",)
 """The `coarse` expression of rules whose values have six digits or more; it begins with a digit, so it is fast."""
@@ -50,9 +50,10 @@ class SensitiveRule(Rule):
     """Cheap expressions, one of which must be found before `candidate` is tried; equal ones are searched for once."""
     narrow: ClassVar[tuple[str, ...]] = ()
     """Expressions that must all be found, cheapest first, before `candidate` is tried."""
-    candidate: ClassVar[str]
-    """An expression without look-around, in the syntax that Rust and Python share: a text without it holds no value.
-    Together with `coarse` it decides what the rule costs."""
+    candidate: ClassVar[tuple[str, ...]]
+    """Expressions without look-around, in the syntax that Rust and Python share: a text with none of them has no value.
+    Together with `coarse` they decide what the rule costs: two long ones with many repetitions are fast one by one
+    and many times slower as one."""
     loose: ClassVar[str] = ""
     """The candidate for masking, where words around a value may be missing; empty where it is the same. Python's."""
     noun: ClassVar[tuple[str, str]]
@@ -83,8 +84,9 @@ class SensitiveRule(Rule):
             texts = corpus.remembered(
                 ("coarse", self.coarse), lambda: all_texts(corpus).filter(containing(*self.coarse))
             )
-        for expression in (*self.narrow, self.candidate):
+        for expression in self.narrow:
             texts = texts.filter(containing(expression))
+        texts = texts.filter(containing(*self.candidate))
         for index, turn, content in texts.iter_rows():
             plain, _ = unescaped(content)
             found = list(self.values(plain))
@@ -107,7 +109,7 @@ class SensitiveRule(Rule):
 
     def replacements(self, plain: str, strict: bool) -> list[tuple[int, int, str]]:
         """Start, stop and pseudonym of each value of a text without escapes."""
-        if not strict and not quick(self.loose or self.candidate).search(plain):
+        if not strict and not quick(self.loose or "|".join(self.candidate)).search(plain):
             return []
         return [(v.start, v.stop, self.pseudonym(v.kind, v.same)) for v in self.values(plain, strict)]
 
@@ -212,31 +214,32 @@ def masked(value: Any, mask: Callable[[str], str]) -> Any:
 
 
 @functools.cache
-def stems(words: str) -> tuple[str, ...]:
+def stems(words: str) -> re.Pattern[str]:
     """Literals of which one stands in every text, in small letters, that one of the words of an expression is in.
 
-    Looking for them first is many times faster than the expression.
+    Looking for them first is many times faster than looking for the expression.
     """
     found = []
-    for word in re.sub(r"\\[a-zA-Z]|\[[^\]]*\]|.[?]|\{[^}]*\}", " ", words).split("|"):
-        found.append(max(re.findall(r"[^\W\d_]+", word) or [""], key=len))
-    return tuple(dict.fromkeys(found))
+    # A full stop counts as a letter inside of a word.
+    spelt = re.sub(r"\\[a-zA-Z]|\\?.[?]|\[[^\]]*\]|\{[^}]*\}", " ", words).replace(r"\.", "\x00")
+    for word in spelt.split("|"):
+        found.append(max(re.findall(r"[^\W\d_]+(?:\x00[^\W\d_]+)*", word) or [""], key=len).replace("\x00", "."))
+    return re.compile("|".join(map(re.escape, dict.fromkeys(found))))
 
 
 def called(words: str) -> str:
-    """The candidate for numbers that need one of some words before them: no more digits between than the number's own.
+    """A candidate for numbers that need one of some words before them: no more digits between than the number's own.
 
     Word boundaries become characters: with the Unicode kind, a text beyond ASCII takes Rust's slowest engine.
     """
     boundary = "(?:^|[^A-Za-z])"
-    return rf"(?i:{words.replace(chr(92) + 'b', boundary)})[ -/:-~\\s]{{0,40}}{DIGITS[0]}"
+    return rf"(?i:{words.replace(chr(92) + 'b', boundary)})[ -/:-~\\s]*{DIGITS[0]}"
 
 
 def near(text: str, value: tuple[int, int], words: re.Pattern[str], before: int = 40, after: int = 0) -> bool:
-    """Whether one of the words stands so many characters before a value, or after it."""
+    """Whether one of the words, which are in small letters, stands so many characters before a value, or after it."""
     start, stop = value
-    said = text[max(0, start - before) : start]
-    lower = said.lower()
-    if any(stem in lower for stem in stems(words.pattern.removeprefix("(?i)"))) and words.search(said):
+    said = text[max(0, start - before) : start].lower()
+    if stems(words.pattern).search(said) and words.search(said):
         return True
-    return bool(after and words.search(text[stop : stop + after]))
+    return bool(after and words.search(text[stop : stop + after].lower()))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import orjson
 import polars as pl
 
+from curate.readers.repeated import repeated_keys
 from curate.readers.shapes import Fault, Shaped, type_name
 from curate.rows import FAULTS_SCHEMA, ROWS_SCHEMA, TURNS_SCHEMA
 from curate.spill import Spill
@@ -53,7 +55,15 @@ def _deeper(value: Any, levels: int) -> bool:
 
 def row_identity(canonical: Any) -> str:
     """Digest of a row's canonical content: equal for equal content in any wire shape and any order of keys."""
-    return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()[:ROW_ID_HEX]
+    return _digest(_written(canonical))
+
+
+def _written(canonical: Any) -> bytes:
+    return orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)
+
+
+def _digest(written: bytes) -> str:
+    return hashlib.sha256(written).hexdigest()[:ROW_ID_HEX]
 
 
 class Builder:
@@ -80,8 +90,9 @@ class Builder:
         self._rows: list[tuple[Any, ...]] = []
         self._turns: dict[str, list[Any]] = {name: [] for name in TURNS_SCHEMA}
         self._faults: list[tuple[Any, ...]] = []
-        self._row_frames: list[pl.DataFrame] = []
-        self._turn_frames: list[pl.DataFrame] = []
+        self._row_frames: list[Future[pl.DataFrame]] = []
+        self._turn_frames: list[Future[pl.DataFrame]] = []
+        self._writer = ThreadPoolExecutor(1)  # frames go to disk while the next rows are parsed
 
     def start_source(self) -> None:
         """The rows that follow are of the next file."""
@@ -99,40 +110,51 @@ class Builder:
 
     def broken(self, line: int | None, start: int, stop: int, fault: Fault) -> None:
         """Add a row that could not be read."""
-        self._row(line, start, stop, None, None, [fault])
+        self._row(line, start, stop, None, said=[fault])
 
-    def add(self, record: Any, line: int | None, start: int, stop: int, faults: list[Fault] | None = None) -> None:
-        """Add a row that is JSON of at most MAX_DEPTH levels, of whatever shape."""
-        faults = faults or []
+    def add(
+        self, record: Any, line: int | None, start: int, stop: int, faults: Sequence[Fault] = (), raw: bytes = b""
+    ) -> None:
+        """Add a row that is JSON of at most MAX_DEPTH levels, of whatever shape.
+
+        Args:
+            record: the row, parsed.
+            line: its line; null where its file has none.
+            start: where its bytes begin.
+            stop: where they end.
+            faults: what is to be said of it already.
+            raw: the JSON that it was parsed from; empty where no object in it can name a key twice.
+        """
+        shaped = self.shape(record) if record.__class__ is dict else None
+        if shaped is not None and self.kind and shaped.kind != self.kind:
+            shaped = None
+        canonical = _written(record if shaped is None else shaped.canonical)
+        said = [*faults, *(repeated_keys(raw, record, shaped, canonical) if raw else ())]
         if record.__class__ is not dict:
             found = f"the record is {type_name(record)}"
-            self._row(line, start, stop, None, None, [*faults, ("not-an-object", None, found, "an object")])
-            return
-        shaped = self.shape(record)
-        if shaped is None or (self.kind and shaped.kind != self.kind):
+            self._row(line, start, stop, None, said=[*said, ("not-an-object", None, found, "an object")])
+        elif shaped is None:
             keys = ", ".join(f"`{key}`" for key in list(record)[:12]) or "no keys"
             expected = self.kind or "chat, prompt-completion, preference, feedback, reward or text"
-            self._row(line, start, stop, None, record, [*faults, ("unknown-shape", None, keys, expected)])
-            return
-        self._row(line, start, stop, shaped, record, faults + shaped.faults)
+            self._row(line, start, stop, _digest(canonical), said=[*said, ("unknown-shape", None, keys, expected)])
+        else:
+            beside = None if shaped.beside is None else row_identity(shaped.beside)
+            about = (shaped.kind, shaped.shape, _metadata(record, shaped.content_keys), beside)
+            self._add_turns(self.next_index, shaped)
+            self._row(line, start, stop, _digest(canonical), about, said + shaped.faults)
 
     def _row(
-        self, line: int | None, start: int, stop: int, shaped: Shaped | None, record: Any, faults: list[Fault]
+        self,
+        line: int | None,
+        start: int,
+        stop: int,
+        row_id: str | None,
+        about: tuple[str | None, ...] = (None,) * 4,
+        said: Sequence[Fault] = (),
     ) -> None:
         index = self.next_index
-        row_id = kind = shape = metadata = beside = None
-        if shaped is not None:
-            row_id, kind, shape = row_identity(shaped.canonical), shaped.kind, shaped.shape
-            metadata = _metadata(record, shaped.content_keys)
-            if shaped.beside is not None:
-                beside = row_identity(shaped.beside)
-            self._add_turns(index, shaped)
-        elif record is not None:
-            row_id = row_identity(record)
-        self._rows.append(
-            (index, self.source, line, self._in_source, start, stop, row_id, kind, shape, metadata, beside)
-        )
-        for fault_kind, turn, found, expected in faults:
+        self._rows.append((index, self.source, line, self._in_source, start, stop, row_id, *about))
+        for fault_kind, turn, found, expected in said:
             self._faults.append((fault_kind, index, self.source, line, turn, found, expected))
         self.next_index += 1
         self._in_source += 1
@@ -153,8 +175,11 @@ class Builder:
     def _flush(self) -> None:
         rows = pl.DataFrame(self._rows, schema=ROWS_SCHEMA, orient="row")
         turns = pl.DataFrame(self._turns, schema=TURNS_SCHEMA)
-        self._row_frames.append(rows if self.spill is None else self.spill.frame(rows))
-        self._turn_frames.append(turns if self.spill is None else self.spill.frame(turns))
+        place = self.spill.frame if self.spill else lambda frame: frame
+        if self._turn_frames:
+            self._turn_frames[-1].result()  # a slow disk holds up parsing, so that memory holds no more than two
+        self._row_frames.append(self._writer.submit(place, rows))
+        self._turn_frames.append(self._writer.submit(place, turns))
         self._rows = []
         self._bytes = 0
         self._turns = {name: [] for name in TURNS_SCHEMA}
@@ -164,7 +189,9 @@ class Builder:
         self._flush()
         faults = pl.DataFrame(self._faults, schema=FAULTS_SCHEMA, orient="row")
         near = self.spill is None
-        return pl.concat(self._row_frames, rechunk=near), pl.concat(self._turn_frames, rechunk=near), faults
+        self._writer.shutdown()
+        rows, turns = ([frame.result() for frame in frames] for frames in (self._row_frames, self._turn_frames))
+        return pl.concat(rows, rechunk=near), pl.concat(turns, rechunk=near), faults
 
 
 def _turn_numbers(shaped: Shaped, parts: tuple[str, ...]) -> range | list[int]:

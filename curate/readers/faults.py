@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any
 
 import orjson
 
@@ -79,26 +77,3 @@ def _habit(text: str, error: orjson.JSONDecodeError) -> tuple[str, str] | None:
     if BARE_KEY.match(rest):
         return "a key without quotes", "every key in double quotes"
     return None
-
-
-def repeated_keys(raw: bytes, record: Any) -> list[Fault]:
-    """A fault if an object of the record names a key twice; parsers disagree on which value counts.
-
-    Comparing the number of `":` in the line with that of the parsed record finds the rare candidates without looking at
-    the keys; only those are parsed again.
-    """
-    if raw.count(b'":') == orjson.dumps(record).count(b'":') and b'" :' not in raw:
-        return []
-    repeated: dict[str, None] = {}
-
-    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated.update(dict.fromkeys(key for key in found if keys.count(key) > 1))
-        return found
-
-    json.loads(raw, object_pairs_hook=collect, parse_int=len)  # a number of thousands of digits is no key
-    if not repeated:
-        return []
-    return [("duplicate-key", None, ", ".join(f"`{key[:80]}`" for key in list(repeated)[:8]), "every key once")]

@@ -10,7 +10,7 @@ import orjson
 from curate.readers.brackets import closing
 from curate.readers.builder import Builder, loads
 from curate.readers.detect import LIST_KEYS, WRAPPED
-from curate.readers.faults import repeated_keys, why_broken
+from curate.readers.faults import why_broken
 from curate.readers.jsonlines import read_lines
 from curate.readers.repair import BYTE_ORDER_MARK
 from curate.spill import Bytes
@@ -170,7 +170,7 @@ def _element(data: Bytes, start: int, stop: int, scan: Scan, builder: Builder) -
         goes_on = scan.next_record(start, stop)
         builder.broken(line, start, _trim(data, start, goes_on), why_broken(raw[: goes_on - start], error))
         return goes_on
-    builder.add(record, line, start, stop, repeated_keys(raw, record))
+    builder.add(record, line, start, stop, raw=raw)
     return stop
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import mmap
+
 import orjson
 
 from curate.readers.builder import Builder, loads
-from curate.readers.faults import repeated_keys
 from curate.readers.repair import Repair
 from curate.spill import Bytes
 
@@ -15,14 +17,14 @@ def read_lines(data: Bytes, builder: Builder) -> None:
 
     A line that is no record by itself may still be several, or the beginning of one: `curate.readers.repair` looks.
     """
-    size, start, line = len(data), 0, 0
-    add, find = builder.add, data.find
+    lines = data if isinstance(data, mmap.mmap) else io.BytesIO(data)
+    lines.seek(0)
+    start, line = 0, 0
     repair: Repair | None = None
-    while start < size:
+    while raw := lines.readline():
         line += 1
-        end = find(b"\n", start)
-        stop = size if end < 0 else end
-        raw = data[start:stop]
+        raw = raw.removesuffix(b"\n")
+        stop = start + len(raw)
         try:
             record = loads(raw)
         except orjson.JSONDecodeError as error:
@@ -31,6 +33,7 @@ def read_lines(data: Bytes, builder: Builder) -> None:
             else:
                 repair = repair or Repair(data, builder)
                 stop, line = repair.line(start, stop, line, error)
+                lines.seek(min(stop + 1, len(data)))
         else:
-            add(record, line, start, stop, repeated_keys(raw, record))
+            builder.add(record, line, start, stop, raw=raw)
         start = stop + 1

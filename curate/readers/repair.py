@@ -13,7 +13,7 @@ import orjson
 
 from curate.readers.brackets import closing
 from curate.readers.builder import Builder, loads
-from curate.readers.faults import byte_order_mark, repeated_keys, why_broken
+from curate.readers.faults import byte_order_mark, why_broken
 from curate.readers.shapes import Fault
 from curate.spill import Bytes
 
@@ -55,7 +55,7 @@ class Repair:
             except orjson.JSONDecodeError as inner:
                 error = inner
             else:
-                self.builder.add(record, line, start, stop, [*marks, *repeated_keys(raw, record)])
+                self.builder.add(record, line, start, stop, marks, raw=raw)
                 return stop, line
         pieces = self._pieces(begin, stop) or []
         if len(pieces) > 1 or (pieces and self._may_be_whole(*pieces[0])):
@@ -118,7 +118,7 @@ class Repair:
         except orjson.JSONDecodeError as error:
             self.builder.broken(line, start, end, why_broken(raw, error))
         else:
-            self.builder.add(record, line, start, end, [*faults, *repeated_keys(raw, record)])
+            self.builder.add(record, line, start, end, faults, raw=raw)
 
     def _spread(self, begin: int, start: int, stop: int, line: int, faults: list[Fault]) -> tuple[int, int]:
         """Add a record that does not end on its line: it may go on, up to the next line that begins a record.
@@ -190,7 +190,7 @@ class Repair:
             return taken
         found = f"lines {line:,} to {line + taken:,}"
         spread: Fault = ("spread-record", None, found, "one record a line")
-        self.builder.add(record, line, start, end, [*faults, spread, *repeated_keys(raw, record)])
+        self.builder.add(record, line, start, end, [*faults, spread], raw=raw)
         return taken
 
     def _cut_off(self, stop: int, limit: int) -> tuple[int, int]:

@@ -89,6 +89,8 @@ class Shaped:
             return part, None, None, None
         role = message.get("role")
         content = message.get("content")
+        if len(message) == 2 and role.__class__ is str and content.__class__ is str:
+            return part, role, content, None  # as most are
         calls = None
         if not message.keys() <= MESSAGE_KEYS:
             strange = ", ".join(f"`{key}`" for key in sorted(message.keys() - MESSAGE_KEYS))

@@ -60,9 +60,9 @@ class AssignedSecret(SensitiveRule):
     coarse: ClassVar[tuple[str, ...]] = (
         r"(?i)(?:passw(?:or)?d|passphrase|pwd|secret|token|[_-]?key)[a-z_0-9-]{0,20}[\"'\\]{0,9}\s{0,3}[:=]",
     )
-    candidate: ClassVar[str] = (
+    candidate: ClassVar[tuple[str, ...]] = (
         rf"(?i){NAMES}[a-z0-9_-]{{0,20}}[\"'\\]{{0,9}}\s{{0,3}}(?:=>|:=|[:=])\s{{0,3}}(?:bearer\s)?"
-        r"[\"'\\]{0,9}[^\s\"'()<>]{0,60}[0-9]"
+        r"[\"'\\]{0,9}[^\s\"'()<>]{0,60}[0-9]",
     )
     noun: ClassVar[tuple[str, str]] = ("an assigned secret", "assigned secrets")
     fires: ClassVar[tuple[Example, ...]] = (

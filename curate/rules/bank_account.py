@@ -47,7 +47,9 @@ class BankAccount(SensitiveRule):
     severity: ClassVar[Severity] = Severity.ERROR
     help: ClassVar[str] = "redact it (step `pii`)"
     coarse: ClassVar[tuple[str, ...]] = DIGITS
-    candidate: ClassVar[str] = r"[A-Z]{2}[0-9]{2}[ \-\u00a0]?[A-Z0-9]{4}[ \-\u00a0]?[A-Z0-9]{4}[ \-\u00a0]?[A-Z0-9]{2}"
+    candidate: ClassVar[tuple[str, ...]] = (
+        r"[A-Z]{2}[0-9]{2}[ \-\u00a0]?[A-Z0-9]{4}[ \-\u00a0]?[A-Z0-9]{4}[ \-\u00a0]?[A-Z0-9]{2}",
+    )
     noun: ClassVar[tuple[str, str]] = ("a bank account", "bank accounts")
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("Please pay to DE68 2105 0170 0012 3456 78", "Done."),

@@ -106,6 +106,8 @@ class Rule(Strict):
     """Actions that make sense for the rule."""
     needs: ClassVar[Need | None] = None
     """What beside the rows the rule cannot run without."""
+    takes_long: ClassVar[bool] = False
+    """Whether it is one of the few dearest rules, with which an audit begins."""
     help: ClassVar[str]
     """What to do about a finding, in one sentence."""
     fires: ClassVar[tuple[Example, ...]]

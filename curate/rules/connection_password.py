@@ -55,8 +55,8 @@ class ConnectionPassword(SensitiveRule):
     name: ClassVar[str] = "connection-password"
     severity: ClassVar[Severity] = Severity.WARNING
     help: ClassVar[str] = "change the password where it is valid, then redact it (step `secret`)"
-    candidate: ClassVar[str] = (
-        r"://[^\s:/@\"'<>`]{0,100}:[^\s/@\"'<>`]{1,200}@|AccountKey=|SharedAccessKey=|(?:[Pp]assword|PASSWORD|[Pp]wd|PWD)="
+    candidate: ClassVar[tuple[str, ...]] = (
+        r"://[^\s:/@\"'<>`]{0,100}:[^\s/@\"'<>`]{1,200}@|AccountKey=|SharedAccessKey=|(?:[Pp]assword|PASSWORD|[Pp]wd|PWD)=",
     )
     noun: ClassVar[tuple[str, str]] = ("a connection's password", "passwords of connections")
     fires: ClassVar[tuple[Example, ...]] = (

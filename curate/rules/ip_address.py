@@ -18,7 +18,7 @@ VERSION = re.compile(
     r"|\btable|\bitem|\bstep|\basn?\b|chrome|firefox|safari|package|assembly|revision|patch)(?: is| was)?[ =:(\"'>]{0,3}$"
 )
 WORDS = re.compile(
-    r"(?i)\bips?\b|ip_?addr|address|host|server|\bping|client|router|gateway|\bfrom\b|\bto\b|ssh|https?://|telnet|nslookup|\bdns|\binet"
+    r"\bips?\b|ip_?addr|address|host|server|\bping|client|router|gateway|\bfrom\b|\bto\b|ssh|https?://|telnet|nslookup|\bdns|\binet"
 )
 KNOWN = frozenset(
     "8.8.8.8 8.8.4.4 1.1.1.1 1.0.0.1 9.9.9.9 149.112.112.112 208.67.222.222 208.67.220.220 4.2.2.1 4.2.2.2 1.2.3.4 4.3.2.1 5.6.7.8"
@@ -55,7 +55,9 @@ class IpAddress(SensitiveRule):
     severity: ClassVar[Severity] = Severity.INFO
     default_action: ClassVar[Action] = Action.KEEP
     help: ClassVar[str] = "if it belongs to a person, redact it (`ip-address: {action: redact}`)"
-    candidate: ClassVar[str] = r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|[23][0-9A-Fa-f]{3}:[0-9A-Fa-f]{0,4}:"
+    candidate: ClassVar[tuple[str, ...]] = (
+        r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|[23][0-9A-Fa-f]{3}:[0-9A-Fa-f]{0,4}:",
+    )
     noun: ClassVar[tuple[str, str]] = ("an IP address", "IP addresses")
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("Failed login from 91.198.174.192 port 22", "ok"),

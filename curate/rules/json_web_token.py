@@ -43,7 +43,7 @@ class JsonWebToken(SensitiveRule):
     name: ClassVar[str] = "json-web-token"
     severity: ClassVar[Severity] = Severity.WARNING
     help: ClassVar[str] = "end the session it belongs to, then redact it (step `secret`)"
-    candidate: ClassVar[str] = r"eyJ[A-Za-z0-9_\-]{10,2000}\.eyJ"
+    candidate: ClassVar[tuple[str, ...]] = (r"eyJ[A-Za-z0-9_\-]{10,2000}\.eyJ",)
     noun: ClassVar[tuple[str, str]] = ("a JSON web token", "JSON web tokens")
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat(f"Authorization: Bearer {MADE_UP}", "ok"),

@@ -78,7 +78,7 @@ class MailAddress(SensitiveRule):
     name: ClassVar[str] = "mail-address"
     severity: ClassVar[Severity] = Severity.ERROR
     help: ClassVar[str] = "let `assay curate` redact it (step `pii`), or list harmless addresses under `allow`"
-    candidate: ClassVar[str] = r"[A-Za-z0-9_.%+'\-]@[A-Za-z0-9\-.]+\.[A-Za-z]{2}"
+    candidate: ClassVar[tuple[str, ...]] = (r"[A-Za-z0-9_.%+'\-]@[A-Za-z0-9\-.]+\.[A-Za-z]{2}",)
     noun: ClassVar[tuple[str, str]] = ("a mail address", "mail addresses")
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("Write to jane.miller@posteo.net", "Done."),

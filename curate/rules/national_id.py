@@ -79,22 +79,35 @@ LESSONS = frozenset(
 """Examples of administrations, encyclopedias and lessons."""
 UNCALLED = "|".join(number.form for number in NUMBERS.values() if not number.words)
 CALLED = "|".join(sorted({number.words for number in NUMBERS.values() if number.words}))
+ANY_STEM = stems(CALLED)
 PLAIN_DIGITS = re.compile(r"[0-9]{8,12}")
+STRETCH = re.compile(r"[0-9A-Z][0-9A-Zk .\-/+]{7,}")
+"""What every form lies in: its characters, as many as the shortest has."""
+SHORTEST_UNCALLED = 13
+"""Characters of the shortest form that needs no word."""
+BEFORE = 40
+"""Characters before a number in which its word stands."""
+BEHIND = 2
+"""Characters behind a number that its form looks at."""
+
+
+Form = tuple[Number, re.Pattern[str], re.Pattern[str] | None]
+"""A number, its form, and the words that must be near it."""
 
 
 @cache
-def forms(countries: frozenset[str]) -> tuple[tuple[Number, str, re.Pattern[str], re.Pattern[str] | None], ...]:
-    """The numbers of these countries, all for an empty set: number, country, form, words."""
-    return tuple(
+def forms(countries: frozenset[str]) -> tuple[list[Form], list[Form]]:
+    """The numbers of these countries, all for an empty set: those that need no word, and the others."""
+    known = [
         (
             number,
-            name,
             re.compile(rf"(?<![\w.+*/=\-])(?:{number.form})(?![\w%]|[.\-/][0-9])"),
-            re.compile(f"(?i){number.words}") if number.words else None,
+            re.compile(number.words) if number.words else None,
         )
         for name, number in NUMBERS.items()
         if not countries or name[:2] in countries
-    )
+    ]
+    return [form for form in known if form[2] is None], [form for form in known if form[2] is not None]
 
 
 class NationalId(SensitiveRule):
@@ -123,9 +136,10 @@ class NationalId(SensitiveRule):
     code: ClassVar[str] = "PII505"
     name: ClassVar[str] = "national-id"
     severity: ClassVar[Severity] = Severity.ERROR
+    takes_long: ClassVar[bool] = True
     help: ClassVar[str] = "redact it (step `pii`); `countries` says whose numbers are looked for"
     coarse: ClassVar[tuple[str, ...]] = DIGITS
-    candidate: ClassVar[str] = f"{UNCALLED}|{called(CALLED)}"
+    candidate: ClassVar[tuple[str, ...]] = (UNCALLED, called(CALLED))
     loose: ClassVar[str] = r"[0-9](?:[ .\-/A-Z]{0,3}[0-9]){5}"
     noun: ClassVar[tuple[str, str]] = ("a national id", "national ids")
     fires: ClassVar[tuple[Example, ...]] = (
@@ -154,16 +168,22 @@ class NationalId(SensitiveRule):
     def values(self, text: str, strict: bool = True) -> Iterator[Value]:
         """Every number of the text; one that two countries could have given counts once."""
         found: dict[tuple[int, int], str] = {}
-        lower = text.lower() if strict else ""
-        for number, _, form, words in forms(frozenset(self.countries)):
-            if words and strict and not any(stem in lower for stem in stems(number.words)):
-                continue
-            for match in form.finditer(text):
-                said = words is None or near(text, match.span(), words)
-                # Masking without the word would hide every other number of ten digits.
-                doubtful = not strict and not PLAIN_DIGITS.fullmatch(match[0])
-                if (said or doubtful) and _is_issued(match[0], number):
-                    found.setdefault(match.span(), re.sub(r"[\s./-]", "", match[0]))
+        uncalled, with_word = forms(frozenset(self.countries))
+        for stretch in STRETCH.finditer(text):
+            start, stop = stretch.span()
+            lower = text[max(0, start - BEFORE) : stop].lower()
+            possible = list(uncalled) if stop - start >= SHORTEST_UNCALLED else []
+            if not strict:
+                possible += with_word
+            elif ANY_STEM.search(lower):
+                possible += [form for form in with_word if stems(form[0].words).search(lower)]
+            for number, form, words in possible:
+                for match in form.finditer(text, start, stop + BEHIND):
+                    said = words is None or near(text, match.span(), words, BEFORE)
+                    # Masking without the word would hide every other number of ten digits.
+                    doubtful = not strict and not PLAIN_DIGITS.fullmatch(match[0])
+                    if (said or doubtful) and _is_issued(match[0], number):
+                        found.setdefault(match.span(), re.sub(r"[\s./-]", "", match[0]))
         for (start, stop), same in sorted(found.items()):
             yield Value(start, stop, "national-id", same)
 

@@ -12,11 +12,15 @@ from curate.rules.base import Example
 from curate.sensitive import DIGITS, SensitiveRule, Value, called, near
 from schemas.finding import Severity
 
-SEPARATED = r"[0-9](?:[ \u00a0]?[().\-/ \u2010\u2011\u2013]?[ \u00a0]?[0-9]){6,14}"
+MORE = r"(?:[ \u00a0]?[().\-/ \u2010\u2011\u2013]?[ \u00a0]?[0-9]){6,14}"
+# What stands before is looked at behind the first character: an expression that begins with a set of characters is fast.
 INTERNATIONAL = re.compile(
-    rf"(?<![\w+*/=^.\-])(?:\+[ ]?\(?(?=[1-9])|00(?=[1-9][0-9]{{0,2}}[ \-/.(]))({SEPARATED})(?![\w%]|[.,:][0-9])"
+    r"[+0](?<![\w+*/=^.\-].)(?:(?<=\+)[ ]?\(?(?=[1-9])|(?<=0)0(?=[1-9][0-9]{0,2}[ \-/.(]))"
+    rf"([0-9]{MORE})(?![\w%]|[.,:][0-9])"
 )
-NATIONAL = re.compile(rf"(?<![\w+*/=^.$€£#\-(\[])(\(?{SEPARATED})(?![\w%]|[.,:/][0-9]|-[0-9])")
+NATIONAL = re.compile(
+    rf"([(0-9](?<![\w+*/=^.$€£#\-(\[].)(?:(?<=[0-9])|(?<=\()[0-9]){MORE})(?![\w%]|[.,:/][0-9]|-[0-9])"
+)
 NORTH_AMERICAN = re.compile(
     r"^(?:1[ .\-])?(?:\([2-9][0-9]{2}\)[ \-]{0,2}|[2-9][0-9]{2}([-. ]))[2-9][0-9]{2}(?:\1|[-. ])[0-9]{4}$"
 )
@@ -24,16 +28,16 @@ WORDS = {
     "US GB CA AU IN": r"(?:tele)?phone|\btel\b|\bcell\b|mobile|\bfax\b|\bcall\b|\bdial\b|\bsms\b|\btext (?:me|us)\b|whatsapp"
     r"|hotline|toll[- ]free|\bring\b|voicemail|\bcontact(?: no| number)",
     "DE AT CH": r"telefon|\btel\b|handy|mobil\b|rufnummer|\bfon\b|telefax",
-    "FR BE CH": r"t[ée]l[ée]phone|\bt[ée]l\b|portable|appele[zr]",
-    "ES MX AR CO": r"tel[ée]fono|\btel[ée]?f?\b|m[óo]vil|celular|ll[áa]m[ae]",
+    "FR BE CH": r"t[ée]l[ée]phone|\btél\b|\btel\b|portable|appele[zr]",
+    "ES MX AR CO": r"tel[ée]fono|\btel[ée]?f?\b|m[óo]vil|celular|llama|lláma|llame|lláme",
     "IT": r"telefono|\btel\b|cellulare|chiama",
     "BR PT": r"telefone|celular|telem[óo]vel|ligue",
     "NL": r"telefoon|\btel\b|mobiel|\bbel\b",
     "PL": r"telefon|\btel\b|kom[óo]rk|zadzwo",
 }
 """Regions -> the words before a number that say it is a telephone's, in their languages."""
-CONTEXT = {regions: re.compile(rf"(?i){words}") for regions, words in WORDS.items()}
-ANY_CONTEXT = re.compile("(?i)" + "|".join(WORDS.values()))
+CONTEXT = {regions: re.compile(words) for regions, words in WORDS.items()}
+ANY_CONTEXT = re.compile("|".join(WORDS.values()))
 OTHER = re.compile(
     r"(?i)\b(?:order|invoice|isbn|issn|serial|ticket|part|sku|ref(?:erence)?|case|tracking|account|version|model|patent|zip"
     r"|license|policy|id|uid|date|timestamp|rfc|vat|hash|seed|port|pid|error|code|batch|lot|item|route|bestell\w*)\b[^\n]{0,12}$"
@@ -76,11 +80,12 @@ class PhoneNumber(SensitiveRule):
     code: ClassVar[str] = "PII502"
     name: ClassVar[str] = "phone-number"
     severity: ClassVar[Severity] = Severity.WARNING
+    takes_long: ClassVar[bool] = True
     help: ClassVar[str] = "let `assay curate` redact it (step `pii`), or list harmless numbers under `allow`"
     coarse: ClassVar[tuple[str, ...]] = DIGITS
-    candidate: ClassVar[str] = (
+    candidate: ClassVar[tuple[str, ...]] = (
         r"\+[ ]?\(?[1-9][0-9 ().\-/\u00a0\u2010-\u2013]{6}|00[1-9][0-9]{0,2}[ \-/.(]{1,2}[0-9]|\([2-9][0-9]{2}\)[ \-]{0,2}[2-9][0-9]{2}|"
-        + called("|".join(WORDS.values()))
+        + called("|".join(WORDS.values())),
     )
     loose: ClassVar[str] = DIGITS[0]
     noun: ClassVar[tuple[str, str]] = ("a phone number", "phone numbers")
@@ -139,7 +144,7 @@ class PhoneNumber(SensitiveRule):
             return None
         if said and OTHER.search(text[max(0, place[0] - 14) : place[0]]):
             return None
-        before = text[max(0, place[0] - 40) : place[0]]
+        before = text[max(0, place[0] - 40) : place[0]].lower()
         asked = list(self.regions)
         for regions, words in CONTEXT.items():
             if said and words.search(before):

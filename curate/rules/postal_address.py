@@ -58,10 +58,10 @@ class PostalAddress(SensitiveRule):
     default_action: ClassVar[Action] = Action.KEEP
     help: ClassVar[str] = "if it is a person's, redact it (`postal-address: {action: redact}`)"
     coarse: ClassVar[tuple[str, ...]] = ("[0-9]{4}", "[0-9][A-Z]? [0-9][A-Z]{2}")
-    candidate: ClassVar[str] = (
+    candidate: ClassVar[tuple[str, ...]] = (
         r"[0-9]{1,5}[A-Za-z]? [A-Z0-9][^\n]{0,100}[ ,\n](?:[A-Z]{2}|[A-Z][a-z]{3,12}) [0-9]{5}|[A-Z]{1,2}[0-9][A-Z0-9]? [0-9][A-Z]{2}"
         r"|[0-9] ?[a-z]?[,.]?[\s,]{1,4}(?:[A-Z]{1,2}-)?[0-9]{4,5}(?:-[0-9]{3}| [A-Z]{2})? [A-ZÀ-Þ]"
-        r"|[0-9],? (?:bis |ter )?(?:[Rr]ue|[Aa]venue|[Bb]oulevard|[Pp]lace|[Cc]hemin|impasse|allée|[Qq]uai) "
+        r"|[0-9],? (?:bis |ter )?(?:[Rr]ue|[Aa]venue|[Bb]oulevard|[Pp]lace|[Cc]hemin|impasse|allée|[Qq]uai) ",
     )
     noun: ClassVar[tuple[str, str]] = ("what looks like a postal address", "texts that look like postal addresses")
     fires: ClassVar[tuple[Example, ...]] = (

@@ -206,8 +206,8 @@ def test_masking_keeps_the_form_of_plain_data():
 
 
 def test_a_stem_stands_in_every_word():
-    assert stems(r"\bssn\b|social.?security") == ("ssn", "security")
-    assert all(stems("tele?phone"))
+    assert stems(r"\bssn\b|social.?security|\bt\.c\.").pattern == r"ssn|security|t\.c"
+    assert stems("tele?phone").pattern == "phone"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
