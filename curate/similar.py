@@ -44,31 +44,49 @@ def comparable_texts(corpus: Corpus) -> pl.DataFrame:
     """
 
     def compute(part: Corpus) -> pl.DataFrame:
+        turns = part.turns.with_columns(said=_said(part.turns))
         main = pl.col("part") != "rejected"
         instructs = pl.col("role").is_in(INSTRUCTIONS).fill_null(False)
-        answers = main & pl.col("role").is_in(["assistant", "reference"])
-        said = _said(part.turns)
-        texts = (
-            part.turns.with_columns(said=said)
-            .group_by("index", maintain_order=True)
-            .agg(
-                system=pl.col("said").filter(main & instructs).str.join("\n"),
-                text=pl.col("said").filter(main & ~instructs).str.join("\n"),
-                answer=pl.col("position").filter(answers).last(),
-                rejected=pl.col("position").filter(~main).last(),
-            )
+        answers = main & pl.col("role").is_in(["assistant", "reference"]).fill_null(False)
+        texts = _joined(turns.filter(main & ~instructs)).filter(pl.col("said").str.strip_chars() != "")
+        systems = _joined(turns.filter(main & instructs))
+        return texts.select(
+            "index",
+            system=_looked_up(systems, "said", texts["index"]).fill_null(""),
+            text="said",
+            answer=_looked_up(turns.filter(answers), "position", texts["index"]),
+            rejected=_looked_up(turns.filter(~main), "position", texts["index"]),
         )
-        return texts.filter(pl.col("text").str.strip_chars() != "")
 
     def whole() -> pl.DataFrame:
         texts = replace(corpus, turns=corpus.turns.with_row_index("position"), memo={}).in_parts(compute)
         # Only texts of several turns are new: answers stay where they are.
         answer, rejected = (_said_at(corpus.turns, texts[name]) for name in ("answer", "rejected"))
-        if corpus.spill is not None:
-            corpus.spill.release()
-        return texts.with_columns(answer=answer, rejected=rejected)
+        texts = texts.with_columns(answer=answer, rejected=rejected)
+        if corpus.spill is None:
+            return texts
+        texts = corpus.spill.frame(texts)
+        corpus.spill.release()
+        return texts
 
     return corpus.remembered("comparable_texts", whole)
+
+
+def _joined(turns: pl.DataFrame) -> pl.DataFrame:
+    """`index` of the rows of some turns, and what is said in them in one text: `said`."""
+    texts = turns.group_by("index", maintain_order=True).agg("said")
+    return texts.with_columns(pl.col("said").list.join("\n"))
+
+
+def _looked_up(frame: pl.DataFrame, column: str, index: pl.Series) -> pl.Series:
+    """What stands last in a column for each row, both ascending by index; null where nothing does."""
+    if frame.is_empty():
+        return pl.Series(column, [None], dtype=frame.schema[column]).new_from_index(0, len(index))
+    place = frame["index"].search_sorted(index, "right").cast(pl.Int64) - 1
+    value = pl.when(pl.Series(place >= 0) & (frame["index"].gather(place.clip(0)) == index)).then(
+        frame[column].gather(place.clip(0))
+    )
+    return pl.select(value).to_series().alias(column)
 
 
 def _said(turns: pl.DataFrame) -> pl.Series:

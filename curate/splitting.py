@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from curate.keys import row_keys
 from curate.metadata import field_values
 from curate.repeats import with_repeats
-from curate.rows import Corpus, row_keys
+from curate.rows import Corpus
 from curate.similar import comparable_texts
 from curate.spill import in_parts
 from curate.split import leak_free_splits
@@ -154,7 +155,7 @@ def components(whole: Corpus, threshold: float, kept: pl.Series, groups: pl.Seri
         uncut, _ = similarity_components(found, threshold=threshold, max_share=1.0)
         raised = uncut.replace_strict({cut["row"]: cut["threshold"] for cut in cuts}, default=None).cast(pl.Float64)
     del found
-    prompts = with_repeats(row_keys(whole).select("index", "prompt").filter(pl.col("prompt") != ""), "prompt")
+    prompts = with_repeats(row_keys(whole).select("index", "prompt").drop_nulls(), "prompt")
     asked = _numbered(prompts, index).with_columns(rows=pl.len().over("prompt")).filter(pl.col("rows") > 1)
     common = asked["rows"] > max(1, MAX_SHARE * texts.height)
     shared = asked.filter(common)["prompt"].n_unique()

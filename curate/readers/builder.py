@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import polars as pl
 
+from curate.frame_file import FrameFile
 from curate.readers.shapes import Fault, Shaped, type_name
 from curate.rows import FAULTS_SCHEMA, ROWS_SCHEMA, TURNS_SCHEMA
-from curate.spill import Spill
 
 ROWS_PER_CHUNK = 1 << 15
 BYTES_PER_CHUNK = 1 << 23
@@ -56,10 +56,31 @@ def row_identity(canonical: Any) -> str:
     return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()[:ROW_ID_HEX]
 
 
+class InMemory:
+    """Takes frames one after the other and gives them back as one, as `FrameFile` does."""
+
+    def __init__(self) -> None:
+        self._frames: list[pl.DataFrame] = []
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Put the rows of a frame behind the others."""
+        self._frames.append(frame)
+
+    def frame(self) -> pl.DataFrame:
+        """All rows."""
+        return pl.concat(self._frames, rechunk=True)
+
+
 class Builder:
     """Takes one row after the other; gives frames with the columns of `curate.rows`.
 
     Rows go to the frames in chunks, so that the lists of Python objects stay small.
+
+    Args:
+        shape: from a record to its shape; null for one of no known shape.
+        kind: that every row must have; null takes any.
+        rows_per_chunk: rows that are Python objects at a time.
+        tables: where rows and turns go; null for memory.
     """
 
     def __init__(
@@ -67,12 +88,11 @@ class Builder:
         shape: Callable[[Any], Shaped | None],
         kind: str | None,
         rows_per_chunk: int = ROWS_PER_CHUNK,
-        spill: Spill | None = None,
+        tables: tuple[FrameFile | InMemory, FrameFile | InMemory] | None = None,
     ) -> None:
         self.shape = shape
         self.kind = kind
         self.rows_per_chunk = rows_per_chunk
-        self.spill = spill
         self.next_index = 0
         self.source = -1
         self._in_source = 0
@@ -80,8 +100,7 @@ class Builder:
         self._rows: list[tuple[Any, ...]] = []
         self._turns: dict[str, list[Any]] = {name: [] for name in TURNS_SCHEMA}
         self._faults: list[tuple[Any, ...]] = []
-        self._row_frames: list[pl.DataFrame] = []
-        self._turn_frames: list[pl.DataFrame] = []
+        self._tables = tables or (InMemory(), InMemory())
 
     def start_source(self) -> None:
         """The rows that follow are of the next file."""
@@ -153,8 +172,8 @@ class Builder:
     def _flush(self) -> None:
         rows = pl.DataFrame(self._rows, schema=ROWS_SCHEMA, orient="row")
         turns = pl.DataFrame(self._turns, schema=TURNS_SCHEMA)
-        self._row_frames.append(rows if self.spill is None else self.spill.frame(rows))
-        self._turn_frames.append(turns if self.spill is None else self.spill.frame(turns))
+        self._tables[0].add(rows)
+        self._tables[1].add(turns)
         self._rows = []
         self._bytes = 0
         self._turns = {name: [] for name in TURNS_SCHEMA}
@@ -163,8 +182,8 @@ class Builder:
         """Rows, turns and faults of all files."""
         self._flush()
         faults = pl.DataFrame(self._faults, schema=FAULTS_SCHEMA, orient="row")
-        near = self.spill is None
-        return pl.concat(self._row_frames, rechunk=near), pl.concat(self._turn_frames, rechunk=near), faults
+        rows, turns = (table.frame() for table in self._tables)
+        return rows, turns, faults
 
 
 def _turn_numbers(shaped: Shaped, parts: tuple[str, ...]) -> range | list[int]:
