@@ -9,7 +9,7 @@ Layout: Arrow columnar format, "Variable-size Binary View Layout".
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -63,15 +63,20 @@ class FrameFile:
     Args:
         file: empty, open for writing; nobody else writes to it.
         mapped: maps the file into memory.
-        on_disk: whether what lies at an address in memory is a mapped file.
+        others: what is mapped already, with the addresses of `addresses`.
     """
 
     def __init__(
-        self, file: IO[bytes], mapped: Callable[[IO[bytes]], mmap.mmap], on_disk: Callable[[int], bool]
+        self,
+        file: IO[bytes],
+        mapped: Callable[[IO[bytes]], mmap.mmap],
+        others: Iterable[tuple[mmap.mmap, tuple[int, int]]],
     ) -> None:
+        import pyarrow as pa
+
         self._file = file
         self._mapped = mapped
-        self._on_disk = on_disk
+        self._others = [(pa.py_buffer(other), *place) for other, place in others]
         self._size = 0
         self._schema = pl.DataFrame()
         self._columns: dict[str, list[Chunk]] = {}
@@ -123,9 +128,10 @@ class FrameFile:
         far = views[:, 0] > INLINE_BYTES
         number = views[far, 2]
         used = np.flatnonzero(np.bincount(number, minlength=len(texts)))
-        near = [place for place in used if not self._on_disk(texts[place].address)]
+        kept = [self._on_disk(text) for text in texts]
+        near = [place for place in used if kept[place] is None]
         if not near and len(used) == len(texts):
-            return [self._kept(values), *texts]
+            return [self._kept(values), *kept]
         views, offset, length = views.copy(), views[far, 3].astype(np.int64), views[far, 0].astype(np.int64)
         for place in near:
             mine = number == place
@@ -133,13 +139,24 @@ class FrameFile:
             at = self._write(texts[place].slice(start, stop - start))
             segment = at >> SEGMENT_BITS << SEGMENT_BITS
             offset[mine] += at - start - segment
-            texts[place] = Written(segment)
+            kept[place] = Written(segment)
         views[far, 2] = (np.cumsum(np.bincount(used, minlength=len(texts))) - 1)[number]
         views[far, 3] = offset
-        return [Written(self._write(views.data), views.nbytes), *(texts[place] for place in used)]
+        return [Written(self._write(views.data), views.nbytes), *(kept[place] for place in used)]
 
     def _kept(self, buffer: Any) -> Any:
-        return buffer if self._on_disk(buffer.address) else Written(self._write(buffer), buffer.size)
+        kept = self._on_disk(buffer)
+        return Written(self._write(buffer), buffer.size) if kept is None else kept
+
+    def _on_disk(self, buffer: Any) -> Any:
+        """The same bytes of a mapped file; null where they lie elsewhere.
+
+        The buffer itself would keep everything in memory that it came with.
+        """
+        for other, start, stop in self._others:
+            if start <= buffer.address < stop:
+                return other.slice(buffer.address - start, buffer.size)
+        return None
 
     def _write(self, data: Any) -> int:
         """Where in the file the bytes begin."""

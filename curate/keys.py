@@ -38,27 +38,19 @@ def row_keys(corpus: Corpus) -> pl.DataFrame:
 
     def whole() -> pl.DataFrame:
         large = _is_large(corpus)
-        keyed = replace(corpus, turns=turn_keys(corpus).with_row_index("position"), memo={})
-        found = keyed.in_parts(_row_hashes)
-        keys = pl.DataFrame(
-            [
-                found["index"],
-                _numbers(found, "prompt", found["asked"], large),
-                _numbers(found, "full", None, large),
-                _numbers(found, "answer", found["position"].is_not_null(), large).alias("answer_key"),
-                corpus.turns["content"].gather(found["position"]).alias("answer"),
-            ]
-        )
-        return keys if corpus.spill is None else corpus.spill.frame(keys)
+        keyed = corpus.turns.with_columns(turn_keys(corpus).select(LANES))
+        found = replace(corpus, turns=keyed, memo={}).in_parts(_row_hashes)
+        numbers = (_numbers(found, name, large) for name in ("prompt", "full", "answer"))
+        return corpus.stored(found.select("index", "answer").with_columns(numbers))
 
     return corpus.remembered("row_keys", whole)
 
 
 def turn_keys(corpus: Corpus) -> pl.DataFrame:
-    """What makes turns equal up to normalisation: `index`, `turn`, `part`, `role`, and the hash `high`, `low`.
+    """What makes turns equal up to normalisation: `index`, and the hash `high`, `low`, in the order of the turns.
 
-    It is made of the normalised text, the speaker and the tool calls, so that moving text from one speaker to another
-    makes another hash.
+    The hash is made of the normalised text, the speaker and the tool calls, so that moving text from one speaker to
+    another makes another hash.
     """
     # A small corpus is done before the compiled code is loaded.
     large = _is_large(corpus)
@@ -73,7 +65,7 @@ def turn_keys(corpus: Corpus) -> pl.DataFrame:
         return pl.DataFrame(hashes)
 
     def whole() -> pl.DataFrame:
-        return corpus.turns.select("index", "turn", "part", "role").hstack(corpus.in_parts(compute))
+        return corpus.turns.select("index").hstack(corpus.in_parts(compute))
 
     return corpus.remembered("turn_keys", whole)
 
@@ -89,10 +81,9 @@ def _compiled_keys(text: pl.Series) -> pl.DataFrame:
 
 
 def _row_hashes(part: Corpus) -> pl.DataFrame:
-    """The hashes of prompt, full content and answer of each row that has turns.
+    """The hashes of prompt, full content and answer of each row that has turns, whether it has them, and `answer`.
 
-    A hash of several turns is the sum of those of the turns, each mixed with its place. Beside them `asked`, whether
-    there is a prompt, and `position`, where the answer is among all turns (null where there is none).
+    A hash of several turns is the sum of those of the turns, each mixed with its place.
     """
     turns = part.turns
     index, turn = turns["index"].to_numpy(), turns["turn"].to_numpy()
@@ -115,15 +106,10 @@ def _row_hashes(part: Corpus) -> pl.DataFrame:
         columns[f"prompt_{lane}"] = over_rows(np.add, np.where(asked, _mixed(key, before - before[starts][row]), 0))
         columns[f"full_{lane}"] = over_rows(np.add, _mixed(parts, place)) + beside
         columns[f"answer_{lane}"] = key[answer]
-    position = turns["position"].to_numpy()[answer].astype(np.int64)
-    return pl.DataFrame(
-        {
-            "index": index[starts],
-            **columns,
-            "asked": over_rows(np.logical_or, asked),
-            "position": pl.Series(np.where(answer < 0, -1, position)).replace(-1, None),
-        }
-    )
+    answered = answer >= 0
+    has = {"has_prompt": over_rows(np.logical_or, asked), "has_full": answered | True, "has_answer": answered}
+    said = turns["content"].gather(pl.Series(answer).replace(-1, None))
+    return pl.DataFrame({"index": index[starts], **columns, **has, "answer": said})
 
 
 def _beside(part: Corpus, index: NDArray[np.uint32]) -> Hashes:
@@ -142,7 +128,7 @@ def _mixed(values: NDArray[np.uint64], place: NDArray[np.int64] | np.int64 | int
     return mixed
 
 
-def _numbers(found: pl.DataFrame, name: str, present: pl.Series | None, large: bool) -> pl.Series:
+def _numbers(found: pl.DataFrame, name: str, large: bool) -> pl.Series:
     """For each row the first one with an equal hash, UInt32; null where there is nothing that was hashed."""
     high, low = (found[f"{name}_{lane}"].to_numpy() for lane in LANES)
     rows = np.arange(len(low))
@@ -155,5 +141,5 @@ def _numbers(found: pl.DataFrame, name: str, present: pl.Series | None, large: b
     number = np.arange(len(low), dtype=np.uint32)
     if len(rows):
         number[rows] = rows[opening][np.cumsum(opening) - 1]
-    numbers = pl.Series(name, number)
-    return numbers if present is None else pl.select(pl.when(present).then(numbers)).to_series().alias(name)
+    present = pl.when(found[f"has_{name}"]).then(pl.Series(number))
+    return pl.select(present).to_series().alias("answer_key" if name == "answer" else name)

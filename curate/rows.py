@@ -166,6 +166,10 @@ class Corpus:
             return compute(self)
         return self.spill.frames(compute(part) for part in self._parts())
 
+    def stored(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """A frame with a line for each row or turn, in memory or where the text lies."""
+        return frame if self.spill is None else self.spill.frame(frame)
+
     def _parts(self) -> Iterator[Corpus]:
         index = self.turns["index"]
         for start, count in frame_parts(self.rows, pl.col("stop") - pl.col("start")):
@@ -193,7 +197,7 @@ class Corpus:
     def _spans(self) -> tuple[pl.DataFrame, memoryview]:
         """The columns of `Place` in one piece, and a view of the indexes, which are sorted: no object for any row."""
         spans = self.rows.select("index", "source", "line", "row", "row_id", "start", "stop").rechunk()
-        spans = spans if self.spill is None else self.spill.frame(spans)
+        spans = self.stored(spans)
         indexes: Any = spans["index"].to_numpy()
         return spans, memoryview(indexes)
 
@@ -252,6 +256,6 @@ def all_texts(corpus: Corpus) -> pl.DataFrame:
         if called.is_empty() and other.is_empty():
             return said
         # The text itself stays where it is: what is sorted are references to it.
-        return pl.concat([said, called, other]).sort("index", maintain_order=True)
+        return corpus.stored(pl.concat([said, called, other]).sort("index", maintain_order=True))
 
     return corpus.remembered("all_texts", compute)

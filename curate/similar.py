@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,7 +43,7 @@ def comparable_texts(corpus: Corpus) -> pl.DataFrame:
     """
 
     def compute(part: Corpus) -> pl.DataFrame:
-        turns = part.turns.with_columns(said=_said(part.turns))
+        turns = part.turns.select("index", "part", "role", said=_said(part.turns))
         main = pl.col("part") != "rejected"
         instructs = pl.col("role").is_in(INSTRUCTIONS).fill_null(False)
         answers = main & pl.col("role").is_in(["assistant", "reference"]).fill_null(False)
@@ -54,19 +53,14 @@ def comparable_texts(corpus: Corpus) -> pl.DataFrame:
             "index",
             system=_looked_up(systems, "said", texts["index"]).fill_null(""),
             text="said",
-            answer=_looked_up(turns.filter(answers), "position", texts["index"]),
-            rejected=_looked_up(turns.filter(~main), "position", texts["index"]),
+            answer=_looked_up(turns.filter(answers), "said", texts["index"]),
+            rejected=_looked_up(turns.filter(~main), "said", texts["index"]),
         )
 
     def whole() -> pl.DataFrame:
-        texts = replace(corpus, turns=corpus.turns.with_row_index("position"), memo={}).in_parts(compute)
-        # Only texts of several turns are new: answers stay where they are.
-        answer, rejected = (_said_at(corpus.turns, texts[name]) for name in ("answer", "rejected"))
-        texts = texts.with_columns(answer=answer, rejected=rejected)
-        if corpus.spill is None:
-            return texts
-        texts = corpus.spill.frame(texts)
-        corpus.spill.release()
+        texts = corpus.in_parts(compute)
+        if corpus.spill is not None:
+            corpus.spill.release()
         return texts
 
     return corpus.remembered("comparable_texts", whole)
@@ -94,13 +88,6 @@ def _said(turns: pl.DataFrame) -> pl.Series:
     if turns["calls"].null_count() == turns.height:
         return turns["content"].fill_null("") if turns["content"].null_count() else turns["content"]
     return turns.select(pl.concat_str("content", "calls", separator="\n", ignore_nulls=True))["content"]
-
-
-def _said_at(turns: pl.DataFrame, positions: pl.Series) -> pl.Series:
-    """What the turns at these positions say; null for a null."""
-    said = _said(turns.select(pl.col("content", "calls").gather(positions)))
-    missing = positions.is_null()
-    return pl.select(pl.when(~missing).then(said)).to_series() if missing.any() else said
 
 
 @dataclass(frozen=True)
@@ -148,10 +135,7 @@ def _grouped(corpus: Corpus, search: Search) -> Similar:
         about = pl.DataFrame({"index": corpus.rows["index"], "priority": priority})
         texts = texts.join(about, on="index", how="left", maintain_order="left")
     keys = texts["key"].unique(maintain_order=True)
-    parts = [
-        _search(texts if len(keys) == 1 else texts.filter(pl.col("key") == key), search, corpus.searched)
-        for key in keys
-    ]
+    parts = [_search(texts if len(keys) == 1 else texts.filter(pl.col("key") == key), search, corpus) for key in keys]
     if not parts:
         empty = {"a": pl.UInt32, "b": pl.UInt32, "kind": pl.String, "measure": pl.String, "similarity": pl.Float64}
         gone = {"index": pl.UInt32, "representative": pl.UInt32} | {name: empty[name] for name in list(empty)[2:]}
@@ -188,7 +172,7 @@ def _with_context(texts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _search(texts: pl.DataFrame, search: Search, progress: Callable[[str, int, int], None]) -> Similar:
+def _search(texts: pl.DataFrame, search: Search, corpus: Corpus) -> Similar:
     from curate.dedup import find_duplicates
 
     index, beside = texts["index"], texts["beside"]
@@ -199,7 +183,8 @@ def _search(texts: pl.DataFrame, search: Search, progress: Callable[[str, int, i
         priority=texts["priority"] if search.best_by is not None else None,
         answer=texts["answer"],
         setting=search.setting,
-        progress=progress,
+        progress=corpus.searched,
+        spill=corpus.spill,
     )
     pairs = found.pairs.with_columns(a=index.gather(found.pairs["a"]), b=index.gather(found.pairs["b"]))
     rows = found.representative.is_not_null().arg_true()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.util
+import math
 import mmap
 import tempfile
 import threading
@@ -18,9 +19,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from curate.frame_file import FrameFile, addresses
 from schemas.atomic import readable_disk_errors
@@ -67,9 +70,26 @@ class Spill:
             UserError: the disk is full or refuses.
         """
         with self._lock:
-            mapped = list(self._maps.values())
+            others = list(self._maps.items())
         with self._nameless() as file:
-            yield FrameFile(file, self._mapped, lambda address: any(start <= address < end for start, end in mapped))
+            yield FrameFile(file, self._mapped, others)
+
+    def array(self, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+        """Zeros on disk, to be written and read.
+
+        Raises:
+            UserError: the disk is full or refuses.
+        """
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        if not size:
+            return np.zeros(shape, dtype)
+        with self._nameless() as file:
+            # A page for which the disk has no room once it is written to would kill the process.
+            for start in range(0, size, BLOCK_BYTES):
+                file.write(bytes(min(BLOCK_BYTES, size - start)))
+            file.flush()
+            mapped = self._mapped(file, mmap.ACCESS_WRITE)
+        return np.frombuffer(mapped, dtype).reshape(shape)
 
     def copy(self, blocks: Iterable[bytes]) -> tuple[Bytes, str]:
         """Bytes one block after the other, as one, and their sha256.
@@ -98,8 +118,8 @@ class Spill:
             for mapped in maps:
                 mapped.madvise(mmap.MADV_DONTNEED)
 
-    def _mapped(self, file: IO[bytes]) -> mmap.mmap:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    def _mapped(self, file: IO[bytes], access: int = mmap.ACCESS_READ) -> mmap.mmap:
+        mapped = mmap.mmap(file.fileno(), 0, access=access)
         with self._lock:
             self._maps[mapped] = addresses(mapped)
         return mapped

@@ -57,8 +57,7 @@ def split_rows(whole: Corpus, kept: Corpus, config: SplitConfig, group_by: str |
         label=labels,
         group=groups if groups is not None else pl.lit(None, pl.String),
     )
-    if kept.spill is not None:
-        rows = kept.spill.frame(rows)
+    rows = kept.stored(rows)
     fractions = {name: getattr(config, name) for name in SPLITS}
     splits, proof = leak_free_splits(
         _of_rows(kept, comparable_texts(kept).select("index", "text"))["text"],
@@ -148,7 +147,9 @@ def components(whole: Corpus, threshold: float, kept: pl.Series, groups: pl.Seri
 
     texts = comparable_texts(whole)
     index = texts["index"].rechunk()
-    found = find_duplicates(texts["text"], floor=threshold, answer=texts["answer"], progress=whole.searched)
+    found = find_duplicates(
+        texts["text"], floor=threshold, answer=texts["answer"], progress=whole.searched, spill=whole.spill
+    )
     label, cuts = similarity_components(found, threshold=threshold, max_share=MAX_SHARE)
     raised = pl.Series("threshold", [None], dtype=pl.Float64).new_from_index(0, texts.height)
     if cuts:
@@ -166,7 +167,7 @@ def components(whole: Corpus, threshold: float, kept: pl.Series, groups: pl.Seri
     joined = _joined(label.to_numpy(), np.concatenate(links))
     rows = pl.DataFrame({"index": index, "component": index.gather(joined).cast(pl.Int64), "threshold": raised})
     cuts = [cut | {"row": int(index[int(cut["row"])])} for cut in cuts]
-    return Components(rows, cuts, asked["prompt"].n_unique() - shared, shared)
+    return Components(whole.stored(rows), cuts, asked["prompt"].n_unique() - shared, shared)
 
 
 def _numbered(rows: pl.DataFrame, index: pl.Series) -> pl.DataFrame:

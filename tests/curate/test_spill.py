@@ -54,7 +54,7 @@ def frames(corpus: Corpus) -> list[pl.DataFrame]:
         corpus.turns,
         corpus.faults,
         comparable_texts(corpus),
-        turn_keys(corpus).drop("high", "low"),
+        turn_keys(corpus).select("index"),
         row_keys(corpus),
         all_texts(corpus),
     ]
