@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from curate.keys import row_keys
 from curate.repeats import with_repeats
-from curate.rows import Corpus, row_keys
+from curate.rows import Corpus
 
 ANSWERED = ("chat", "prompt-completion")
 """Kinds of rows whose answer is the one to be learnt; preference and reinforcement repeat their prompts on purpose."""
@@ -18,8 +19,7 @@ def conflicting_rows(corpus: Corpus, label_chars: int) -> pl.DataFrame:
     """
     kinds = corpus.rows.filter(pl.col("kind").is_in(ANSWERED)).select("index")
     return (
-        with_repeats(row_keys(corpus), "prompt")
-        .filter((pl.col("prompt") != "") & pl.col("answer").is_not_null())
+        with_repeats(row_keys(corpus).filter(pl.all_horizontal(pl.col("prompt", "answer").is_not_null())), "prompt")
         .join(kinds, on="index", how="semi", maintain_order="left")
         .filter(pl.col("answer_key").n_unique().over("prompt") > 1)
         .with_columns(labels=pl.col("answer").str.strip_chars().str.len_chars().max().over("prompt") <= label_chars)

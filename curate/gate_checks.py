@@ -9,8 +9,9 @@ import polars as pl
 from curate.configfile import Project
 from curate.dataset import Dataset
 from curate.findings import findings_of
+from curate.keys import row_keys
 from curate.power import detectable_gain, detectable_margin, items_for_gain, items_for_margin
-from curate.rows import Corpus, row_keys
+from curate.rows import Corpus
 from curate.rules.catalogue import select_rules
 from curate.sensitive import masker
 from curate.similar import comparable_texts
@@ -221,7 +222,7 @@ def shared_prompts(dataset: Dataset) -> tuple[int, int]:
     prompts = (
         dataset.corpus.rows.select("index", "source")
         .join(row_keys(dataset.corpus).select("index", "prompt"), on="index")
-        .filter((pl.col("prompt") != "") & (pl.len().over("prompt") <= max(1.0, MAX_SHARE * dataset.rows.height)))
+        .filter(pl.col("prompt").is_not_null() & (pl.len().over("prompt") <= max(1.0, MAX_SHARE * dataset.rows.height)))
     )
     test = prompts.filter(pl.col("source") == 2)["prompt"].unique()
     other = prompts.filter(pl.col("source") != 2)["prompt"].unique()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from curate.rows import Corpus, row_keys
+from curate.keys import row_keys
+from curate.rows import Corpus
 
 LABEL_CHARS = 32
 MAX_LABELS = 20

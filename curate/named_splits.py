@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from curate.rows import Corpus, row_keys
+from curate.keys import row_keys
+from curate.rows import Corpus
 from curate.similar import Search, similar_rows
 
 SPLIT_WORDS = {

@@ -16,7 +16,6 @@ import numpy as np
 import orjson
 import polars as pl
 
-from curate.dedup import normalised_hashes
 from curate.spill import Bytes, Spill, frame_parts
 from schemas.progress import SILENT, Progress
 
@@ -172,13 +171,19 @@ class Corpus:
         """`compute(self)` for a function that looks at each row by itself: part by part if the text lies on disk."""
         if self.spill is None or not self.height:
             return compute(self)
-        index, found = self.turns["index"], []
+        return self.spill.frames(compute(part) for part in self._parts())
+
+    def stored(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """A frame with a line for each row or turn, in memory or where the text lies."""
+        return frame if self.spill is None else self.spill.frame(frame)
+
+    def _parts(self) -> Iterator[Corpus]:
+        index = self.turns["index"]
         for start, count in frame_parts(self.rows, pl.col("stop") - pl.col("start")):
             rows = self.rows.slice(start, count)
             first = index.search_sorted(rows["index"][0], "left")
             turns = self.turns.slice(first, index.search_sorted(rows["index"][-1], "right") - first)
-            found.append(self.spill.frame(compute(replace(self, rows=rows, turns=turns, memo={}))))
-        return pl.concat(found, rechunk=False)
+            yield replace(self, rows=rows, turns=turns, memo={})
 
     def searched(self, part: str, done: int, total: int) -> None:
         """Show how far a search for duplicates is; `find_duplicates` calls this."""
@@ -199,7 +204,7 @@ class Corpus:
     def _spans(self) -> tuple[pl.DataFrame, memoryview]:
         """The columns of `Place` in one piece, and a view of the indexes, which are sorted: no object for any row."""
         spans = self.rows.select("index", "source", "line", "row", "row_id", "start", "stop").rechunk()
-        spans = spans if self.spill is None else self.spill.frame(spans)
+        spans = self.stored(spans)
         indexes: Any = spans["index"].to_numpy()
         return spans, memoryview(indexes)
 
@@ -243,67 +248,6 @@ class Place:
     stop: int
 
 
-def row_keys(corpus: Corpus) -> pl.DataFrame:
-    """What makes rows equal up to normalisation: `index`, `prompt`, `full`, `answer_key`, and `answer` as it stands.
-
-    `answer` is what the last assistant turn says (or the completion, the chosen answer, the reference, the plain text),
-    `prompt` stands for all turns before it, `full` for the whole content: all turns, the rejected answer, and what
-    stands beside the turns. Keys come from `turn_keys`; a row without turns before its answer has an empty prompt.
-    """
-
-    def compute(part: Corpus) -> pl.DataFrame:
-        keys = part.turns.with_columns(main=pl.col("part") != "rejected")
-        answers = pl.col("main") & pl.col("role").is_in(["assistant", "reference", "text"]).fill_null(False)
-        keys = keys.with_columns(last=pl.col("turn").filter(answers).max().over("index"))
-        answer = pl.col("main") & (pl.col("turn") == pl.col("last"))
-        asked = pl.col("main") & (pl.col("last").is_null() | (pl.col("turn") < pl.col("last")))
-        found = keys.group_by("index", maintain_order=True).agg(
-            prompt=pl.col("key").filter(asked).str.join(" "),
-            full=pl.concat_str("part", "key", separator=" ").str.join(" "),
-            answer_key=pl.col("key").filter(answer).last(),
-            position=pl.col("position").filter(answer).last(),
-        )
-        beside = found.select("index").join(part.rows.select("index", "beside"), on="index", how="left")["beside"]
-        return found.with_columns(full=pl.concat_str("full", beside.fill_null(""), separator=" "))
-
-    def whole() -> pl.DataFrame:
-        keyed = replace(corpus, turns=turn_keys(corpus).drop("content").with_row_index("position"), memo={})
-        found = keyed.in_parts(compute)
-        answer = corpus.turns["content"].gather(found["position"])
-        return found.drop("position").with_columns(answer=answer)
-
-    return corpus.remembered("row_keys", whole)
-
-
-def turn_keys(corpus: Corpus) -> pl.DataFrame:
-    """What makes turns equal up to normalisation: `index`, `turn`, `part`, `role`, `content`, and `key`.
-
-    A key is made of a 128-bit hash of the normalised text and one of the speaker with the tool calls, so that moving
-    text from one speaker to another makes another key. Keys mean something within one corpus and one process only.
-    """
-
-    def compute(part: Corpus) -> pl.DataFrame:
-        said = _compiled_keys(part.turns["content"]) if corpus.is_large else _hashes(part.turns["content"])
-        speaker = pl.concat_str(pl.col("role").fill_null(""), pl.col("calls").fill_null(""), separator="\x1e").hash()
-        return part.turns.select(key=pl.format("{}.{}.{}", said["high"], said["low"], speaker))
-
-    def whole() -> pl.DataFrame:
-        # Only the keys are new: the text stays where it is.
-        return corpus.turns.select("index", "turn", "part", "role", "content", corpus.in_parts(compute)["key"])
-
-    return corpus.remembered("turn_keys", whole)
-
-
-def _hashes(text: pl.Series) -> pl.DataFrame:
-    return normalised_hashes(text.fill_null(""))
-
-
-def _compiled_keys(text: pl.Series) -> pl.DataFrame:
-    from curate.dedup.text_keys import text_keys
-
-    return text_keys(text)
-
-
 def all_texts(corpus: Corpus) -> pl.DataFrame:
     """Every text of every row, in the order of the rows: `index`, `turn`, `text`.
 
@@ -319,6 +263,6 @@ def all_texts(corpus: Corpus) -> pl.DataFrame:
         if called.is_empty() and other.is_empty():
             return said
         # The text itself stays where it is: what is sorted are references to it.
-        return pl.concat([said, called, other]).sort("index", maintain_order=True)
+        return corpus.stored(pl.concat([said, called, other]).sort("index", maintain_order=True))
 
     return corpus.remembered("all_texts", compute)

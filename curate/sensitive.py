@@ -82,7 +82,7 @@ class SensitiveRule(Rule):
         texts = all_texts(corpus)
         if self.coarse:
             texts = corpus.remembered(
-                ("coarse", self.coarse), lambda: all_texts(corpus).filter(containing(*self.coarse))
+                ("coarse", self.coarse), lambda: corpus.stored(all_texts(corpus).filter(containing(*self.coarse)))
             )
         for expression in self.narrow:
             texts = texts.filter(containing(expression))

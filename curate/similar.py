@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,31 +43,44 @@ def comparable_texts(corpus: Corpus) -> pl.DataFrame:
     """
 
     def compute(part: Corpus) -> pl.DataFrame:
+        turns = part.turns.select("index", "part", "role", said=_said(part.turns))
         main = pl.col("part") != "rejected"
         instructs = pl.col("role").is_in(INSTRUCTIONS).fill_null(False)
-        answers = main & pl.col("role").is_in(["assistant", "reference"])
-        said = _said(part.turns)
-        texts = (
-            part.turns.with_columns(said=said)
-            .group_by("index", maintain_order=True)
-            .agg(
-                system=pl.col("said").filter(main & instructs).str.join("\n"),
-                text=pl.col("said").filter(main & ~instructs).str.join("\n"),
-                answer=pl.col("position").filter(answers).last(),
-                rejected=pl.col("position").filter(~main).last(),
-            )
+        answers = main & pl.col("role").is_in(["assistant", "reference"]).fill_null(False)
+        texts = _joined(turns.filter(main & ~instructs)).filter(pl.col("said").str.strip_chars() != "")
+        systems = _joined(turns.filter(main & instructs))
+        return texts.select(
+            "index",
+            system=_looked_up(systems, "said", texts["index"]).fill_null(""),
+            text="said",
+            answer=_looked_up(turns.filter(answers), "said", texts["index"]),
+            rejected=_looked_up(turns.filter(~main), "said", texts["index"]),
         )
-        return texts.filter(pl.col("text").str.strip_chars() != "")
 
     def whole() -> pl.DataFrame:
-        texts = replace(corpus, turns=corpus.turns.with_row_index("position"), memo={}).in_parts(compute)
-        # Only texts of several turns are new: answers stay where they are.
-        answer, rejected = (_said_at(corpus.turns, texts[name]) for name in ("answer", "rejected"))
+        texts = corpus.in_parts(compute)
         if corpus.spill is not None:
             corpus.spill.release()
-        return texts.with_columns(answer=answer, rejected=rejected)
+        return texts
 
     return corpus.remembered("comparable_texts", whole)
+
+
+def _joined(turns: pl.DataFrame) -> pl.DataFrame:
+    """`index` of the rows of some turns, and what is said in them in one text: `said`."""
+    texts = turns.group_by("index", maintain_order=True).agg("said")
+    return texts.with_columns(pl.col("said").list.join("\n"))
+
+
+def _looked_up(frame: pl.DataFrame, column: str, index: pl.Series) -> pl.Series:
+    """What stands last in a column for each row, both ascending by index; null where nothing does."""
+    if frame.is_empty():
+        return pl.Series(column, [None], dtype=frame.schema[column]).new_from_index(0, len(index))
+    place = frame["index"].search_sorted(index, "right").cast(pl.Int64) - 1
+    value = pl.when(pl.Series(place >= 0) & (frame["index"].gather(place.clip(0)) == index)).then(
+        frame[column].gather(place.clip(0))
+    )
+    return pl.select(value).to_series().alias(column)
 
 
 def _said(turns: pl.DataFrame) -> pl.Series:
@@ -76,13 +88,6 @@ def _said(turns: pl.DataFrame) -> pl.Series:
     if turns["calls"].null_count() == turns.height:
         return turns["content"].fill_null("") if turns["content"].null_count() else turns["content"]
     return turns.select(pl.concat_str("content", "calls", separator="\n", ignore_nulls=True))["content"]
-
-
-def _said_at(turns: pl.DataFrame, positions: pl.Series) -> pl.Series:
-    """What the turns at these positions say; null for a null."""
-    said = _said(turns.select(pl.col("content", "calls").gather(positions)))
-    missing = positions.is_null()
-    return pl.select(pl.when(~missing).then(said)).to_series() if missing.any() else said
 
 
 @dataclass(frozen=True)
@@ -130,10 +135,7 @@ def _grouped(corpus: Corpus, search: Search) -> Similar:
         about = pl.DataFrame({"index": corpus.rows["index"], "priority": priority})
         texts = texts.join(about, on="index", how="left", maintain_order="left")
     keys = texts["key"].unique(maintain_order=True)
-    parts = [
-        _search(texts if len(keys) == 1 else texts.filter(pl.col("key") == key), search, corpus.searched)
-        for key in keys
-    ]
+    parts = [_search(texts if len(keys) == 1 else texts.filter(pl.col("key") == key), search, corpus) for key in keys]
     if not parts:
         empty = {"a": pl.UInt32, "b": pl.UInt32, "kind": pl.String, "measure": pl.String, "similarity": pl.Float64}
         gone = {"index": pl.UInt32, "representative": pl.UInt32} | {name: empty[name] for name in list(empty)[2:]}
@@ -170,7 +172,7 @@ def _with_context(texts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _search(texts: pl.DataFrame, search: Search, progress: Callable[[str, int, int], None]) -> Similar:
+def _search(texts: pl.DataFrame, search: Search, corpus: Corpus) -> Similar:
     from curate.dedup import find_duplicates
 
     index, beside = texts["index"], texts["beside"]
@@ -181,7 +183,8 @@ def _search(texts: pl.DataFrame, search: Search, progress: Callable[[str, int, i
         priority=texts["priority"] if search.best_by is not None else None,
         answer=texts["answer"],
         setting=search.setting,
-        progress=progress,
+        progress=corpus.searched,
+        spill=corpus.spill,
     )
     pairs = found.pairs.with_columns(a=index.gather(found.pairs["a"]), b=index.gather(found.pairs["b"]))
     rows = found.representative.is_not_null().arg_true()

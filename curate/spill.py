@@ -10,18 +10,22 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.util
+import math
 import mmap
-import os
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from curate.frame_file import FrameFile, addresses
 from schemas.atomic import readable_disk_errors
 
 SPILL_BYTES = 64 << 20
@@ -37,22 +41,55 @@ class Spill:
     """Where such files are made: a folder on a disk, not in memory."""
 
     folder: Path
-    maps: weakref.WeakSet[mmap.mmap] = field(default_factory=weakref.WeakSet, repr=False, compare=False)
-    """What of it is mapped into memory now."""
+    _maps: weakref.WeakKeyDictionary[mmap.mmap, tuple[int, int]] = field(
+        default_factory=weakref.WeakKeyDictionary, repr=False, compare=False
+    )
+    """What of it is mapped into memory now, and at which addresses."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def frame(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The same frame with its values on disk."""
-        import pyarrow as pa
+        return self.frames([frame])
 
-        if frame.is_empty():
-            return frame
+    def frames(self, parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+        """Frames one after the other, as one, with their values on disk; there is at least one.
+
+        Raises:
+            UserError: the disk is full or refuses.
+        """
+        with self.frame_file() as file:
+            for part in parts:
+                file.add(part)
+            return file.frame()
+
+    @contextmanager
+    def frame_file(self) -> Iterator[FrameFile]:
+        """A file that takes frames until the block ends; those that it gave live on.
+
+        Raises:
+            UserError: the disk is full or refuses.
+        """
+        with self._lock:
+            others = list(self._maps.items())
         with self._nameless() as file:
-            frame.write_ipc(file.name, compression="uncompressed", compat_level=pl.CompatLevel.newest())
-            with open(file.name, "rb") as written:
-                table = pa.ipc.open_file(pa.py_buffer(self._mapped(written))).read_all()
-        mapped = pl.from_arrow(table, rechunk=False)
-        assert isinstance(mapped, pl.DataFrame)
-        return mapped
+            yield FrameFile(file, self._mapped, others)
+
+    def array(self, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+        """Zeros on disk, to be written and read.
+
+        Raises:
+            UserError: the disk is full or refuses.
+        """
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        if not size:
+            return np.zeros(shape, dtype)
+        with self._nameless() as file:
+            # A page for which the disk has no room once it is written to would kill the process.
+            for start in range(0, size, BLOCK_BYTES):
+                file.write(bytes(min(BLOCK_BYTES, size - start)))
+            file.flush()
+            mapped = self._mapped(file, mmap.ACCESS_WRITE)
+        return np.frombuffer(mapped, dtype).reshape(shape)
 
     def copy(self, blocks: Iterable[bytes]) -> tuple[Bytes, str]:
         """Bytes one block after the other, as one, and their sha256.
@@ -76,29 +113,29 @@ class Spill:
         The system does the same, but only once memory is short for all.
         """
         if hasattr(mmap, "MADV_DONTNEED"):
-            for mapped in list(self.maps):
+            with self._lock:
+                maps = list(self._maps)
+            for mapped in maps:
                 mapped.madvise(mmap.MADV_DONTNEED)
 
-    def _mapped(self, file: IO[bytes]) -> mmap.mmap:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.maps.add(mapped)
+    def _mapped(self, file: IO[bytes], access: int = mmap.ACCESS_READ) -> mmap.mmap:
+        mapped = mmap.mmap(file.fileno(), 0, access=access)
+        with self._lock:
+            self._maps[mapped] = addresses(mapped)
         return mapped
 
     @contextmanager
     def _nameless(self) -> Iterator[IO[bytes]]:
-        """A file that loses its name when the block ends; maps of it live on.
+        """A file that no name leads to; maps of it live on when the block ends.
 
         Raises:
             UserError: the disk is full or refuses.
         """
         with (
             readable_disk_errors(self.folder, only_named=True),
-            tempfile.NamedTemporaryFile(dir=self.folder, prefix=".assay-spill-", delete=False) as file,
+            tempfile.TemporaryFile(dir=self.folder, prefix=".assay-spill-") as file,
         ):
-            try:
-                yield file
-            finally:
-                os.unlink(file.name)
+            yield file
 
 
 def blocks_of(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
@@ -140,4 +177,4 @@ def in_parts(
     """`compute(frame)` for a function that looks at each row by itself; with a spill, part by part onto disk."""
     if spill is None or frame.is_empty():
         return compute(frame)
-    return pl.concat([spill.frame(compute(frame.slice(*part))) for part in frame_parts(frame, size)], rechunk=False)
+    return spill.frames(compute(frame.slice(*part)) for part in frame_parts(frame, size))

@@ -214,8 +214,9 @@ class _Units:
         np.minimum.at(self.drawn, unit, drawn)
         self.first_label = np.zeros(self.count, dtype=np.int64)
         self.first_label[unit] = label
-        order = np.argsort(unit, kind="stable")
-        self.members, self.starts = label[order], np.concatenate(([0], np.cumsum(self.sizes)))
+        several = np.flatnonzero(self.sizes[unit] > 1)
+        self.members = label[several[np.argsort(unit[several], kind="stable")]]
+        self.starts = np.concatenate(([0], np.cumsum(np.where(self.sizes > 1, self.sizes, 0))))
 
     def assigned(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
         """The split number of each unit: large units first where they are needed most, single rows fill up."""

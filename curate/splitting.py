@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from curate.keys import row_keys
 from curate.metadata import field_values
 from curate.repeats import with_repeats
-from curate.rows import Corpus, row_keys
+from curate.rows import Corpus
 from curate.similar import comparable_texts
 from curate.spill import in_parts
 from curate.split import SPLITS, assign_splits, leak_free_splits
@@ -59,8 +60,7 @@ def split_rows(whole: Corpus, kept: Corpus, config: SplitConfig, group_by: str |
         group=groups if groups is not None else pl.lit(None, pl.String),
         time=times if times is not None else pl.lit(None, pl.String),
     )
-    if kept.spill is not None:
-        rows = kept.spill.frame(rows)
+    rows = kept.stored(rows)
     fractions = {name: getattr(config, name) for name in SPLITS}
     if times is not None:
         moments = parsed(times)
@@ -155,14 +155,16 @@ def components(whole: Corpus, threshold: float, kept: pl.Series, groups: pl.Seri
 
     texts = comparable_texts(whole)
     index = texts["index"].rechunk()
-    found = find_duplicates(texts["text"], floor=threshold, answer=texts["answer"], progress=whole.searched)
+    found = find_duplicates(
+        texts["text"], floor=threshold, answer=texts["answer"], progress=whole.searched, spill=whole.spill
+    )
     label, cuts = similarity_components(found, threshold=threshold, max_share=MAX_SHARE)
     raised = pl.Series("threshold", [None], dtype=pl.Float64).new_from_index(0, texts.height)
     if cuts:
         uncut, _ = similarity_components(found, threshold=threshold, max_share=1.0)
         raised = uncut.replace_strict({cut["row"]: cut["threshold"] for cut in cuts}, default=None).cast(pl.Float64)
     del found
-    prompts = with_repeats(row_keys(whole).select("index", "prompt").filter(pl.col("prompt") != ""), "prompt")
+    prompts = with_repeats(row_keys(whole).select("index", "prompt").drop_nulls(), "prompt")
     asked = _numbered(prompts, index).with_columns(rows=pl.len().over("prompt")).filter(pl.col("rows") > 1)
     common = asked["rows"] > max(1, MAX_SHARE * texts.height)
     shared = asked.filter(common)["prompt"].n_unique()
@@ -173,7 +175,7 @@ def components(whole: Corpus, threshold: float, kept: pl.Series, groups: pl.Seri
     joined = _joined(label.to_numpy(), np.concatenate(links))
     rows = pl.DataFrame({"index": index, "component": index.gather(joined).cast(pl.Int64), "threshold": raised})
     cuts = [cut | {"row": int(index[int(cut["row"])])} for cut in cuts]
-    return Components(rows, cuts, asked["prompt"].n_unique() - shared, shared)
+    return Components(whole.stored(rows), cuts, asked["prompt"].n_unique() - shared, shared)
 
 
 def _numbered(rows: pl.DataFrame, index: pl.Series) -> pl.DataFrame:

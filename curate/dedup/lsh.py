@@ -54,13 +54,16 @@ def distinct(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values[np.concatenate(([True], values[1:] != values[:-1]))] if len(values) else values
 
 
-def candidate_pairs(keys: NDArray[np.uint32], rows: NDArray[np.int64], workers: int) -> NDArray[np.int64]:
+def candidate_pairs(
+    keys: NDArray[np.uint32], rows: NDArray[np.int64], workers: int, compared: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
     """Pairs of rows that share a band key.
 
     Args:
-        keys: [bands, n], band keys of the rows to compare.
+        keys: [bands, n], band keys of the rows.
         rows: [n], ascending row numbers (< 2**32) the columns stand for.
         workers: threads to sort bands with; the result does not depend on it.
+        compared: [n], which rows can be in a pair; all when null.
 
     Returns:
         int64 [p, 2], first < second, distinct, sorted.
@@ -68,22 +71,25 @@ def candidate_pairs(keys: NDArray[np.uint32], rows: NDArray[np.int64], workers: 
     if keys.shape[1] < 2:
         return np.zeros((0, 2), dtype=np.int64)
     with ThreadPoolExecutor(workers) as pool:
-        shares = pool.map(lambda first: _bands_pairs(keys, range(first, len(keys), workers)), range(workers))
+        shares = pool.map(lambda first: _bands_pairs(keys, range(first, len(keys), workers), compared), range(workers))
         packed = distinct(np.concatenate(list(shares)))
     return np.stack((rows[packed >> np.uint64(32)], rows[packed & np.uint64(0xFFFFFFFF)]), axis=1)
 
 
-def _bands_pairs(keys: NDArray[np.uint32], bands: range) -> NDArray[np.uint64]:
+def _bands_pairs(keys: NDArray[np.uint32], bands: range, compared: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
     """`_band_pairs` of several bands."""
     space = np.empty(keys.shape[1], dtype=np.uint64)
-    return np.concatenate([np.zeros(0, np.uint64), *(_band_pairs(keys, band, space) for band in bands)])
+    return np.concatenate([np.zeros(0, np.uint64), *(_band_pairs(keys, band, space, compared) for band in bands)])
 
 
-def _band_pairs(keys: NDArray[np.uint32], band: int, space: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _band_pairs(
+    keys: NDArray[np.uint32], band: int, space: NDArray[np.uint64], compared: NDArray[np.bool_] | None
+) -> NDArray[np.uint64]:
     """Packed pairs ``first << 32 | second`` of column numbers proposed by one band, distinct and sorted."""
     from curate.dedup.repeats import rows_of_repeated
 
     columns = rows_of_repeated(keys[band], space)
+    columns = columns if compared is None else columns[compared[columns]]
     if not len(columns):
         return np.zeros(0, dtype=np.uint64)
     entries = keys[band][columns].astype(np.uint64) << np.uint64(32) | columns.astype(np.uint64)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from curate.dedup.spans import Spans
+    from curate.spill import Spill
 
 Progress = Callable[[str, int, int], None]
 
@@ -113,19 +114,19 @@ class PairSearch:
         self.tokens = np.zeros(len(text), dtype=np.int64)
         self.templates = pl.DataFrame(schema={"row": pl.Int64, "key": pl.UInt64})
 
-    def verified(self, rows: NDArray[np.int64]) -> Pairs:
-        """All verified pairs among some rows."""
-        sketch = self._sketch(rows)
+    def verified(self, rows: NDArray[np.int64], spill: Spill | None = None) -> Pairs:
+        """All verified pairs among some rows; band keys lie on disk if there is a spill."""
+        return self.judged(self._proposed(rows, spill), learn_slots=True)
+
+    def _proposed(self, rows: NDArray[np.int64], spill: Spill | None) -> NDArray[np.int64]:
+        """Pairs of rows with equal tokens, or that share a band key."""
+        sketch = self._sketch(rows, spill)
         self.tokens[rows] = sketch.tokens
         proposed = [_links(sketch.sequence, rows)]
         if self.setting.gram == 0:
             proposed.append(_links(sketch.masked, rows))
-        enough = sketch.tokens >= _MIN_TOKENS
-        if enough.all():  # copying the keys of all rows would double the memory they take
-            proposed.append(candidate_pairs(sketch.bands, rows, self.workers))
-        else:
-            proposed.append(candidate_pairs(sketch.bands[:, enough], rows[enough], self.workers))
-        return self.judged(distinct_pairs(np.concatenate(proposed)), learn_slots=True)
+        proposed.append(candidate_pairs(sketch.bands, rows, self.workers, sketch.tokens >= _MIN_TOKENS))
+        return distinct_pairs(np.concatenate(proposed))
 
     def judged(self, pairs: NDArray[np.int64], learn_slots: bool = False) -> Pairs:
         """Verify pairs, sorted by their first row; pairs below the floor are left out."""
@@ -142,18 +143,17 @@ class PairSearch:
             self._mark_other_answers(pairs, kind)
         return Pairs(pairs, kind, similarity).where(kind <= SIMILAR)
 
-    def _sketch(self, rows: NDArray[np.int64]) -> Sketch:
+    def _sketch(self, rows: NDArray[np.int64], spill: Spill | None) -> Sketch:
         from curate.dedup.tables import permutations
 
         banding, n = self.setting.banding_for(len(rows)), len(rows)
-        spans = self.spans.take(rows)
         drawn = permutations(banding.num_perm, self.seed)
-        sketch = Sketch.empty(banding.bands, n)
+        sketch = Sketch.empty(banding.bands, n, spill=spill)
 
         def work(part: slice) -> None:
-            sketch.fill(part, spans, drawn, banding.rows, words=self.setting.gram > 0)
+            sketch.fill(part, self.spans.take(rows[part]), drawn, banding.rows, words=self.setting.gram > 0)
 
-        self._run("sketch", work, list(_text_slices(spans)), n)
+        self._run("sketch", work, list(_text_slices(self.spans.lengths[rows])), n)
         return sketch
 
     def _same_text(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -247,10 +247,10 @@ class Sketch:
     signatures: NDArray[np.uint32]
 
     @classmethod
-    def empty(cls, bands: int, n: int, num_perm: int = 0) -> Sketch:
-        """Room for n rows, and for their signatures of `num_perm` values."""
+    def empty(cls, bands: int, n: int, num_perm: int = 0, spill: Spill | None = None) -> Sketch:
+        """Room for n rows, and for their signatures of `num_perm` values; with a spill, the band keys lie on disk."""
         return cls(
-            np.zeros((bands, n), dtype=np.uint32),
+            np.zeros((bands, n), dtype=np.uint32) if spill is None else spill.array((bands, n), np.uint32),
             np.zeros(n, dtype=np.uint64),
             np.zeros(n, dtype=np.uint64),
             np.zeros(n, dtype=np.int32),
@@ -269,7 +269,7 @@ class Sketch:
 
         Args:
             part: which rows.
-            spans: where the text of all rows is.
+            spans: where the text of these rows is.
             drawn: the permutations, of `tables.permutations`.
             band_rows: signature values a band.
             words: sketch pairs of neighbouring words, not content words; the masked hashes stay 0.
@@ -285,17 +285,16 @@ class Sketch:
             self.tokens[part],
             self.signatures[part],
         )
-        lengths = spans.lengths[part]
-        space = row_space(int(lengths.max()), len(drawn[0]))
+        space = row_space(int(spans.lengths.max()), len(drawn[0]))
         kernel = sketch_words if words else sketch_rows
-        kernel(spans.addresses[part], lengths, tokeniser_tables(), *drawn, band_rows, space, outputs)
+        kernel(spans.addresses, spans.lengths, tokeniser_tables(), *drawn, band_rows, space, outputs)
 
 
-def _text_slices(spans: Spans) -> Iterator[slice]:
-    """Slices of rows with about as much text each."""
-    ends = np.cumsum(spans.lengths)
+def _text_slices(lengths: NDArray[np.int64]) -> Iterator[slice]:
+    """Slices of rows with about as much text each, from the bytes of each row."""
+    ends = np.cumsum(lengths)
     start = 0
-    while start < len(spans):
+    while start < len(ends):
         before = ends[start - 1] if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, before + _SKETCH_BYTES)))
         yield slice(start, stop)
@@ -371,6 +370,6 @@ def sketch_signatures(text: pl.Series, *, num_perm: int = 128, seed: int = 1) ->
 
     spans = string_spans(text)
     sketch = Sketch.empty(0, len(text), num_perm)
-    for part in _text_slices(spans):
-        sketch.fill(part, spans, permutations(num_perm, seed), 1)
+    for part in _text_slices(spans.lengths):
+        sketch.fill(part, spans.take(part), permutations(num_perm, seed), 1)
     return sketch.signatures

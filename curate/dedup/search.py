@@ -31,6 +31,8 @@ from curate.dedup.unlike import MOST_ROWS, surely_unlike
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from curate.spill import Spill
+
 Policy = Literal["first", "longest", "best"]
 """Which row of a group stays: the first in reading order, the longest, or the one with the highest number."""
 
@@ -70,6 +72,7 @@ def find_duplicates(  # noqa: PLR0913 - each option is one the user may set
     workers: int | None = None,
     seed: int = 1,
     progress: Progress | None = None,
+    spill: Spill | None = None,
 ) -> DuplicateResult:
     """Find exact, normalised and near duplicates and choose which rows stay.
 
@@ -86,6 +89,7 @@ def find_duplicates(  # noqa: PLR0913 - each option is one the user may set
         workers: threads; all cores when null. The result does not depend on it.
         seed: of the permutations, as in datasketch.
         progress: called with (stage, done, total).
+        spill: where the band keys lie while they are compared; null for memory.
 
     Raises:
         ValueError: an unknown policy or setting, or Series of different lengths.
@@ -99,11 +103,11 @@ def find_duplicates(  # noqa: PLR0913 - each option is one the user may set
             raise ValueError(f"expected {len(text)} values beside the text, found {len(other)}")
     rank = policy_rank(text, policy, priority, order)
     exact, leaders = _exact_groups(text, rank)
-    if not chosen.gram and surely_unlike(text.gather(leaders), floor):
+    if not chosen.gram and len(leaders) <= MOST_ROWS and surely_unlike(text.gather(leaders), floor):
         found, representative, via = Pairs.empty(), np.full(len(text), -1), np.full(len(text), -1)
     else:
         search = PairSearch(text, answer, chosen, floor, threshold, workers or os.cpu_count() or 1, seed, progress)
-        found, representative, via = _choose(search, search.verified(leaders), rank, threshold)
+        found, representative, via = _choose(search, search.verified(leaders, spill), rank, threshold)
     return _result(_Outcome(exact, len(leaders), found, representative, via), chosen, threshold, floor, rank)
 
 
@@ -209,9 +213,6 @@ def _result(
     copy = leader != np.arange(n)
     lead_rep = outcome.representative[leader]
     representative = np.where(lead_rep >= 0, lead_rep, np.where(copy, leader, -1))
-    via = outcome.via[leader]
-    kind = np.where(via >= 0, found.kind[via] if len(found.kind) else 0, EXACT)
-    similarity = np.where(via >= 0, found.similarity[via] if len(found.kind) else 1.0, 1.0)
     copies = np.flatnonzero(copy)
     twins = np.sort(np.stack((leader[copies], copies), axis=1), axis=1)
     pairs = found.extended(Pairs(twins, np.zeros(len(twins), np.uint8), np.ones(len(twins))))
@@ -229,15 +230,23 @@ def _result(
         pl.when(hashed).then(pl.lit("hash-128")).otherwise(pl.lit(measure)).alias("measure"),
         "similarity",
     ).sort("a", "b")
-    kept = pl.Series(representative < 0)
-    columns = pl.DataFrame({"representative": representative, "kind": names.gather(kind), "similarity": similarity})
-    columns = columns.select(pl.when(~kept).then(pl.all()))
+    # Most rows are kept: what is said of the others is looked up for them alone.
+    gone = np.flatnonzero(representative >= 0)
+    via = outcome.via[leader[gone]]
+    by_pair = via >= 0
+    kind, similarity = np.full(len(gone), EXACT), np.ones(len(gone))
+    kind[by_pair], similarity[by_pair] = found.kind[via[by_pair]], found.similarity[via[by_pair]]
+    about = pl.DataFrame({"representative": representative[gone], "kind": names.gather(kind), "similarity": similarity})
+    place = np.full(n, -1, dtype=np.int32)
+    place[gone] = np.arange(len(gone))
+    places = pl.Series(place).replace(-1, None)
     parameters = _parameters(setting, threshold, floor, outcome.searched) | {
         "rows": n,
-        "kept": int(kept.sum()),
+        "kept": n - len(gone),
         "kept_by_threshold": _kept_curve(outcome, rank, floor, threshold),
     }
-    return DuplicateResult(frame, columns["representative"], columns["kind"], columns["similarity"], parameters)
+    representatives, kinds, similarities = (column.gather(places) for column in about)
+    return DuplicateResult(frame, representatives, kinds, similarities, parameters)
 
 
 def _parameters(setting: Setting, threshold: float, floor: float, rows: int) -> dict[str, object]:

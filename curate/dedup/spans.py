@@ -86,7 +86,7 @@ class Spans:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def take(self, rows: NDArray[np.int64]) -> Spans:
+    def take(self, rows: NDArray[np.int64] | slice) -> Spans:
         """The spans of some rows, in the order given."""
         return Spans(self.addresses[rows], self.lengths[rows], self.owner)
 

@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 import polars as pl
 
+from curate.frame_file import FrameFile
 from curate.readers.repeated import repeated_keys
 from curate.readers.shapes import Fault, Shaped, type_name
 from curate.rows import FAULTS_SCHEMA, ROWS_SCHEMA, TURNS_SCHEMA
-from curate.spill import Spill
 
 ROWS_PER_CHUNK = 1 << 15
 BYTES_PER_CHUNK = 1 << 23
@@ -66,10 +66,31 @@ def _digest(written: bytes) -> str:
     return hashlib.sha256(written).hexdigest()[:ROW_ID_HEX]
 
 
+class InMemory:
+    """Takes frames one after the other and gives them back as one, as `FrameFile` does."""
+
+    def __init__(self) -> None:
+        self._frames: list[pl.DataFrame] = []
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Put the rows of a frame behind the others."""
+        self._frames.append(frame)
+
+    def frame(self) -> pl.DataFrame:
+        """All rows."""
+        return pl.concat(self._frames, rechunk=True)
+
+
 class Builder:
     """Takes one row after the other; gives frames with the columns of `curate.rows`.
 
     Rows go to the frames in chunks, so that the lists of Python objects stay small.
+
+    Args:
+        shape: from a record to its shape; null for one of no known shape.
+        kind: that every row must have; null takes any.
+        rows_per_chunk: rows that are Python objects at a time.
+        tables: where rows and turns go; null for memory.
     """
 
     def __init__(
@@ -77,12 +98,11 @@ class Builder:
         shape: Callable[[Any], Shaped | None],
         kind: str | None,
         rows_per_chunk: int = ROWS_PER_CHUNK,
-        spill: Spill | None = None,
+        tables: tuple[FrameFile | InMemory, FrameFile | InMemory] | None = None,
     ) -> None:
         self.shape = shape
         self.kind = kind
         self.rows_per_chunk = rows_per_chunk
-        self.spill = spill
         self.next_index = 0
         self.source = -1
         self._in_source = 0
@@ -90,9 +110,9 @@ class Builder:
         self._rows: list[tuple[Any, ...]] = []
         self._turns: dict[str, list[Any]] = {name: [] for name in TURNS_SCHEMA}
         self._faults: list[tuple[Any, ...]] = []
-        self._row_frames: list[Future[pl.DataFrame]] = []
-        self._turn_frames: list[Future[pl.DataFrame]] = []
-        self._writer = ThreadPoolExecutor(1)  # frames go to disk while the next rows are parsed
+        self._tables = tables or (InMemory(), InMemory())
+        self._writer = ThreadPoolExecutor(1)  # frames are put away while the next rows are parsed
+        self._putting: list[Future[None]] = []
 
     def start_source(self) -> None:
         """The rows that follow are of the next file."""
@@ -175,11 +195,12 @@ class Builder:
     def _flush(self) -> None:
         rows = pl.DataFrame(self._rows, schema=ROWS_SCHEMA, orient="row")
         turns = pl.DataFrame(self._turns, schema=TURNS_SCHEMA)
-        place = self.spill.frame if self.spill else lambda frame: frame
-        if self._turn_frames:
-            self._turn_frames[-1].result()  # a slow disk holds up parsing, so that memory holds no more than two
-        self._row_frames.append(self._writer.submit(place, rows))
-        self._turn_frames.append(self._writer.submit(place, turns))
+        for last in self._putting:
+            last.result()  # a slow disk holds up parsing, so that memory holds no more than two frames of each
+        self._putting = [
+            self._writer.submit(self._tables[0].add, rows),
+            self._writer.submit(self._tables[1].add, turns),
+        ]
         self._rows = []
         self._bytes = 0
         self._turns = {name: [] for name in TURNS_SCHEMA}
@@ -188,10 +209,11 @@ class Builder:
         """Rows, turns and faults of all files."""
         self._flush()
         faults = pl.DataFrame(self._faults, schema=FAULTS_SCHEMA, orient="row")
-        near = self.spill is None
+        for last in self._putting:
+            last.result()
         self._writer.shutdown()
-        rows, turns = ([frame.result() for frame in frames] for frames in (self._row_frames, self._turn_frames))
-        return pl.concat(rows, rechunk=near), pl.concat(turns, rechunk=near), faults
+        rows, turns = (table.frame() for table in self._tables)
+        return rows, turns, faults
 
 
 def _turn_numbers(shaped: Shaped, parts: tuple[str, ...]) -> range | list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,14 +49,18 @@ def read_corpus(  # noqa: PLR0913 - each option is one that a caller sets
     splits = paths if isinstance(paths, Mapping) else {}
     paths = tuple(paths)
     spill = spill_for(paths, folder)
-    builder = Builder(shape_records(columns, kind), kind, rows_per_chunk, spill)
     sources = []
-    for path in paths:
-        opened = open_file(path, spill, whole=whole)
-        split = splits.get(path) if splits else None
-        sources.append(replace(_read(opened, builder, split), path=_shown(name(path))))
-        progress(opened.size)
-    rows, turns, faults = builder.frames()
+    with ExitStack() as stack:
+        tables = None
+        if spill is not None:
+            tables = stack.enter_context(spill.frame_file()), stack.enter_context(spill.frame_file())
+        builder = Builder(shape_records(columns, kind), kind, rows_per_chunk, tables)
+        for path in paths:
+            opened = open_file(path, spill, whole=whole)
+            split = splits.get(path) if splits else None
+            sources.append(replace(_read(opened, builder, split), path=_shown(name(path))))
+            progress(opened.size)
+        rows, turns, faults = builder.frames()
     if spill is not None:
         spill.release()
     items = tuple(evals)

@@ -8,8 +8,10 @@ from typing import ClassVar
 import polars as pl
 from pydantic import Field
 
+from curate.keys import row_keys
+from curate.repeats import with_repeats
 from curate.representatives import RepresentativeRule
-from curate.rows import Corpus, row_keys
+from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit
 from schemas.finding import Severity
 
@@ -73,8 +75,8 @@ class AnswerDuplicate(RepresentativeRule):
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each row that gives its representative's answer to another prompt."""
         shared = (
-            row_keys(corpus)
-            .filter((pl.col("prompt") != "") & (pl.col("prompt").n_unique().over("answer_key") > 1))
+            with_repeats(row_keys(corpus).drop_nulls("prompt"), "answer_key")
+            .filter(pl.col("prompt").n_unique().over("answer_key") > 1)
             .filter(pl.col("answer").str.count_matches(WORD) >= self.min_words)
             .select("index", "prompt", group="answer_key")
             .with_columns(rows=pl.len().over("group"), prompts=pl.col("prompt").n_unique().over("group"))

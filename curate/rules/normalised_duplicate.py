@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+from curate.keys import row_keys
 from curate.repeats import with_repeats
 from curate.representatives import RepresentativeRule
-from curate.rows import Corpus, row_keys
+from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit
 from schemas.finding import Severity
 

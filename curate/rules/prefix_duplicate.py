@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from curate.conflicts import ANSWERED
-from curate.dedup import exact_hashes
-from curate.rows import Corpus, turn_keys
+from curate.keys import turn_keys
+from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit, Rule
 from schemas.finding import Severity
 
@@ -84,17 +84,16 @@ def _prefixes(corpus: Corpus) -> pl.DataFrame:
     turn's position (multilinear hashing, Dietzfelbinger 1996), so that one pass yields those of all prefixes.
     """
     rows = corpus.rows.filter(pl.col("kind").is_in(ANSWERED)).select("index", pl.col("beside").fill_null(""))
-    turns = turn_keys(corpus).join(rows, on="index", maintain_order="left").select("index", "beside", "key")
+    turns = turn_keys(corpus).join(rows, on="index", maintain_order="left").select("index", "beside", "high", "low")
     turns = turns.with_columns(turns=pl.int_range(1, pl.len() + 1).over("index"), of=pl.len().over("index"))
     position = turns["turns"].to_numpy()
     start = np.arange(turns.height) + 1 - position
-    hashes = exact_hashes(turns["key"])
     factors = np.random.default_rng(SEED).integers(
         0, 1 << 64, (2, position.max(initial=0)), dtype=np.uint64
     ) | np.uint64(1)
     sums = {}
     for name, factor in zip(("high", "low"), factors, strict=True):
-        running = np.concatenate((np.zeros(1, np.uint64), np.cumsum(hashes[name].to_numpy() * factor[position - 1])))
+        running = np.concatenate((np.zeros(1, np.uint64), np.cumsum(turns[name].to_numpy() * factor[position - 1])))
         sums[name] = running[1:] - running[start]
     return turns.select("index", "beside", "turns", "of").with_columns(
         **{name: pl.Series(v) for name, v in sums.items()}

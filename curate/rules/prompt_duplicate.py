@@ -9,8 +9,10 @@ import polars as pl
 from pydantic import Field
 
 from curate.conflicts import ANSWERED, conflicting_rows
+from curate.keys import row_keys
+from curate.repeats import with_repeats
 from curate.representatives import SimilarityRule
-from curate.rows import Corpus, row_keys
+from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit
 from schemas.finding import Severity
 
@@ -102,8 +104,7 @@ class PromptDuplicate(SimilarityRule):
         )
         labelled = conflicting_rows(corpus, self.label_chars).filter("labels")
         return (
-            row_keys(corpus)
-            .filter(pl.col("prompt") != "")
+            with_repeats(row_keys(corpus).drop_nulls("prompt"), "prompt")
             .join(labelled, on="index", how="anti", maintain_order="left")
             .join(about, on="index", how="left", maintain_order="left")
             .select("index", "full", group=pl.concat_str("kind", "tools", "prompt", separator=" "))

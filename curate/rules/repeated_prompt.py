@@ -58,7 +58,7 @@ class RepeatedPrompt(Rule):
         """One hit for each file with a prompt that nearly all rows share."""
         prompts = (
             row_answers(corpus)
-            .filter(pl.col("prompt") != "")
+            .drop_nulls("prompt")
             .group_by("source", "prompt")
             .agg(count=pl.len(), first=pl.col("index").min())
             .with_columns(rows=pl.col("count").sum().over("source"), distinct=pl.len().over("source"))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-import polars as pl
-
+from curate.keys import row_keys
 from curate.named_splits import (
     COMMON_ROWS,
     COMMON_SHARE,
@@ -17,7 +16,7 @@ from curate.named_splits import (
     near_in_train,
     shared_with_train,
 )
-from curate.rows import Corpus, row_keys
+from curate.rows import Corpus
 from curate.rules.base import Example, Hit, Rule
 from curate.similar import Search
 from schemas.finding import Severity
@@ -65,7 +64,7 @@ class SplitPrompt(Rule):
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each held-out row, with the first training row of that prompt."""
         trained = int((named_splits(corpus)["split"] == "train").sum())
-        prompts = row_keys(corpus).filter(pl.col("prompt") != "").select("index", key="prompt")
+        prompts = row_keys(corpus).drop_nulls("prompt").select("index", key="prompt")
         found = shared_with_train(corpus, prompts, max(COMMON_ROWS, int(COMMON_SHARE * trained)))
         found = found.join(copies_in_train(corpus), on="index", how="anti", maintain_order="left")
         if found.height:  # the search takes long: only where it can matter

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from curate import spill
+from curate.keys import row_keys, turn_keys
 from curate.readers import read_corpus
-from curate.rows import Corpus, all_texts, row_keys, turn_keys
+from curate.rows import Corpus, all_texts
 from curate.similar import comparable_texts
 from curate.spill import Spill, blocks_of, frame_parts, spill_for
 from schemas.errors import UserError
@@ -53,8 +54,8 @@ def frames(corpus: Corpus) -> list[pl.DataFrame]:
         corpus.turns,
         corpus.faults,
         comparable_texts(corpus),
-        turn_keys(corpus).drop("key"),
-        row_keys(corpus).select("index", "answer"),
+        turn_keys(corpus).select("index"),
+        row_keys(corpus),
         all_texts(corpus),
     ]
 
