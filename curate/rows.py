@@ -22,6 +22,7 @@ from schemas.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from curate.contamination.index import EvalIndex
+    from curate.earlier import Earlier
     from curate.row_tokens import TokenSettings
 
 ROWS_SCHEMA: dict[str, Any] = {
@@ -115,6 +116,8 @@ class Corpus:
     """Eval items to keep out of training."""
     eval_index: EvalIndex | None = None
     """An index of eval items, which stands for `evals`."""
+    earlier: Earlier | None = None
+    """An index of the rows of earlier datasets."""
     token_settings: TokenSettings | None = None
     """The model and the length that rows are measured with; null where nobody named any."""
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -245,14 +248,19 @@ def row_keys(corpus: Corpus) -> pl.DataFrame:
     `prompt` stands for all turns before it, `full` for the whole content: all turns, the rejected answer, and what
     stands beside the turns. Keys come from `turn_keys`; a row without turns before its answer has an empty prompt.
     """
+    return corpus.remembered("row_keys", lambda: joined_keys(corpus, turn_keys(corpus)["key"]))
+
+
+def joined_keys(corpus: Corpus, keys: pl.Series) -> pl.DataFrame:
+    """The columns of `row_keys`, made of the keys of the corpus's turns."""
 
     def compute(part: Corpus) -> pl.DataFrame:
-        keys = part.turns.with_columns(main=pl.col("part") != "rejected")
+        turns = part.turns.with_columns(main=pl.col("part") != "rejected")
         answers = pl.col("main") & pl.col("role").is_in(["assistant", "reference", "text"]).fill_null(False)
-        keys = keys.with_columns(last=pl.col("turn").filter(answers).max().over("index"))
+        turns = turns.with_columns(last=pl.col("turn").filter(answers).max().over("index"))
         answer = pl.col("main") & (pl.col("turn") == pl.col("last"))
         asked = pl.col("main") & (pl.col("last").is_null() | (pl.col("turn") < pl.col("last")))
-        found = keys.group_by("index", maintain_order=True).agg(
+        found = turns.group_by("index", maintain_order=True).agg(
             prompt=pl.col("key").filter(asked).str.join(" "),
             full=pl.concat_str("part", "key", separator=" ").str.join(" "),
             answer_key=pl.col("key").filter(answer).last(),
@@ -261,13 +269,10 @@ def row_keys(corpus: Corpus) -> pl.DataFrame:
         beside = found.select("index").join(part.rows.select("index", "beside"), on="index", how="left")["beside"]
         return found.with_columns(full=pl.concat_str("full", beside.fill_null(""), separator=" "))
 
-    def whole() -> pl.DataFrame:
-        keyed = replace(corpus, turns=turn_keys(corpus).drop("content").with_row_index("position"), memo={})
-        found = keyed.in_parts(compute)
-        answer = corpus.turns["content"].gather(found["position"])
-        return found.drop("position").with_columns(answer=answer)
-
-    return corpus.remembered("row_keys", whole)
+    turns = corpus.turns.select("index", "turn", "part", "role", keys.alias("key")).with_row_index("position")
+    found = replace(corpus, turns=turns, memo={}).in_parts(compute)
+    answer = corpus.turns["content"].gather(found["position"])
+    return found.drop("position").with_columns(answer=answer)
 
 
 def turn_keys(corpus: Corpus) -> pl.DataFrame:

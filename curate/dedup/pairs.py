@@ -26,7 +26,7 @@ EXACT, NORMALISED, NEAR, TEMPLATE, OTHER_ANSWER, SIMILAR = range(6)
 _SKETCH_BYTES = 4 << 20  # text sketched by one task
 _VERIFY_PAIRS = 4096  # pairs verified by one task
 LARGE = 500_000
-_MIN_TOKENS = 8  # shorter rows are proposed by exact keys only
+MIN_TOKENS = 8  # shorter rows are proposed by exact keys only
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class PairSearch:
         proposed = [_links(sketch.sequence, rows)]
         if self.setting.gram == 0:
             proposed.append(_links(sketch.masked, rows))
-        enough = sketch.tokens >= _MIN_TOKENS
+        enough = sketch.tokens >= MIN_TOKENS
         if enough.all():  # copying the keys of all rows would double the memory they take
             proposed.append(candidate_pairs(sketch.bands, rows, self.workers))
         else:
@@ -149,7 +149,7 @@ class PairSearch:
         def work(part: slice) -> None:
             sketch.fill(part, spans, drawn, banding.rows, words=self.setting.gram > 0)
 
-        self._run("sketch", work, list(_text_slices(spans)), n)
+        self._run("sketch", work, list(text_slices(spans)), n)
         return sketch
 
     def _same_text(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -279,7 +279,7 @@ class Sketch:
         kernel(spans.addresses[part], lengths, tokeniser_tables(), *drawn, band_rows, space, outputs)
 
 
-def _text_slices(spans: Spans) -> Iterator[slice]:
+def text_slices(spans: Spans) -> Iterator[slice]:
     """Slices of rows with about as much text each."""
     ends = np.cumsum(spans.lengths)
     start = 0
@@ -359,6 +359,6 @@ def sketch_signatures(text: pl.Series, *, num_perm: int = 128, seed: int = 1) ->
 
     spans = string_spans(text)
     sketch = Sketch.empty(0, len(text), num_perm)
-    for part in _text_slices(spans):
+    for part in text_slices(spans):
         sketch.fill(part, spans, permutations(num_perm, seed), 1)
     return sketch.signatures

@@ -1,0 +1,140 @@
+"""Rows as a persisted index sees them, and which of them an earlier dataset holds already.
+
+Digests that are kept on disk must mean the same in every process and on every machine, so that they are made of
+BLAKE2 over normalised text, not of the hashes that serve within one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from curate.conflicts import ANSWERED
+from curate.dedup import normalise
+from curate.dedup.index import RowIndex
+from curate.dedup.segments import ROWS
+from curate.rows import Corpus, joined_keys
+from curate.similar import comparable_texts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+APART = "\x1e"
+"""Stands between the parts of what is hashed; normalised text holds none."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An index of earlier rows, and the rows that are looked for in it."""
+
+    index: RowIndex
+    rows: pl.DataFrame
+    """Of `index_rows`, as they would be published: an earlier dataset holds them redacted, too."""
+
+
+def index_rows(corpus: Corpus) -> pl.DataFrame:
+    """The readable rows of a corpus with the columns of `segments.ROWS`, and `index`."""
+    readable = corpus.without(corpus.rows.filter(pl.col("kind").is_null())["index"])
+    rows = readable.rows.select("index", "source", "line", "row", "row_id", "kind", "beside")
+    paths = pl.Series("path", [source.path for source in readable.sources], dtype=pl.String)
+    keys = joined_keys(readable, readable.in_parts(_turn_digests)["key"]).drop("answer")
+    said = pl.concat_str("answer", "rejected", separator="\n", ignore_nulls=True)
+    texts = comparable_texts(readable).select(
+        "index",
+        "system",
+        text=pl.concat_str("text", "rejected", separator="\n", ignore_nulls=True),
+        answer=pl.when(pl.any_horizontal(pl.col("answer", "rejected").is_not_null())).then(said),
+    )
+    found = rows.join(keys, on="index", how="left", maintain_order="left").join(
+        texts, on="index", how="left", maintain_order="left"
+    )
+    asked = pl.col("kind").is_in(ANSWERED) & (pl.col("prompt") != "") & pl.col("answer_key").is_not_null()
+    contradicted = found.select(pl.when(asked).then("prompt").otherwise(pl.lit("")))["prompt"]
+    beside = found["beside"].fill_null("")
+    group = pl.select(pl.concat_str(normalise(found["system"].fill_null("")), beside, separator=APART)).to_series()
+    return found.select(
+        "index",
+        **_words("content", found["full"].fill_null("")),
+        **_words("prompt", contradicted),
+        answer_key=pl.Series(digests(found["answer_key"].fill_null(""))[:, 0]),
+        group=pl.Series(digests(group)[:, 0]),
+        text="text",
+        answer="answer",
+        path=paths.gather(found["source"]),
+        line="line",
+        row="row",
+        row_id="row_id",
+    ).select("index", *ROWS)
+
+
+def _words(name: str, keys: pl.Series) -> dict[str, pl.Series]:
+    found = digests(keys)
+    found[(keys == "").to_numpy()] = 0
+    return {f"{name}_high": pl.Series(found[:, 0]), f"{name}_low": pl.Series(found[:, 1])}
+
+
+def digests(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """BLAKE2b digests of 128 bits as two words each, [n, 2]."""
+    found = b"".join(blake2b(text.encode(), digest_size=16).digest() for text in texts)
+    return np.frombuffer(found, "<u8").reshape(-1, 2).astype(np.uint64)
+
+
+def _turn_digests(part: Corpus) -> pl.DataFrame:
+    """A digest of each turn's speaker, tool calls and normalised text."""
+    said = part.turns.select(
+        pl.concat_str(
+            pl.col("role").fill_null(""),
+            pl.col("calls").fill_null(""),
+            normalise(part.turns["content"].fill_null("")),
+            separator=APART,
+        )
+    ).to_series()
+    keys = [blake2b(text.encode(), digest_size=16).hexdigest() for text in said]
+    return pl.DataFrame({"key": pl.Series(keys, dtype=pl.String)})
+
+
+def held_rows(corpus: Corpus, threshold: float) -> pl.DataFrame:
+    """Rows that the earlier datasets hold: `index`, `number` (in the index), `kind`, `similarity`, by row.
+
+    Raises:
+        ValueError: the corpus has no index of earlier rows.
+    """
+
+    def compute() -> pl.DataFrame:
+        rows, index = _present(corpus)
+        number = index.same_content(rows)
+        known = rows.select("index", "row_id", number=pl.Series(number)).filter(pl.col("number") >= 0)
+        same = [index.place(row)["row_id"] == row_id for row, row_id in known.select("number", "row_id").iter_rows()]
+        kinds = pl.Series(["exact" if equal else "normalised" for equal in same], dtype=pl.String)
+        known = known.select("index", "number", kind=kinds, similarity=pl.lit(1.0))
+        rest = rows.filter(pl.Series(number < 0))
+        similar = index.similar(rest, threshold)
+        similar = similar.with_columns(index=rest["index"].gather(similar["place"])).select(known.columns)
+        return pl.concat([known, similar]).sort("index")
+
+    return corpus.remembered(("held_rows", threshold), compute)
+
+
+def contradicted_rows(corpus: Corpus) -> pl.DataFrame:
+    """Rows that answer a prompt otherwise than an earlier dataset does: `index`, `number` (in the index), `answer`.
+
+    Raises:
+        ValueError: the corpus has no index of earlier rows.
+    """
+    rows, index = _present(corpus)
+    number = index.other_answer(rows)
+    found = rows.select("index", "answer", number=pl.Series(number)).filter(pl.col("number") >= 0)
+    return found.select("index", "number", "answer")
+
+
+def _present(corpus: Corpus) -> tuple[pl.DataFrame, RowIndex]:
+    """The rows that are still there."""
+    if corpus.earlier is None:
+        raise ValueError("there is no index of earlier rows")
+    there = corpus.rows.select("index")
+    return corpus.earlier.rows.join(there, on="index", how="semi", maintain_order="left"), corpus.earlier.index
