@@ -184,13 +184,9 @@ def check_format(header: IndexHeader, wanted: IndexFormat, folder: Path) -> None
             expected=f"kind {wanted.kind}",
             help="name the other index, or leave out --kind",
         )
-    told: list[tuple[str, Any, Any]] = [("scheme", found.scheme, wanted.scheme)] if found.scheme != wanted.scheme else []
     names = sorted({*found.parameters, *wanted.parameters})
-    told += [
-        (name, found.parameters.get(name), wanted.parameters.get(name))
-        for name in names
-        if found.parameters.get(name) != wanted.parameters.get(name)
-    ]
+    pairs = [(name, found.parameters.get(name), wanted.parameters.get(name)) for name in names]
+    told = [pair for pair in (("scheme", found.scheme, wanted.scheme), *pairs) if pair[1] != pair[2]]
     if not told and found.probe != wanted.probe:
         told = [("what fixed texts are hashed to", found.probe[:16], wanted.probe[:16])]
     if told:

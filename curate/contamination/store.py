@@ -49,7 +49,7 @@ from schemas.index import (
 
 SCHEME = "siphash-2-4 of runs of fnv1a-64 words"
 TOKENIZER = "words of letters, marks and digits, NFKC and lower case; unspaced scripts by character; no LaTeX, no HTML"
-ITEMS, FILE = "items.parquet", "evals.zip"
+ITEMS, BARE, SEALED = "items.parquet", "evals.zip", "evals.sealed"
 KEY_VARIABLE = "ASSAY_INDEX_KEY"
 KEY = re.compile(r"[0-9a-f]{32}")
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -226,8 +226,10 @@ def _write(folder: Path, index: EvalIndex) -> dict[str, int]:
             array = io.BytesIO()
             np.save(array, getattr(index, name), allow_pickle=False)
             _put(archive, f"{name}.npy", array.getvalue())
-    data = stream.getvalue()
-    (folder / FILE).write_bytes(data if index.key == UNKEYED else seal(data, _key_bytes(index.key)))
+    if index.key == UNKEYED:
+        (folder / BARE).write_bytes(stream.getvalue())
+    else:
+        (folder / SEALED).write_bytes(seal(stream.getvalue(), _key_bytes(index.key)))
     return {"items": items.height, "items_without_words": int((items["words"] == 0).sum()), "runs": len(index.grams)}
 
 
@@ -238,7 +240,7 @@ def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def _read(folder: Path, segment: IndexSegment, key: Key) -> EvalIndex:
-    path = folder / segment.name / FILE
+    path = folder / segment.name / (BARE if key == UNKEYED else SEALED)
     try:
         data = path.read_bytes()
         if key != UNKEYED:
