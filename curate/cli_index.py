@@ -41,12 +41,10 @@ def build(paths: tuple[str, ...], kind: str, out: Path, form: str, quiet: bool, 
     """
     from curate.indexing import build_index
 
-    _only(kind, "contamination", {"--keyed": keyed, "--key-file": key_file is not None})
-    _only(kind, "duplicates", {"--exact-only": exact_only})
+    _only(kind, "contamination", {"--keyed": given["keyed"], "--key-file": given["key_file"] is not None})
+    _only(kind, "duplicates", {"--exact-only": given["exact_only"]})
     with Progress(quiet=quiet, patience_s=PATIENCE_S) as progress:
-        made = build_index(
-            kind, paths, out, progress, columns=columns, keyed=keyed, key_file=key_file, exact=exact_only
-        )
+        made = build_index(kind, paths, out, progress, **given)
     if made.new_key is not None and not quiet:
         click.echo(f"note: a new key was written to {made.new_key}; keep it secret, and apart from the index", err=True)
     _tell(out, made.header, form)
