@@ -100,7 +100,7 @@ def measure_rows(folder: Path, rows: int, chars: int, steps: str) -> dict[str, A
     build_cost, _ = assay(folder, "index", "build", "--kind", "duplicates", str(old.parent), "--out", "index")
     raw_cost, _ = assay(folder, "index", "build", "--kind", "duplicates", "old.jsonl", "--out", "raw.index")
     size = sum(path.stat().st_size for path in (folder / "index").rglob("*") if path.is_file())
-    floor, alone = curated(folder, "new", steps)
+    floor, _ = curated(folder, "new", steps)
     through, added = curated(folder, "new", steps, "--index", "index")
     append, _ = assay(folder, "index", "add", "index", str(added.parent))
     held, kept = ledger(added)["by_rule"].get("DUP211", 0), ledger(old)["rows_kept"]
