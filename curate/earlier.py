@@ -7,7 +7,7 @@ BLAKE2 over normalised text, not of the hashes that serve within one process.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -38,31 +38,33 @@ class Earlier:
 
 
 def index_rows(corpus: Corpus) -> pl.DataFrame:
-    """The readable rows of a corpus with the columns of `segments.ROWS`, and `index`."""
+    """The readable rows of a corpus with the columns of `segments.ROWS`, and `index`; in parts where it is large."""
     readable = corpus.without(corpus.rows.filter(pl.col("kind").is_null())["index"])
-    rows = readable.rows.select("index", "source", "line", "row", "row_id", "kind", "beside")
-    paths = pl.Series("path", [source.path for source in readable.sources], dtype=pl.String)
-    keys = joined_keys(readable, readable.in_parts(_turn_digests)["key"]).drop("answer")
+    return readable.in_parts(lambda part: _rows_of(replace(part, spill=None, memo={})))
+
+
+def _rows_of(part: Corpus) -> pl.DataFrame:
+    rows = part.rows.select("index", "source", "line", "row", "row_id", "kind", "beside")
+    paths = pl.Series("path", [source.path for source in part.sources], dtype=pl.String)
+    keys = joined_keys(part, _turn_digests(part.turns)).drop("answer")
     said = pl.concat_str("answer", "rejected", separator="\n", ignore_nulls=True)
-    texts = comparable_texts(readable).select(
+    texts = comparable_texts(part).select(
         "index",
         "system",
         text=pl.concat_str("text", "rejected", separator="\n", ignore_nulls=True),
         answer=pl.when(pl.any_horizontal(pl.col("answer", "rejected").is_not_null())).then(said),
     )
-    found = rows.join(keys, on="index", how="left", maintain_order="left").join(
-        texts, on="index", how="left", maintain_order="left"
-    )
+    found = rows.join(keys, on="index", how="left", maintain_order="left")
+    found = found.join(texts, on="index", how="left", maintain_order="left")
     asked = pl.col("kind").is_in(ANSWERED) & (pl.col("prompt") != "") & pl.col("answer_key").is_not_null()
     contradicted = found.select(pl.when(asked).then("prompt").otherwise(pl.lit("")))["prompt"]
-    beside = found["beside"].fill_null("")
-    group = pl.select(pl.concat_str(normalise(found["system"].fill_null("")), beside, separator=APART)).to_series()
+    group = pl.concat_str(normalise(found["system"].fill_null("")), pl.col("beside").fill_null(""), separator=APART)
     return found.select(
         "index",
         **_words("content", found["full"].fill_null("")),
         **_words("prompt", contradicted),
         answer_key=pl.Series(digests(found["answer_key"].fill_null(""))[:, 0]),
-        group=pl.Series(digests(group)[:, 0]),
+        group=pl.Series(digests(found.select(group).to_series())[:, 0]),
         text="text",
         answer="answer",
         path=paths.gather(found["source"]),
@@ -84,18 +86,12 @@ def digests(texts: Iterable[str]) -> NDArray[np.uint64]:
     return np.frombuffer(found, "<u8").reshape(-1, 2).astype(np.uint64)
 
 
-def _turn_digests(part: Corpus) -> pl.DataFrame:
+def _turn_digests(turns: pl.DataFrame) -> pl.Series:
     """A digest of each turn's speaker, tool calls and normalised text."""
-    said = part.turns.select(
-        pl.concat_str(
-            pl.col("role").fill_null(""),
-            pl.col("calls").fill_null(""),
-            normalise(part.turns["content"].fill_null("")),
-            separator=APART,
-        )
-    ).to_series()
-    keys = [blake2b(text.encode(), digest_size=16).hexdigest() for text in said]
-    return pl.DataFrame({"key": pl.Series(keys, dtype=pl.String)})
+    speaker = [pl.col(name).fill_null("") for name in ("role", "calls")]
+    told = pl.concat_str(*speaker, normalise(turns["content"].fill_null("")), separator=APART)
+    keys = [blake2b(text.encode(), digest_size=16).hexdigest() for text in turns.select(told).to_series()]
+    return pl.Series(keys, dtype=pl.String)
 
 
 def held_rows(corpus: Corpus, threshold: float) -> pl.DataFrame:

@@ -93,7 +93,7 @@ def curate_stage(project: Project) -> Stage:
         stage=STAGE,
         name=project.config.name,
         config={
-            "data": project.config.data.model_dump(mode="json"),
+            "data": project.config.data.model_dump(mode="json", exclude={"index_key_file"}),
             "curate": project.config.curate.model_dump(mode="json"),
             # Findings name files; equal content under other names makes other rows of dropped.parquet.
             "files": [_name(project, path) for path in (*project.source_files(), *project.eval_files())],

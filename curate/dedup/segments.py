@@ -32,8 +32,14 @@ BUCKET = 16
 """Rows of one bucket that become candidates: of a larger one, those whose next band key is nearest."""
 CANDIDATES = 24
 """Candidates of one row that are compared: those that share the most bands with it."""
-EXACT_ARRAYS = ("content", "content_row", "prompt", "prompt_row", "answer_key", "path", "line", "row", "row_id")
-NEAR_ARRAYS = ("group", "sequence", "sequence_row", "bands", "band_rows", "ends", "blocks", "missing")
+EXACT_ARRAYS = {
+    "content": np.uint64, "content_row": np.uint32, "prompt": np.uint64, "prompt_row": np.uint32,
+    "answer_key": np.uint64, "path": np.uint32, "line": np.int64, "row": np.int64, "row_id": np.uint8,
+}  # fmt: skip
+NEAR_ARRAYS = {
+    "group": np.uint64, "sequence": np.uint64, "sequence_row": np.uint32, "bands": np.uint64, "band_rows": np.uint32,
+    "ends": np.int64, "blocks": np.int64, "missing": np.uint8,
+}  # fmt: skip
 PATHS, TEXTS = "paths.json", "texts.zst"
 U32 = np.uint64(32)
 
@@ -257,12 +263,13 @@ def read_segment(folder: Path, exact_only: bool, first: int) -> Segment:
     """A segment whose arrays and texts are mapped into memory.
 
     Raises:
-        ValueError: a file is no array.
+        ValueError: a file is no array, or they do not fit together.
         OSError: one cannot be read.
     """
-    names = EXACT_ARRAYS if exact_only else EXACT_ARRAYS + NEAR_ARRAYS
-    arrays = {name: _mapped(folder / f"{name}.npy") for name in names}
+    kinds = EXACT_ARRAYS if exact_only else EXACT_ARRAYS | NEAR_ARRAYS
+    arrays = {name: _mapped(folder / f"{name}.npy", kind) for name, kind in kinds.items()}
     paths = tuple(orjson.loads((folder / PATHS).read_bytes()))
+    _check_shapes(arrays, len(paths))
     texts = None
     if not exact_only:
         with (folder / TEXTS).open("rb") as stream:
@@ -272,10 +279,34 @@ def read_segment(folder: Path, exact_only: bool, first: int) -> Segment:
     return Segment(arrays, paths, texts, first)
 
 
-def _mapped(path: Path) -> NDArray[Any]:
-    """An array whose values stay on disk until they are asked for; none of no values can be mapped."""
+def _mapped(path: Path, kind: Any) -> NDArray[Any]:
+    """An array whose values stay on disk until they are asked for."""
     array: NDArray[Any] = np.load(path, allow_pickle=False, mmap_mode="r")
+    if array.dtype != kind:
+        raise ValueError(f"{path.name} holds {array.dtype}, not {np.dtype(kind)}")
     return array
+
+
+def _check_shapes(arrays: Mapping[str, NDArray[Any]], paths: int) -> None:
+    """Make sure that arrays are as long as each other, and that no number points beyond what there is.
+
+    Raises:
+        ValueError: naming the array.
+    """
+    rows = len(arrays["line"])
+    asked, told = len(arrays["prompt_row"]), len(arrays.get("sequence_row", ()))
+    some = arrays["band_rows"].shape[-1] if "band_rows" in arrays else 0
+    shapes = {
+        "content": (2, rows), "content_row": (rows,), "prompt": (2, asked), "answer_key": (rows,), "path": (rows,),
+        "row": (rows,), "row_id": (rows, 16), "group": (rows,), "sequence": (told,), "ends": (2 * rows,),
+        "missing": (rows,), "bands": (BANDING.bands, some), "band_rows": (BANDING.bands, some),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        if name in arrays and arrays[name].shape != shape:
+            raise ValueError(f"{name}.npy has the shape {arrays[name].shape}, not {shape}")
+    for name in ("content_row", "prompt_row", "sequence_row", "band_rows", "path"):
+        if name in arrays and arrays[name].size and arrays[name].max() >= (paths if name == "path" else rows):
+            raise ValueError(f"{name}.npy points beyond what there is")
 
 
 def kept_texts(segment: Segment, rows: NDArray[np.int64]) -> Iterable[Kept]:

@@ -11,19 +11,22 @@ import pytest
 from curate.dedup import find_duplicates
 from curate.dedup.index import RowIndex, grown
 from curate.dedup.kept_text import KeptTexts, write_texts
-from curate.dedup.segments import kept_texts
+from curate.dedup.segments import ROWS, kept_texts, write_segment
 from curate.earlier import held_rows, index_rows
+from curate.readers import read_corpus
 from curate.row_store import add_rows, build_rows, load_rows, row_format
 from curate.rows import Corpus
 from curate.rules.near_duplicate import EDITED, STORY
 from curate.similar import comparable_texts
 from schemas.errors import UserError
+from schemas.index import create_index
 from tests.curate.made_rows import (
     WORDS,
     chat,
     corpus_from,
     distinct_rows,
     earlier_than,
+    write_rows,
 )
 
 
@@ -232,3 +235,38 @@ def test_kept_texts_come_back(tmp_path, monkeypatch):
     assert list(texts.of(np.arange(len(kept)))) == kept
     assert list(texts.of(np.array([6, 3, 0]))) == [kept[6], kept[3], kept[0]]
     assert len(made["blocks"]) > 2
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("line", lambda array: array[:-1], "has the shape"),
+        ("bands", lambda array: array[:, :-1], "has the shape"),
+        ("content_row", lambda array: array + np.uint32(9), "points beyond"),
+        ("path", lambda array: array + np.uint32(1), "points beyond"),
+        ("group", lambda array: array.astype(np.int64), "holds int64"),
+    ],
+)
+def test_arrays_that_do_not_fit_together_are_refused_even_under_a_header_that_fits_them(
+    tmp_path, rows, name, change, said
+):
+    def fill(folder):
+        write_segment(rows[0].select(*ROWS), folder, exact_only=False)
+        np.save(folder / f"{name}.npy", change(np.load(folder / f"{name}.npy")))
+        return {"rows": 1}
+
+    create_index(tmp_path / "i", row_format(False), fill)
+    with pytest.raises(UserError, match="damaged") as caught:
+        load_rows(tmp_path / "i")
+    assert said in caught.value.problems[0].found
+
+
+def test_rows_on_disk_are_indexed_as_rows_in_memory(tmp_path, monkeypatch):
+    old = [*distinct_rows(50), {"prompt": "a", "chosen": "b", "rejected": "c"}, {"text": STORY}, b"{]"]
+    near = read_corpus([write_rows(tmp_path / "old.jsonl", old)])
+    monkeypatch.setattr("curate.spill.SPILL_BYTES", 0)
+    monkeypatch.setattr("curate.spill.PART_BYTES", 2000)
+    far = read_corpus([tmp_path / "old.jsonl"], folder=tmp_path)
+    assert far.spill is not None
+    assert index_rows(far).equals(index_rows(near))
+    assert index_rows(near).height == 52
