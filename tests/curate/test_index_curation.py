@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import orjson
 import polars as pl
@@ -209,3 +210,41 @@ def test_hostile_rows_are_indexed_and_found_like_any_others(tmp_path):
     corpus = corpus_from(*rows)
     opened = open_indexes([tmp_path / "i"]).beside(corpus)
     assert twins(opened, "DUP211").keys() == {0, 1, 2, 3}
+
+
+def test_rows_of_every_kind_are_found_again_in_the_dataset_that_they_became(tmp_path):
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    kinds: list[Any] = [
+        {"messages": [{"role": "system", "content": "Be brief."}, *chat(story(1), story(2))["messages"]]},
+        {
+            "messages": [
+                {"role": "user", "content": story(3)},
+                {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "content": "42", "tool_call_id": "c1"},
+                {"role": "assistant", "content": story(4)},
+            ],
+            "tools": [tool],
+        },
+        {"conversations": [{"from": "human", "value": story(5)}, {"from": "gpt", "value": story(6)}]},
+        {"instruction": story(7), "input": "", "output": story(8)},
+        {"prompt": story(9), "completion": story(10)},
+        {"prompt": story(11), "chosen": story(12), "rejected": story(13)},
+        {"prompt": story(14), "completion": story(15), "label": True},
+        {"text": story(17)},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": story(18)}]},
+                *chat("", "x")["messages"][1:],
+            ]
+        },
+    ]
+    steps = {"steps": ["exact-duplicate"]}
+    first = curate(make_project(tmp_path / "one", [*kinds, *distinct_rows(20)], curate=steps))
+    assert first.manifest.counts["rows_kept"] == 29
+    data = {"sources": ["rows.jsonl"], "index": [str(first.folder)]}
+    made = run_pipeline(make_project(tmp_path / "two", [*kinds, *distinct_rows(20, start=40)], data=data, curate=steps))
+    found = made.ledger.drops.select("index", "code", "message")
+    assert found["index"].to_list() == list(range(9))
+    assert set(found["code"]) == {"DUP211"}
+    assert set(found["message"]) == {"an earlier dataset holds this row"}
