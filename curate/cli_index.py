@@ -91,7 +91,7 @@ def query(index: Path, paths: tuple[str, ...], kind: str | None, form: str, **fl
     """Look every row of PATHS up in INDEX: eval items that they hold, or rows that were there before.
 
     The rules are those of `assay audit --index`, and so is what is printed. Exit code 0: no row was found; 1: some
-    were; 4: no row could be looked up.
+    were; 4: none was found, and there was none, or one that cannot be read.
     """
     from curate.indexing import row_files, rules_for
     from curate.outputs import render
@@ -113,9 +113,10 @@ def query(index: Path, paths: tuple[str, ...], kind: str | None, form: str, **fl
     terminal = screen() if flags["out"] is None else None
     write_out(render(found, form, settings.max_findings, screen=terminal), flags["out"])
     found.raise_failure()
-    if not found.corpus.turns["content"].count():
-        return ExitCode.INCONCLUSIVE
-    return found.exit_code(settings.fail_on)
+    unread, code = found.corpus.rows["kind"].null_count(), found.exit_code(settings.fail_on)
+    if unread:
+        click.echo(f"warning: {unread:,} rows cannot be read and were not looked up (see assay audit)", err=True)
+    return ExitCode.INCONCLUSIVE if unread and code is ExitCode.PASS else code
 
 
 def _only(kind: str, meant: str, given: dict[str, bool]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +14,6 @@ from curate.earlier import Earlier, index_rows
 from curate.readers import read_corpus
 from curate.row_store import load_rows
 from curate.rows import Corpus
-from curate.rules.base import Rule
-from curate.steps import as_published
 from schemas.base import file_digest
 from schemas.errors import UserError
 from schemas.index import header_path, read_header
@@ -33,18 +31,19 @@ class Indexes:
     sha256: tuple[str, ...] = ()
     """Of the header or the manifest of each, in the order named."""
 
-    def beside(self, corpus: Corpus, rules: Iterable[Rule] = ()) -> Corpus:
+    def beside(self, corpus: Corpus, published: Corpus | None = None) -> Corpus:
         """The corpus with these indexes; eval items that were given as files join those of the index.
 
         Args:
             corpus: what was read.
-            rules: rows are looked up as these rules would leave them, redacted and repaired.
+            published: the same rows as they will be published, redacted and repaired, by which they are looked up among
+                earlier rows; null for rows that stay as they are.
         """
         evals, earlier = self.evals, None
         if evals is not None and corpus.evals is not None:
             evals = merge(evals, build_index(eval_items(corpus.evals), evals.key))
         if self.rows is not None:
-            earlier = Earlier(self.rows, index_rows(as_published(corpus, rules)))
+            earlier = Earlier(self.rows, index_rows(published or corpus))
         return replace(corpus, eval_index=evals, earlier=earlier, memo={})
 
 

@@ -172,7 +172,9 @@ def run_pipeline(
     keep = read_keep_list(project.config.curate, project.root)
     rules = configured_rules(project)
     indexes = open_indexes(project.index_paths(), project.index_key_file())
-    whole = indexes.beside(_read(project, progress, rows_per_chunk, folder), rules)
+    whole = _read(project, progress, rows_per_chunk, folder)
+    readable = as_published(whole, rules) if indexes.rows is not None else None
+    whole = indexes.beside(whole, readable)
     unwritable = _unwritable(whole)
     keeper = Keeper(keep.entries, whole, unwritable) if keep.entries else None
     kept, ledger, remaining = run_steps(whole, rules, progress, keeper)
@@ -188,7 +190,7 @@ def run_pipeline(
         )
     progress.begin("splitting")
     # Rows are compared as they will be published, those that were dropped too: they tie together rows that stay.
-    readable = as_published(whole, rules)
+    readable = readable or as_published(whole, rules)
     splits = split_rows(readable, kept, project.config.curate.split, project.config.data.group_by)
     return Curated(whole, kept, ledger, splits, remaining, keep, indexes)
 

@@ -281,8 +281,10 @@ def test_query_is_1_for_a_hit_0_for_none_and_4_for_nothing_scanned(folder, capsy
     assert (finding["code"], finding["line"], finding["evidence"]["twin"]["path"]) == ("LEK401", 31, "evals.jsonl")
     assert assay.run([*query, "clean.jsonl"]) == ExitCode.PASS
     assert assay.run([*query, "empty.jsonl"]) == ExitCode.INCONCLUSIVE
-    (folder / "broken.jsonl").write_text("{]\n")
+    (folder / "broken.jsonl").write_bytes((folder / "clean.jsonl").read_bytes() + b"{]\n")
     assert assay.run([*query, "broken.jsonl"]) == ExitCode.INCONCLUSIVE
+    assert "1 rows cannot be read" in capsys.readouterr().err
+    assert assay.run([*query, "broken.jsonl", "dirty.jsonl"]) == ExitCode.FAIL
     assert assay.run(["index", "query", "i", "dirty.jsonl"]) == ExitCode.USAGE
 
 
