@@ -39,6 +39,11 @@ GATES = {
     "data": Entry("Gates", "curate.cli_gate:gate_data", "May this dataset be trained on?"),
     "model": Entry("Gates", "evals.cli:gate_model", "May this candidate ship?"),
 }
+INDEXES = {
+    "build": Entry("Indexes", "curate.cli_index:build", "Index eval items, or the rows of a dataset."),
+    "add": Entry("Indexes", "curate.cli_index:add", "Add what an index does not hold yet."),
+    "query": Entry("Indexes", "curate.cli_index:query", "Look rows up in an index."),
+}
 COMMANDS = {
     "init": Entry("Start", "curate.cli_start:init", "Write a config for your file, and a CI workflow."),
     "doctor": Entry("Start", "evals.cli_evidence:doctor", "Say what this machine has and what that allows."),
@@ -46,6 +51,7 @@ COMMANDS = {
     "audit": Entry("Data", "curate.cli:audit", "Find faults in rows, read-only, without a config."),
     "curate": Entry("Data", "curate.cli:curate", "Make the dataset: kept rows, dropped rows, splits, proof."),
     "diff": Entry("Data", "curate.cli_diff:diff", "Say what changed between two datasets or two audits."),
+    "index": Entry("Data", "assay:index", "Keep eval items or the rows of a dataset for later (build, add, query)."),
     "rules": Entry("Data", "curate.cli:rules", "List all rules."),
     "explain": Entry("Data", "curate.cli:explain", "Print a rule's page."),
     "train": Entry("Training", "train.cli:train", "Train a LoRA adapter on a dataset."),
@@ -113,6 +119,11 @@ def assay() -> None:
 @click.group(cls=LazyGroup, table=GATES)
 def gate() -> None:
     """Judge a dataset or a candidate: pass, fail or inconclusive, never a pass for lack of evidence."""
+
+
+@click.group(cls=LazyGroup, table=INDEXES)
+def index() -> None:
+    """Keep eval items, or the rows of a dataset, as hashes that later runs look their rows up in."""
 
 
 def version() -> str:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import gc
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli_options import DEFAULT_CONFIG, config_option, format_option, project_options, quiet_option
+from curate.cli_options import (
+    AUDIT_FORMATS,
+    DEFAULT_CONFIG,
+    config_option,
+    format_option,
+    index_option,
+    key_option,
+    project_options,
+    quiet_option,
+    screen,
+    write_out,
+)
 from schemas.errors import ExitCode, UserError
 from schemas.progress import PATIENCE_S, Progress
 from schemas.records import KINDS
@@ -20,14 +30,12 @@ from schemas.terminal import printable
 
 if TYPE_CHECKING:
     from curate.configfile import Project
-    from schemas.terminal import Screen
 
 SAME_NAMES = (
-    "config", "against", "overrides", "out", "file_ignores", "baseline", "write_baseline", "waivers", "fail_on",
-    "max_findings", "model", "max_length", "kind", "columns",
+    "config", "against", "index", "key_file", "overrides", "out", "file_ignores", "baseline", "write_baseline",
+    "waivers", "fail_on", "max_findings", "model", "max_length", "kind", "columns",
 )  # fmt: skip
 """Flags that are fields of `AuditRequest` as they stand."""
-FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
 NUMBERED = frozenset(("json", "html"))
 """Formats that always show the numbers of the rows."""
 YOUNG_OBJECTS = 100_000
@@ -37,11 +45,13 @@ YOUNG_OBJECTS = 100_000
 @click.command(short_help="Find faults in rows, read-only, without a config.")
 @click.argument("paths", nargs=-1)
 @config_option
-@format_option(*FORMATS)
+@format_option(*AUDIT_FORMATS)
 @click.option("--select", multiple=True, metavar="RULES", help="Only these rules: codes, names or families.")
 @click.option("--ignore", multiple=True, metavar="RULES", help="Not these rules.")
 @click.option("--set", "overrides", multiple=True, metavar="RULE.OPTION=VALUE", help="Set an option of a rule.")
 @click.option("--against", multiple=True, metavar="FILE", help="Eval items that must not occur in the rows.")
+@index_option
+@key_option
 @click.option("--model", help="Measure tokens with this model's tokenizer and chat template: a folder, or a hub id.")
 @click.option("--max-length", type=click.IntRange(min=1), help="Most tokens a row may have.")
 @click.option(
@@ -96,10 +106,10 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
         click.echo(f"note: {DEFAULT_CONFIG} is not used, because files are named (add --config)", err=True)
     with Progress(quiet=flags["quiet"], patience_s=PATIENCE_S) as progress:
         found = run_settings(settings, progress)
-    screen = _screen() if flags["out"] is None else None
-    _emit(render(found, flags["form"], settings.max_findings, flags["statistics"], screen), flags["out"])
+    terminal = screen() if flags["out"] is None else None
+    write_out(render(found, flags["form"], settings.max_findings, flags["statistics"], terminal), flags["out"])
     for form, path in also:
-        _emit(render(found, form, settings.max_findings, flags["statistics"]), path)
+        write_out(render(found, form, settings.max_findings, flags["statistics"]), path)
     if flags["form"] != "text" or flags["out"] is not None:
         for notice in found.aside.notices:
             click.echo(f"warning: {printable(f'{notice.where}: {notice.text}')}", err=True)
@@ -112,39 +122,33 @@ def _also(given: Sequence[str]) -> list[tuple[str, Path]]:
     found = []
     for text in given:
         form, _, path = text.partition(":")
-        if form not in FORMATS or not path:
-            expected = f"FORMAT:FILE, the format being one of {', '.join(FORMATS)}"
+        if form not in AUDIT_FORMATS or not path:
+            expected = f"FORMAT:FILE, the format being one of {', '.join(AUDIT_FORMATS)}"
             raise UserError("--also cannot be read", where="the command line", found=text, expected=expected)
         found.append((form, Path(path)))
     return found
 
 
-def _screen() -> Screen | None:
-    """The terminal that the result goes to; null where it goes to a file or a pipe."""
-    import shutil
-
-    from schemas.terminal import Screen
-
-    if not sys.stdout.isatty():
-        return None
-    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return Screen(columns=shutil.get_terminal_size().columns, colour=not plain)
-
-
 @click.command(short_help="Make the dataset: kept rows, dropped rows, splits, proof.")
 @project_options("text", "json", "markdown")
+@index_option
+@key_option
 @click.option("--dry-run", is_flag=True, help="Do all of it but write nothing; say what would be written, and where.")
-def curate(project: Project, form: str, quiet: bool, dry_run: bool) -> ExitCode:
+def curate(
+    project: Project, form: str, quiet: bool, index: tuple[str, ...], key_file: Path | None, dry_run: bool
+) -> ExitCode:
     """Run the steps of the config over its sources and publish the dataset.
 
     Prints the path of its manifest. Every row that came in is kept, or dropped with a reason. Each entry of
-    `curate.keep` or `curate.keep_file` takes back one drop, and the ledger says so.
+    `curate.keep` or `curate.keep_file` takes back one drop, and the ledger says so. With --index, rows that an earlier
+    dataset holds are dropped, and only the new rows are hashed.
     """
     # Read when polars is loaded: its allocator gives what is free back at once, and not only when memory is short.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
     from curate.pipeline import curate as run
     from curate.summary import account_markdown, account_of, ledger_of
 
+    project = project.with_indexes([Path(entry) for entry in index], key_file)
     with Progress(quiet=quiet, patience_s=PATIENCE_S) as progress:
         if dry_run:
             return _dry_run(project, form, progress)
@@ -205,8 +209,8 @@ def explain(word: str, form: str) -> ExitCode:
     elif form == "markdown":
         click.echo("\n".join(rule.page() for rule in found), nl=False)
     else:
-        screen = _screen() or NO_SCREEN
-        click.echo("\n\n".join(rendered(rule.page(), screen) for rule in found), nl=False)
+        terminal = screen() or NO_SCREEN
+        click.echo("\n\n".join(rendered(rule.page(), terminal) for rule in found), nl=False)
     return ExitCode.PASS
 
 
@@ -231,12 +235,3 @@ def rules(form: str) -> ExitCode:
 def _words(given: Sequence[str]) -> tuple[str, ...]:
     """Each flag may hold several rules with commas between them."""
     return tuple(word.strip() for text in given for word in text.split(",") if word.strip())
-
-
-def _emit(text: str, out: Path | None) -> None:
-    if out is None:
-        click.echo(text, nl=False)
-        return
-    from schemas.atomic import write_atomic
-
-    write_atomic(out, text.encode("utf-8", "backslashreplace"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,10 @@ from schemas.errors import UserError
 
 if TYPE_CHECKING:
     from curate.configfile import Project
+    from schemas.terminal import Screen
 
 DEFAULT_CONFIG = Path("assay.yaml")
+AUDIT_FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
 VERDICT_FORMATS = ("text", "json", "junit", "markdown", "github")
 
 Command = Callable[..., Any]
@@ -23,6 +27,13 @@ config_option = click.option(
     "--config", "-c", type=click.Path(path_type=Path), help=f"Config file; by default {DEFAULT_CONFIG}."
 )
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Results and errors only, no progress.")
+index_option = click.option(
+    "--index", multiple=True, metavar="PATH|RUN",
+    help="Index that `assay index build` made, of eval items or of earlier rows; or a curated dataset.",
+)  # fmt: skip
+key_option = click.option(
+    "--key-file", type=click.Path(path_type=Path), help="Key of a keyed index; by default the variable ASSAY_INDEX_KEY."
+)
 _config_argument = click.argument("config_path", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
 _set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config value.")
 _out_option = click.option(
@@ -96,3 +107,25 @@ def chosen_project(
     from curate.configfile import load_project
 
     return load_project(positional or named or DEFAULT_CONFIG, overrides, out)
+
+
+def screen() -> Screen | None:
+    """The terminal that the result goes to; null where it goes to a file or a pipe."""
+    import shutil
+
+    from schemas.terminal import Screen
+
+    if not sys.stdout.isatty():
+        return None
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return Screen(columns=shutil.get_terminal_size().columns, colour=not plain)
+
+
+def write_out(text: str, out: Path | None) -> None:
+    """Print a result, or write it to a file in one step."""
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    from schemas.atomic import write_atomic
+
+    write_atomic(out, text.encode("utf-8", "backslashreplace"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,6 +59,23 @@ class Project:
     def eval_files(self) -> tuple[Path, ...]:
         """Every file of `data.evals`; empty when none is configured."""
         return expand_paths(self.config.data.evals, self.root, f"{self.path}: data.evals", results=self.runs)
+
+    def with_indexes(self, paths: Sequence[Path], key_file: Path | None) -> Project:
+        """The project with the indexes and the key of a command line, which win over the config's."""
+        given: dict[str, Any] = {"index": [os.path.relpath(path, self.root) for path in paths]} if paths else {}
+        if key_file is not None:
+            given["index_key_file"] = os.path.relpath(key_file, self.root)
+        data = self.config.data.model_copy(update=given)
+        return replace(self, config=self.config.model_copy(update={"data": data}))
+
+    def index_paths(self) -> tuple[Path, ...]:
+        """What `data.index` names."""
+        return tuple(self.root / entry for entry in self.config.data.index)
+
+    def index_key_file(self) -> Path | None:
+        """The file of `data.index_key_file`."""
+        name = self.config.data.index_key_file
+        return None if name is None else self.root / name
 
 
 def load_project(path: Path, overrides: Sequence[str] = (), out: Path | None = None) -> Project:

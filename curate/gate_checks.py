@@ -233,12 +233,14 @@ def _eval_hits(project: Project, corpus: Corpus) -> dict[str, int]:
     """Rule code -> rows in which it finds an eval item; empty where no eval items are configured."""
     from dataclasses import replace
 
+    from curate.indexes import holds_rows, open_indexes
     from curate.readers import read_corpus
 
     files = project.eval_files()
-    if not files:
+    indexes = open_indexes([path for path in project.index_paths() if not holds_rows(path)], project.index_key_file())
+    if not files and indexes.evals is None:
         return {}
-    together = replace(corpus, evals=read_corpus(files), memo={})
+    together = indexes.beside(replace(corpus, evals=read_corpus(files) if files else None, memo={}))
     rules = select_rules(["eval-item"], project.config.curate.rules, root=project.root)
     return {rule.code: len({hit.index for hit in rule.find(together)}) for rule in rules}
 

@@ -17,6 +17,7 @@ from curate.audit import statistics
 from curate.configfile import Project
 from curate.export import ROWS_PER_PART, write_parquet, write_split
 from curate.findings import one_per_row, to_finding
+from curate.indexes import Indexes, holds_rows, index_input, open_indexes
 from curate.keep import Keeper, KeepList, read_keep_list
 from curate.ledger import DROPPED_SCHEMA, Ledger, Remaining, Step
 from curate.llamafactory import describe_splits
@@ -24,14 +25,13 @@ from curate.readers import read_corpus
 from curate.readers.builder import ROWS_PER_CHUNK
 from curate.readers.mapping import shape_records
 from curate.readers.shapes import Shaped
-from curate.rewriting import rewritten
 from curate.rows import Corpus
-from curate.rules.base import Action, Rule
+from curate.rules.base import Need, Rule
 from curate.rules.catalogue import select_rules
 from curate.sensitive import masked, masker
 from curate.split import SPLITS
 from curate.splitting import Splits, published_ids, split_rows
-from curate.steps import rows_found, run_steps
+from curate.steps import as_published, rows_found, run_steps
 from schemas.errors import ExitCode, UnopenedError, UserError
 from schemas.finding import Finding
 from schemas.manifest import InputRef, input_file
@@ -42,6 +42,10 @@ STAGE = "curate"
 REPORT_SCHEMA = "assay/curate-report/1"
 UNREADABLE = ("broken-line", "not-an-object", "unknown-shape", "wrong-type", "duplicate-key")
 """Rules whose rows cannot be written in any form, or not without a guess at what they mean."""
+
+
+EARLIER = ("earlier-duplicate", "earlier-conflict")
+"""Rules that an index of earlier rows adds to the steps."""
 
 
 class NoRows(UserError):
@@ -61,6 +65,7 @@ class Curated:
     remaining: dict[str, Remaining]
     """Rule code -> what was found in rows that stayed as they are."""
     keep: KeepList = field(default_factory=KeepList)
+    indexes: Indexes = field(default_factory=Indexes)
 
     @property
     def rows_by_split(self) -> dict[str, int]:
@@ -79,6 +84,7 @@ def curate_stage(project: Project) -> Stage:
     folder = inputs_from(project.runs, STAGE)
     refs = [_input("source", path, folder) for path in project.source_files()]
     refs += [_input("evals", path, folder) for path in project.eval_files()]
+    refs += [index_input(path, folder) for path in project.index_paths()]
     refs += [_input("rule", path, folder) for rule in rules for path in rule.files()]
     if (kept := project.config.curate.keep_file) is not None:
         read_keep_list(project.config.curate, project.root)
@@ -88,7 +94,7 @@ def curate_stage(project: Project) -> Stage:
         stage=STAGE,
         name=project.config.name,
         config={
-            "data": project.config.data.model_dump(mode="json"),
+            "data": project.config.data.model_dump(mode="json", exclude={"index_key_file"}),
             "curate": project.config.curate.model_dump(mode="json"),
             # Findings name files; equal content under other names makes other rows of dropped.parquet.
             "files": [_name(project, path) for path in (*project.source_files(), *project.eval_files())],
@@ -114,9 +120,25 @@ def _name(project: Project, path: Path) -> str:
 
 
 def configured_rules(project: Project) -> tuple[Rule, ...]:
-    """The rules of `curate.steps` in order, with the options of `curate.rules`."""
+    """The rules of `curate.steps` in order, with the options of `curate.rules`.
+
+    An index of earlier rows is asked before any other rule compares rows: a row that it holds can stand for none.
+    """
     config = project.config.curate
-    return select_rules(config.steps, config.rules, where=f"{project.path}: curate", root=project.root)
+    steps = list(config.steps)
+    kinds = {holds_rows(path) for path in project.index_paths()}
+    if True in kinds and EARLIER[0] not in steps:
+        first = next((place for place, step in enumerate(steps) if step != "schema"), len(steps))
+        steps[first:first] = EARLIER
+    rules = select_rules(steps, config.rules, where=f"{project.path}: curate", root=project.root)
+    if False in kinds and not any(rule.needs is Need.EVALS for rule in rules):
+        raise UserError(
+            "an index of eval items is named, and no step looks for them",
+            where=f"{project.path}: curate.steps",
+            found=", ".join(config.steps),
+            help="add the step `contamination`",
+        )
+    return rules
 
 
 def curate(project: Project, progress: Progress = SILENT) -> Finished:
@@ -149,8 +171,11 @@ def run_pipeline(
         NoRows, UserError, ConservationError: as `curate`.
     """
     keep = read_keep_list(project.config.curate, project.root)
-    whole = _read(project, progress, rows_per_chunk, folder)
     rules = configured_rules(project)
+    indexes = open_indexes(project.index_paths(), project.index_key_file())
+    whole = _read(project, progress, rows_per_chunk, folder)
+    readable = as_published(whole, rules) if indexes.rows is not None else None
+    whole = indexes.beside(whole, readable)
     unwritable = _unwritable(whole)
     keeper = Keeper(keep.entries, whole, unwritable) if keep.entries else None
     kept, ledger, remaining = run_steps(whole, rules, progress, keeper)
@@ -165,14 +190,10 @@ def run_pipeline(
             help="run `assay audit` on the sources to see why",
         )
     progress.begin("splitting")
-    changing = [rule for rule in rules if rule.effective_action in (Action.REDACT, Action.FIX)]
-    readable = whole.without(whole.rows.filter(pl.col("kind").is_null())["index"])
     # Rows are compared as they will be published, those that were dropped too: they tie together rows that stay.
-    for rule in changing:
-        found = rows_found(rule, readable)
-        readable = rewritten(readable, rule, pl.Series(found, dtype=pl.UInt32)) if len(found) else readable
+    readable = readable or as_published(whole, rules)
     splits = split_rows(readable, kept, project.config.curate.split, project.config.data.group_by)
-    return Curated(whole, kept, ledger, splits, remaining, keep)
+    return Curated(whole, kept, ledger, splits, remaining, keep, indexes)
 
 
 def _read(project: Project, progress: Progress, rows_per_chunk: int, folder: Path | None) -> Corpus:
@@ -242,6 +263,8 @@ def check_unchanged(stage: Stage, made: Curated) -> None:
         what, where = "a source", ", ".join(source.path for source in sources)[:500]
     elif promised("keep") != ([made.keep.sha256] if made.keep.sha256 else []):
         what, where = "the keep file", str(stage.config["curate"]["keep_file"])
+    elif promised("index") != sorted(made.indexes.sha256):
+        what, where = "an index", ", ".join(stage.config["data"]["index"])
     elif made.whole.evals and promised("evals") != sorted(source.sha256 for source in made.whole.evals.sources):
         what, where = "a file of eval items", ", ".join(source.path for source in made.whole.evals.sources)[:500]
     else:

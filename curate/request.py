@@ -15,6 +15,7 @@ from curate.adoption import Adoption, FileIgnore, file_ignore, set_aside
 from curate.audit import Audit, audit_corpus
 from curate.baseline import DEFAULT_BASELINE, read_baseline
 from curate.configfile import read_config, validated
+from curate.indexes import Indexes, open_indexes
 from curate.load_supervisor import load_token_settings
 from curate.readers import read_corpus
 from curate.readers.files import STDIN
@@ -41,6 +42,10 @@ class AuditRequest:
     """Files, globs, folders or `-`; without any, the sources of the config."""
     config: Path | None = None
     against: Sequence[str] = ()
+    index: Sequence[str] = ()
+    """Persisted indexes, or curated datasets."""
+    key_file: Path | None = None
+    """Of a keyed index."""
     select: Sequence[str] = ()
     ignore: Sequence[str] = ()
     overrides: Sequence[str] = ()
@@ -78,6 +83,7 @@ class Settings:
     paths: Mapping[Path, str | None]
     """File -> the split that it holds, where a saved dataset says so."""
     evals: tuple[Path, ...]
+    indexes: Indexes
     reading: Mapping[str, Any]
     """Kind and columns of the rows, for `read_corpus`."""
     skipped: Mapping[str, str]
@@ -109,6 +115,7 @@ def run_settings(settings: Settings, progress: Progress = SILENT) -> Audit:
     """
     progress.begin("reading")
     corpus = read_corpus(settings.paths, evals=settings.evals, whole=False, **settings.reading)
+    corpus = settings.indexes.beside(corpus)
     corpus = replace(corpus, token_settings=settings.tokens, skipped=settings.skipped)
     found = audit_corpus(corpus, settings.rules, progress, with_statistics=settings.with_statistics)
     return set_aside(found, settings.adoption)
@@ -136,6 +143,10 @@ def settings_of(request: AuditRequest) -> Settings:
         reading = _reading(request, config)
     with _collecting(problems):
         evals = expand_paths(request.against, Path(), "--against", start="") or config.evals()
+    indexes = Indexes()
+    with _collecting(problems):
+        given = [Path(entry) for entry in request.index] or config.index_paths()
+        indexes = open_indexes(given, request.key_file or config.index_key_file())
     tokens = None
     with _collecting(problems):
         tokens = load_token_settings(request.model, request.max_length or config.max_length)
@@ -151,6 +162,7 @@ def settings_of(request: AuditRequest) -> Settings:
         rules=rules,
         paths=paths,
         evals=evals,
+        indexes=indexes,
         reading=reading,
         skipped={str(path): why for path, why in sources.skipped.items()},
         tokens=tokens,
@@ -220,6 +232,12 @@ class _Config:
 
     def evals(self) -> tuple[Path, ...]:
         return tuple(self._found(self.file.data.evals, "data.evals").files) if self.file.data else ()
+
+    def index_paths(self) -> list[Path]:
+        return [self.root / entry for entry in self.file.data.index] if self.file.data else []
+
+    def index_key_file(self) -> Path | None:
+        return self.beside(self.file.data.index_key_file) if self.file.data else None
 
     def _found(self, entries: Sequence[str], name: str) -> Found:
         path = self._document.path if self._document else DEFAULT_CONFIG
@@ -333,11 +351,11 @@ def _reading(request: AuditRequest, config: _Config) -> dict[str, Any]:
     data = config.file.data
     return {
         "kind": request.kind or (data.format if data else None),
-        "columns": _columns(request.columns) or (data.columns if data else {}),
+        "columns": column_map(request.columns) or (data.columns if data else {}),
     }
 
 
-def _columns(given: Sequence[str]) -> dict[str, str]:
+def column_map(given: Sequence[str]) -> dict[str, str]:
     """`ours=theirs` with commas between them, as a column map.
 
     Raises:

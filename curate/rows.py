@@ -21,6 +21,7 @@ from schemas.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from curate.contamination.index import EvalIndex
+    from curate.earlier import Earlier
     from curate.row_tokens import TokenSettings
 
 ROWS_SCHEMA: dict[str, Any] = {
@@ -114,6 +115,8 @@ class Corpus:
     """Eval items to keep out of training."""
     eval_index: EvalIndex | None = None
     """An index of eval items, which stands for `evals`."""
+    earlier: Earlier | None = None
+    """An index of the rows of earlier datasets."""
     token_settings: TokenSettings | None = None
     """The model and the length that rows are measured with; null where nobody named any."""
     columns: Mapping[str, str] = field(default_factory=dict)

@@ -78,6 +78,16 @@ def rows_found(rule: Rule, corpus: Corpus) -> NDArray[np.int64]:
     return np.unique(np.fromiter((hit.index for hit in rule.find(corpus)), np.int64))
 
 
+def as_published(corpus: Corpus, rules: Iterable[Rule]) -> Corpus:
+    """The readable rows as they would be published: redacted and repaired by the rules that do so."""
+    readable = corpus.without(corpus.rows.filter(pl.col("kind").is_null())["index"])
+    for rule in rules:
+        if rule.effective_action in (Action.REDACT, Action.FIX):
+            found = rows_found(rule, readable)
+            readable = rewritten(readable, rule, pl.Series(found, dtype=pl.UInt32)) if len(found) else readable
+    return readable
+
+
 def _outcome(rule: Rule, corpus: Corpus, mask: Callable[[str], str], ledger: Ledger, keeper: Keeper | None) -> Outcome:
     """Run one rule; its hits are collected only where the keep list must see them all, or they come out of order."""
     if keeper is None:

@@ -24,6 +24,7 @@ from schemas.base import Strict  # noqa: E402
 from schemas.config import Config  # noqa: E402
 from schemas.errors import ExitCode  # noqa: E402
 from schemas.finding import Finding  # noqa: E402
+from schemas.index import IndexHeader  # noqa: E402
 from schemas.manifest import Manifest  # noqa: E402
 from schemas.records import ROW_MODELS  # noqa: E402
 from schemas.results import EvalResults  # noqa: E402
@@ -34,6 +35,7 @@ GENERATED = "<!-- Written by docs/generate.py; change the code and run `make doc
 MODELS: dict[str, type[Strict]] = {
     "config": Config,
     "finding": Finding,
+    "index": IndexHeader,
     "manifest": Manifest,
     "results": EvalResults,
     "verdict": Verdict,

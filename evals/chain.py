@@ -13,7 +13,8 @@ from pathlib import Path
 
 from evals.proofs import recheck
 from schemas.base import file_digest
-from schemas.errors import ManifestError
+from schemas.errors import ManifestError, UserError
+from schemas.index import header_path, is_index, read_header
 from schemas.manifest import MANIFEST_NAME, InputRef, Manifest, manifest_path, read_manifest, stage_fingerprint
 
 MAX_DEPTH = 64
@@ -102,6 +103,16 @@ def read_chain(path: Path) -> Node:
     return root
 
 
+def read_index_node(path: Path) -> Node:
+    """An index as something to verify: its newest header.
+
+    Raises:
+        UserError: it is not what assay wrote.
+    """
+    read_header(path)
+    return Node(header_path(path), None)
+
+
 def _read_node(path: Path, known: dict[Path, Node], above: tuple[Path, ...]) -> Node:
     if path in known:
         return known[path]
@@ -141,6 +152,8 @@ def verify_chain(root: Node) -> Verification:
         elif node.manifest:
             verification.stages += 1
             _verify_stage(verification, node, node.manifest, digests)
+        elif is_index(node.path):
+            _verify_index(verification, node.path, digests)
     verification.files = sum(isinstance(found, str) for found in digests.values())
     verification.differences = list(dict.fromkeys(verification.differences))
     return verification
@@ -173,6 +186,20 @@ def _verify_stage(
     if intact:
         report.extend(Difference(shown(node.path), what) for what in recheck(manifest, node.folder))
     verification.notes.extend(f"{shown(node.folder)}: {note}" for note in manifest.provenance.notes)
+
+
+def _verify_index(verification: Verification, path: Path, digests: dict[Path, str | OSError]) -> None:
+    """Hash every file that a header of an index names."""
+    try:
+        header = read_header(path)
+    except UserError as error:
+        problem = error.problems[0]
+        verification.differences.append(Difference(shown(path), problem.what, problem.expected, problem.found))
+        return
+    _digest(verification, path, digests)
+    for segment in header.segments:
+        for entry in segment.files:
+            _compare(verification, path.parent / segment.name / entry.path, entry.sha256, digests)
 
 
 def _verify_link(

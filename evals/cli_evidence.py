@@ -41,16 +41,17 @@ def show(run: Path, form: str) -> int:
 @RUN
 @FORMAT
 def verify(run: Path, form: str) -> int:
-    """Re-hash everything behind RUN, a result's folder or its manifest.json, and name every difference.
+    """Re-hash everything behind RUN, a result's folder or its manifest.json, or an index, and name every difference.
 
     Raw rows, datasets, adapters, results and the base model are compared with what each stage recorded; fingerprints
     are computed again; ledgers, split proofs and verdicts are checked again. Exit 0: unchanged. 1: something changed.
     2: RUN cannot be opened.
     """
-    from evals.chain import read_chain, verify_chain
+    from evals.chain import read_chain, read_index_node, verify_chain
     from evals.chain_text import verification_json, verification_text
+    from schemas.index import is_index
 
-    verification = verify_chain(read_chain(run))
+    verification = verify_chain(read_index_node(run) if is_index(run) else read_chain(run))
     click.echo(verification_text(verification) if form == "text" else verification_json(verification))
     return ExitCode.FAIL if verification.differences else ExitCode.PASS
 

@@ -29,6 +29,10 @@ class DataConfig(Strict):
     """Our field name -> the file's column, for anything that is not detected."""
     evals: list[PathText] = Field(default_factory=list)
     """Eval items to keep out of training."""
+    index: list[PathText] = Field(default_factory=list)
+    """Indexes that `assay index build` made, of eval items or of the rows of earlier datasets; or curated datasets."""
+    index_key_file: PathText | None = None
+    """File with the key of a keyed index; null takes the variable ASSAY_INDEX_KEY."""
     group_by: str | None = None
     """Metadata field whose values never straddle splits."""
 

@@ -33,6 +33,12 @@ def test_both_gates_exist(name, capsys):
     assert capsys.readouterr().out.startswith(f"Usage: assay gate {name} ")
 
 
+@pytest.mark.parametrize("name", assay.INDEXES)
+def test_all_commands_of_indexes_exist(name, capsys):
+    assert assay.run(["index", name, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: assay index {name} ")
+
+
 # ------------------------------------------------------------------------------------------------------ show and verify
 
 

@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/adopt.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/adopt.md", "docs/indexes.md")
 LANGUAGES = {"bash", "python", "yaml", "json", "toml", "text"}
 
 FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^\s*assay (?P<words>[a-z]+(?: (?:data|model))?)(?P<rest>.*)$", re.MULTILINE)
+COMMAND = re.compile(r"^\s*assay (?P<words>[a-z]+(?: (?:data|model|build|add|query))?)(?P<rest>.*)$", re.MULTILINE)
 SUBSTITUTION = re.compile(r"\$\([^)]*\)")
 FILE_NAME = re.compile(r"\A# (?P<path>[\w./-]+\.(?:py|yaml))\n")
 DOCUMENTED_EXIT = re.compile(r"^(?P<command>[^#\n]+?)\s+# exit (?P<code>\d+)\b.*$", re.MULTILINE)

@@ -1,32 +1,55 @@
-"""An index of eval items as one file: a zip of arrays that any numpy reads, the items as Parquet, and a description.
+"""An index of eval items on disk. Each segment is one file: a zip of arrays that any numpy reads, and the items.
 
-With a key, nothing in the file can be tied to a text without it: runs, questions and answers are keyed hashes, and row
-ids are keyed once more. What it does show is how many items there are, how long they are, which of their words hold
-digits, and which hashes several items share.
+With a key, runs, questions and answers are keyed hashes, row ids are keyed, and the file as a whole is sealed: how long
+an item is and which of its words hold digits would already tell it from others. What anybody can see is how many items
+there are, and how large the file is.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
 import secrets
 import zipfile
 import zlib
-from pathlib import Path
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-import orjson
 import polars as pl
 
-from curate.contamination.index import ITEMS_SCHEMA, UNKEYED, WIDTH, EvalIndex, Key, hash_runs
-from schemas.atomic import write_atomic
-from schemas.errors import UnopenedError, UserError
+from curate.contamination.index import (
+    ITEMS_SCHEMA,
+    UNKEYED,
+    WIDTH,
+    EvalIndex,
+    Key,
+    build_index,
+    hash_runs,
+    merge,
+    word_hashes,
+)
+from curate.contamination.items import Item
+from curate.contamination.seal import WrongKeyError, seal, unseal
+from schemas.errors import ExitCode, UnopenedError, UserError
+from schemas.index import (
+    AGAIN,
+    IndexFormat,
+    IndexHeader,
+    IndexSegment,
+    add_segment,
+    create_index,
+    read_header,
+    read_index,
+)
 
-SCHEMA = "assay/eval-index/1"
+SCHEME = "siphash-2-4 of runs of fnv1a-64 words"
 TOKENIZER = "words of letters, marks and digits, NFKC and lower case; unspaced scripts by character; no LaTeX, no HTML"
-HEAD, ITEMS = "index.json", "items.parquet"
+ITEMS, BARE, SEALED = "items.parquet", "evals.zip", "evals.sealed"
 KEY_VARIABLE = "ASSAY_INDEX_KEY"
 KEY = re.compile(r"[0-9a-f]{32}")
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -36,52 +59,94 @@ ARRAYS = {
     "post_begin": np.int64, "post_seg": np.int32, "post_place": np.int32, "post_masked": np.uint8, "whole": np.uint64,
     "whole_item": np.int32, "answer_begin": np.int64, "answer_hash": np.uint64, "answer_words": np.int32,
 }  # fmt: skip
-AGAIN = "build it again: assay index build --kind contamination"
+PROBES = (
+    "A farmer has twelve sheep, 4 dogs and 17 hens. How many legs?",
+    r"What is $\frac{1}{2}$ + 1/4 of **this** <b>sum</b>?",
+    "\u6f22\u5b57 and \u30ab\u30ca, \u0e2d\u0e31\u0e01\u0e29\u0e23, \uff21\uff22\uff23, na\u00efve caf\u00e9, STRASSE",
+)
+"""Texts whose hashes tell whether an index was made by code that hashes as this does."""
 
 
-def save_index(path: Path, index: EvalIndex) -> None:
-    """Write the file in one step.
+class NoItems(UserError):
+    """No item can be looked for: no verdict can rest on such an index."""
+
+    exit_code = ExitCode.INCONCLUSIVE
+
+
+@functools.cache
+def eval_format(keyed: bool) -> IndexFormat:
+    """What an index of eval items is made of by this version of assay."""
+    words, numbers, begin = word_hashes(pl.Series(PROBES))
+    runs = hash_runs(words, begin[:-1], np.diff(begin), np.array(UNKEYED, dtype=np.uint64))
+    probe = blake2b(b"".join(array.tobytes() for array in (words, numbers, runs)), digest_size=32).hexdigest()
+    parameters = {"width": WIDTH, "tokenizer": TOKENIZER, "keyed": keyed}
+    return IndexFormat(kind="contamination", scheme=SCHEME, parameters=parameters, probe=probe)
+
+
+def build_evals(folder: Path, items: Iterable[Item], key: Key | None) -> IndexHeader:
+    """Index eval items and write the folder in one step.
 
     Raises:
-        UserError: the disk is full or refuses.
+        NoItems: there is none with a word in it.
+        UserError: the folder exists, or cannot be written.
     """
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        _put(archive, HEAD, orjson.dumps(_head(index), option=orjson.OPT_INDENT_2))
-        table = io.BytesIO()
-        _published_items(index).write_parquet(table, compression="zstd")
-        _put(archive, ITEMS, table.getvalue())
-        for name in ARRAYS:
-            array = io.BytesIO()
-            np.save(array, getattr(index, name), allow_pickle=False)
-            _put(archive, f"{name}.npy", array.getvalue())
-    write_atomic(path, stream.getvalue())
+    secret = key or UNKEYED
+    index = build_index(_distinct(items, secret, set()), secret)
+    if not (index.items["words"] > 0).any():
+        raise NoItems(
+            "there is no eval item to look for",
+            where=str(folder),
+            found=f"{index.items.height:,} items, none of them with a question" if index.items.height else "no item",
+            expected="eval items with a question, a prompt or a text",
+            help="nothing was written; check the files, and their fields",
+        )
+    return save_index(folder, index)
+
+
+def add_evals(folder: Path, items: Iterable[Item], key: Key | None) -> IndexHeader:
+    """Add eval items to an index; those that it holds already (of the same set) are left out.
+
+    Raises:
+        UserError: as `load_index`, or the folder cannot be written.
+    """
+
+    def fill(header: IndexHeader, path: Path) -> dict[str, int]:
+        index = load_index(folder, key)
+        known = set(index.items.select("eval_set", "row_id").iter_rows())
+        return _write(path, build_index(_distinct(items, index.key, known), index.key))
+
+    return add_segment(folder, fill)
+
+
+def save_index(folder: Path, index: EvalIndex) -> IndexHeader:
+    """Write an index as a folder with one segment, in one step.
+
+    Raises:
+        UserError: the folder exists, the disk is full or refuses.
+    """
+    return create_index(folder, eval_format(index.key != UNKEYED), lambda path: _write(path, index))
 
 
 def load_index(path: Path, key: Key | None = None) -> EvalIndex:
-    """Read the file.
+    """Read an index.
 
     Args:
-        path: of `save_index`.
+        path: its folder, or one of its headers.
         key: the one that it was made with; null where it has none.
 
     Raises:
-        UserError: it cannot be opened, is damaged or of another version, or the key is missing or wrong.
+        UserError: it cannot be opened, is damaged, of another kind or version, or the key is missing or wrong.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            head = orjson.loads(archive.read(HEAD))
-            _check_head(head, path, key)
-            items = pl.read_parquet(io.BytesIO(archive.read(ITEMS)))
-            arrays = {name: np.load(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False) for name in ARRAYS}
-    except OSError as error:
-        raise UnopenedError("the index", path, error, help="`assay index build` makes one") from error
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, pl.exceptions.PolarsError) as error:
-        raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-    index = EvalIndex(key=key or UNKEYED, items=items, width=head["width"], **arrays)
-    if wrong := _inconsistent(index):
-        raise _damaged(path, wrong)
-    return index
+    keyed = read_header(path).format.parameters.get("keyed") is True
+    header, folder = read_index(path, eval_format(keyed))
+    if keyed and key is None:
+        raise UserError(
+            "the index is keyed, and no key was given",
+            where=str(folder),
+            help=f"give --key-file, or set the variable {KEY_VARIABLE}",
+        )
+    secret = key if keyed and key else UNKEYED
+    return functools.reduce(merge, (_read(folder, segment, secret) for segment in header.segments))
 
 
 def read_key(path: Path | None) -> Key | None:
@@ -123,71 +188,84 @@ def make_key(path: Path) -> Key:
     return int(text[:16], 16), int(text[16:], 16)
 
 
+def _distinct(items: Iterable[Item], key: Key, known: set[tuple[str, str | None]]) -> list[Item]:
+    """The items that are not known yet, each once in its set."""
+    kept, given = [], list(items)
+    ids = _row_ids([item.row_id for item in given], key)
+    for item, row_id in zip(given, ids, strict=True):
+        if row_id is None or (item.eval_set, row_id) not in known:
+            known.add((item.eval_set, row_id))
+            kept.append(item)
+    return kept
+
+
+def _row_ids(ids: list[str | None], key: Key) -> list[str | None]:
+    """Row ids as the index holds them: under a key, a keyed hash of each."""
+    if key == UNKEYED:
+        return ids
+    words = np.array([int((text or "0")[:16], 16) for text in ids], dtype=np.uint64)
+    ones, secret = np.ones(len(words), np.int64), np.array(key, dtype=np.uint64)
+    hashed = hash_runs(words, np.arange(len(words)), ones, secret).tolist()
+    return [None if text is None else f"{value:016x}" for text, value in zip(ids, hashed, strict=True)]
+
+
+def _write(folder: Path, index: EvalIndex) -> dict[str, int]:
+    """Write the file of a segment; gives its counts."""
+    items = index.items
+    if index.key != UNKEYED:
+        items = items.with_columns(
+            row_id=pl.Series(_row_ids(items["row_id"].to_list(), index.key), dtype=pl.String),
+            path=pl.Series([PurePath(path).name for path in items["path"]], dtype=pl.String),
+        )
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        table = io.BytesIO()
+        items.write_parquet(table, compression="zstd")
+        _put(archive, ITEMS, table.getvalue())
+        for name in ARRAYS:
+            array = io.BytesIO()
+            np.save(array, getattr(index, name), allow_pickle=False)
+            _put(archive, f"{name}.npy", array.getvalue())
+    if index.key == UNKEYED:
+        (folder / BARE).write_bytes(stream.getvalue())
+    else:
+        (folder / SEALED).write_bytes(seal(stream.getvalue(), _key_bytes(index.key)))
+    return {"items": items.height, "items_without_words": int((items["words"] == 0).sum()), "runs": len(index.grams)}
+
+
 def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     entry = zipfile.ZipInfo(name, EPOCH)
     entry.compress_type = zipfile.ZIP_DEFLATED
     archive.writestr(entry, data)
 
 
-def _head(index: EvalIndex) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "kind": "contamination",
-        "tokenizer": TOKENIZER,
-        "width": index.width,
-        "hash": "siphash-2-4 of fnv1a-64 words",
-        "keyed": index.key != UNKEYED,
-        "key_check": _key_check(index.key),
-        "items": index.items.height,
-        "runs": len(index.grams),
-    }
-
-
-def _key_check(key: Key) -> str:
-    """A keyed hash of nothing in particular: tells whether a key is the right one."""
-    words = np.frombuffer(b"is this the key?", dtype=np.uint64)
-    hashed = hash_runs(words, np.zeros(1, np.int64), np.full(1, 2, np.int64), np.array(key, dtype=np.uint64))
-    return f"{int(hashed[0]):016x}"
-
-
-def _check_head(head: Any, path: Path, key: Key | None) -> None:
-    if not isinstance(head, dict) or head.get("schema") != SCHEMA or head.get("width") != WIDTH:
-        found = (
-            f"{head.get('schema')}, runs of {head.get('width')} words" if isinstance(head, dict) else "no description"
-        )
-        wanted = f"{SCHEMA}, runs of {WIDTH} words"
+def _read(folder: Path, segment: IndexSegment, key: Key) -> EvalIndex:
+    path = folder / segment.name / (BARE if key == UNKEYED else SEALED)
+    try:
+        data = path.read_bytes()
+        if key != UNKEYED:
+            data = unseal(data, _key_bytes(key))
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            items = pl.read_parquet(io.BytesIO(archive.read(ITEMS)))
+            arrays: dict[str, Any] = {
+                name: np.load(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False) for name in ARRAYS
+            }
+    except OSError as error:
+        raise UnopenedError("the index", path, error, help="`assay index build` makes one") from error
+    except WrongKeyError as error:
         raise UserError(
-            "this version does not read this index", where=str(path), found=found, expected=wanted, help=AGAIN
-        )
-    if head.get("tokenizer") != TOKENIZER:
-        raise UserError(
-            "the index was made with other words",
-            where=str(path),
-            found=str(head.get("tokenizer"))[:200],
-            expected=TOKENIZER,
-            help=AGAIN,
-        )
-    if head["keyed"] and key is None:
-        raise UserError(
-            "the index is keyed, and no key was given",
-            where=str(path),
-            help=f"give --key-file, or set the variable {KEY_VARIABLE}",
-        )
-    if head["key_check"] != _key_check(key if head["keyed"] and key else UNKEYED):
-        raise UserError(
-            "this is not the key of this index", where=str(path), help="find the key that it was built with"
-        )
+            "this is not the key of this index", where=str(folder), help="find the key that it was built with"
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, pl.exceptions.PolarsError) as error:
+        raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    index = EvalIndex(key=key, items=items, width=WIDTH, **arrays)
+    if wrong := _inconsistent(index):
+        raise _damaged(path, wrong)
+    return index
 
 
-def _published_items(index: EvalIndex) -> pl.DataFrame:
-    """Items without anything that the key does not protect."""
-    if index.key == UNKEYED:
-        return index.items
-    ids = index.items["row_id"].fill_null("")
-    words = np.array([int(text[:16] or "0", 16) for text in ids], dtype=np.uint64)
-    hashed = hash_runs(words, np.arange(len(words)), np.ones(len(words), np.int64), index.key_array)
-    keyed = pl.Series("row_id", [f"{int(value):016x}" for value in hashed], dtype=pl.String)
-    return index.items.with_columns(row_id=keyed)
+def _key_bytes(key: Key) -> bytes:
+    return b"".join(word.to_bytes(8, "little") for word in key)
 
 
 def _inconsistent(index: EvalIndex) -> str:

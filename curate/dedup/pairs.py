@@ -27,7 +27,7 @@ EXACT, NORMALISED, NEAR, TEMPLATE, OTHER_ANSWER, SIMILAR = range(6)
 _SKETCH_BYTES = 4 << 20  # text sketched by one task
 _VERIFY_PAIRS = 4096  # pairs verified by one task
 LARGE = 500_000
-_MIN_TOKENS = 8  # shorter rows are proposed by exact keys only
+MIN_TOKENS = 8  # shorter rows are proposed by exact keys only
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class PairSearch:
         proposed = [_links(sketch.sequence, rows)]
         if self.setting.gram == 0:
             proposed.append(_links(sketch.masked, rows))
-        proposed.append(candidate_pairs(sketch.bands, rows, self.workers, sketch.tokens >= _MIN_TOKENS))
+        proposed.append(candidate_pairs(sketch.bands, rows, self.workers, sketch.tokens >= MIN_TOKENS))
         return distinct_pairs(np.concatenate(proposed))
 
     def judged(self, pairs: NDArray[np.int64], learn_slots: bool = False) -> Pairs:
@@ -153,7 +153,7 @@ class PairSearch:
         def work(part: slice) -> None:
             sketch.fill(part, self.spans.take(rows[part]), drawn, banding.rows, words=self.setting.gram > 0)
 
-        self._run("sketch", work, list(_text_slices(self.spans.lengths[rows])), n)
+        self._run("sketch", work, list(text_slices(self.spans.lengths[rows])), n)
         return sketch
 
     def _same_text(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -290,7 +290,7 @@ class Sketch:
         kernel(spans.addresses, spans.lengths, tokeniser_tables(), *drawn, band_rows, space, outputs)
 
 
-def _text_slices(lengths: NDArray[np.int64]) -> Iterator[slice]:
+def text_slices(lengths: NDArray[np.int64]) -> Iterator[slice]:
     """Slices of rows with about as much text each, from the bytes of each row."""
     ends = np.cumsum(lengths)
     start = 0
@@ -370,6 +370,6 @@ def sketch_signatures(text: pl.Series, *, num_perm: int = 128, seed: int = 1) ->
 
     spans = string_spans(text)
     sketch = Sketch.empty(0, len(text), num_perm)
-    for part in _text_slices(spans.lengths):
+    for part in text_slices(spans.lengths):
         sketch.fill(part, spans.take(part), permutations(num_perm, seed), 1)
     return sketch.signatures

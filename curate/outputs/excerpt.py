@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import groupby
+from typing import Any
 
 import polars as pl
 
@@ -67,6 +68,11 @@ class Excerpts:
             (source, row): index for index, source, row in corpus.rows.select("index", "source", "row").iter_rows()
         }
         self._numbers = numbers
+
+    def holds(self, twin: dict[str, Any]) -> bool:
+        """Whether a row that evidence names is one of those that were read."""
+        index = self._index.get((self._numbers.get(twin["path"], -1), twin["row"]))
+        return index is not None and self._audit.corpus.place(index).row_id == twin["row_id"]
 
     def whole(self, path: str, row: int) -> str:
         """All that is said in a row, a line for each turn's beginning; masked, not escaped, cut at WHOLE_CHARS.

@@ -109,6 +109,8 @@ class _Examples:
         twin = finding.evidence.get("twin")
         if not isinstance(twin, dict) or finding.row is None or self._pairs >= PAIRS_SHOWN:
             return None
+        if not self._excerpts.holds(twin):
+            return None  # an eval item, or a row of an earlier dataset
         self._pairs += 1
         stays = self._excerpts.whole(twin["path"], twin["row"])
         row = self._excerpts.whole(finding.path, finding.row)

@@ -34,6 +34,7 @@ class Need(StrEnum):
     """What some rules compare rows with."""
 
     EVALS = "eval items"
+    INDEX = "an index of earlier rows"
     MODEL = "a model's tokenizer and chat template"
     LENGTH = "the greatest length of a row in training"
 
@@ -77,6 +78,8 @@ class Example:
 
     lines: tuple[Any, ...]
     evals: tuple[Any, ...] = ()
+    earlier: tuple[Any, ...] = ()
+    """Rows of an earlier dataset."""
     max_length: int | None = None
     """Most tokens of a row; a token is a byte, or one of the special tokens of ChatML."""
     template: str | None = None
@@ -125,7 +128,9 @@ class Rule(Strict):
         """Why the rule has nothing to go by and is not run on this corpus; null where it is run."""
         settings = corpus.token_settings
         if self.needs is Need.EVALS and corpus.evals is None and corpus.eval_index is None:
-            return "no eval items were given (--against, or data.evals)"
+            return "no eval items were given (--against, --index, data.evals or data.index)"
+        if self.needs is Need.INDEX and corpus.earlier is None:
+            return "no index of earlier rows was given (--index, or data.index)"
         if self.needs is Need.MODEL and (settings is None or settings.supervisor is None):
             return "no tokenizer was given (--model)"
         if self.needs is Need.LENGTH and (settings is None or settings.max_length is None):

@@ -231,6 +231,6 @@ def _lines(example: Example) -> dict[str, list[str]]:
     """An example as the lines of its files; bytes that are not UTF-8 are written as escapes."""
     shown = [
         [line.decode("utf-8", "backslashreplace") if isinstance(line, bytes) else json.dumps(line) for line in lines]
-        for lines in (example.lines, example.evals)
+        for lines in (example.lines, example.evals, example.earlier)
     ]
-    return {"lines": shown[0], "evals": shown[1]}
+    return dict(zip(("lines", "evals", "earlier"), shown, strict=True))

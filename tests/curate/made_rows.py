@@ -11,6 +11,8 @@ import orjson
 import yaml
 
 from curate.configfile import Project, load_project
+from curate.dedup.index import RowIndex, grown
+from curate.earlier import Earlier, index_rows
 from curate.findings import one_per_row
 from curate.load_supervisor import load_token_settings
 from curate.readers import source_from_bytes
@@ -55,7 +57,17 @@ def write_rows(path: Path, rows: list[Any]) -> Path:
 def corpus_of(example: Example) -> Corpus:
     corpus = corpus_from(*example.lines)
     settings = settings_for(example.template, example.max_length)
-    return replace(corpus, evals=corpus_from(*example.evals) if example.evals else None, token_settings=settings)
+    evals = corpus_from(*example.evals) if example.evals else None
+    earlier = earlier_than(corpus, corpus_from(*example.earlier)) if example.earlier else None
+    return replace(corpus, evals=evals, earlier=earlier, token_settings=settings)
+
+
+def earlier_than(corpus: Corpus, *datasets: Corpus, exact_only: bool = False) -> Earlier:
+    """The rows of a corpus beside an index of others that is in memory only."""
+    index = RowIndex(())
+    for dataset in datasets:
+        index = grown(index, index_rows(dataset), exact_only)
+    return Earlier(index, index_rows(corpus))
 
 
 TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

@@ -6,13 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.contamination.index import ANSWER, CHOICE, QUESTION, build_index, hash_runs, merge, word_hashes
+from curate.contamination.index import ANSWER, CHOICE, QUESTION, build_index, merge, word_hashes
 from curate.contamination.items import Item, eval_items, parts_of
 from curate.contamination.scan import scan_rows
-from curate.contamination.store import load_index, make_key, read_key, save_index
 from curate.contamination.verdicts import Grade, contamination
 from curate.contamination.words import comparable
-from schemas.errors import UserError
 from tests.curate.made_rows import chat, corpus_from, distinct_rows
 
 QUESTION_TEXT = (
@@ -173,13 +171,6 @@ def test_the_words_of_a_text_do_not_depend_on_its_neighbours(texts):
         assert digits.tolist() == numbers[offsets[k] : offsets[k + 1]].tolist()
 
 
-def test_runs_are_hashed_with_siphash():
-    """The reference's own test vector: key 00..0f, message 00..07."""
-    key = np.frombuffer(bytes(range(16)), dtype=np.uint64)
-    message = np.frombuffer(bytes(range(8)), dtype=np.uint64)
-    assert hash_runs(message, np.zeros(1, np.int64), np.ones(1, np.int64), key)[0] == 0x93F5F5799A932462
-
-
 # ---------------------------------------------------------------------------------------------------------- index
 
 
@@ -199,55 +190,6 @@ def same(one, other):
 def test_adding_items_is_building_from_all(cut):
     items = list(eval_items(corpus_from(*distinct_rows(10), ITEM, SHORT)))
     assert same(merge(build_index(items[:cut]), build_index(items[cut:])), build_index(items))
-
-
-def test_a_saved_index_is_the_index_and_equal_indexes_are_equal_files(tmp_path):
-    index = build_index(eval_items(corpus_from(ITEM, SHORT, CHOICE_ITEM)))
-    save_index(tmp_path / "a.index", index)
-    save_index(tmp_path / "b.index", load_index(tmp_path / "a.index"))
-    assert (tmp_path / "a.index").read_bytes() == (tmp_path / "b.index").read_bytes()
-    assert same(load_index(tmp_path / "a.index"), index)
-
-
-def test_a_keyed_index_holds_nothing_that_can_be_probed_without_the_key(tmp_path):
-    key = make_key(tmp_path / "key")
-    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
-    items = list(eval_items(corpus_from(ITEM, SHORT)))
-    keyed, bare = build_index(items, key), build_index(items)
-    assert not set(keyed.grams.tolist()) & set(bare.grams.tolist())
-    assert not set(keyed.whole.tolist()) & set(bare.whole.tolist())
-    assert not set(keyed.answer_hash.tolist()) & set(bare.answer_hash.tolist())
-    save_index(tmp_path / "keyed.index", keyed)
-    kept = load_index(tmp_path / "keyed.index", read_key(tmp_path / "key"))
-    assert not set(kept.items["row_id"]) & {item.row_id for item in items}
-    rows = corpus_from(chat(QUESTION_TEXT, SOLUTION))
-    assert [v.grade for v in contamination(rows, kept.telling)[0]] == [Grade.BOTH]
-    (tmp_path / "other").write_text("0" * 31 + "1")
-    for given_key, said in ((None, "no key was given"), (read_key(tmp_path / "other"), "not the key")):
-        with pytest.raises(UserError, match=said):
-            load_index(tmp_path / "keyed.index", given_key)
-
-
-@pytest.mark.parametrize("damage", ["cut", "flip", "text", "empty"])
-def test_a_damaged_index_is_refused(tmp_path, damage):
-    path = tmp_path / "a.index"
-    save_index(path, build_index(eval_items(corpus_from(ITEM, SHORT))))
-    data = bytearray(path.read_bytes())
-    if damage == "flip":
-        data[len(data) // 2] ^= 0xFF
-    path.write_bytes({"cut": data[: len(data) // 2], "flip": data, "text": b"hello", "empty": b""}[damage])
-    with pytest.raises(UserError, match="damaged"):
-        load_index(path)
-
-
-def test_keys_are_32_hexadecimal_digits(tmp_path, monkeypatch):
-    (tmp_path / "key").write_text("hello")
-    with pytest.raises(UserError, match="no key"):
-        read_key(tmp_path / "key")
-    monkeypatch.setenv("ASSAY_INDEX_KEY", "00000000000000010000000000000002")
-    assert read_key(None) == (1, 2)
-    monkeypatch.delenv("ASSAY_INDEX_KEY")
-    assert read_key(None) is None
 
 
 def test_items_of_nothing_of_one_letter_and_of_a_megabyte_cost_little():
