@@ -70,7 +70,8 @@ nicht nie niemals kein keine keinen keinem keiner pas ne jamais nunca jamás non
 _CLOSED_SETS = """\
 and or
 before after during until
-above below over under
+above below
+over under
 up down on off
 more less most least
 always sometimes rarely never
@@ -108,13 +109,20 @@ seconds minutes hours days weeks months years second minute hour day week month 
 monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun
 january february march april june july august september october november december jan feb mar apr jun jul aug sep oct \
 nov dec
-english french german spanish italian portuguese dutch russian chinese japanese korean arabic hindi turkish latin
-python java javascript typescript rust golang kotlin ruby perl php swift
+english french german spanish italian portuguese dutch russian chinese japanese korean arabic hindi turkish latin \
+greek polish swedish danish norwegian finnish czech hungarian romanian ukrainian hebrew persian urdu bengali tamil thai \
+vietnamese indonesian swahili
+python java javascript typescript rust golang kotlin ruby perl php swift scala haskell julia matlab fortran cobol lua
 一 二 三 四 五 六 七 八 九 十 百 千 万 萬
 左 右 上 下 前 后 後 早 晚
 € £ ¥ ₹ ₩ ₽ ¢
 ≤ ≥ ≠ ≈ ≡ ∈ ∉ ⊂ ⊃ ⊆ ⊇ ∪ ∩ ∀ ∃ ± ∞ ∧ ∨ ∑ ∏ ∫ ∂ ∇
 """
+
+SHARP_S = (0xDF, 0x1E9E)
+"""Written as two letters where all are capitals."""
+# Letters that lose what they are where all letters are capitals.
+_PLAIN = {"\u00df": "s", "\u1e9e": "s", "\u0131": "i"}
 
 # Characters that HTML and XML must write as words; the words are no text.
 _ENTITIES = "amp lt gt quot apos nbsp".split()
@@ -183,7 +191,7 @@ def _fold_entry(code: int) -> int:
     digit = unicodedata.decimal(char, None)
     if digit is not None:
         return IS_WORD | ord("0") + digit
-    folded = unicodedata.normalize("NFKC", char).casefold()
+    folded = _PLAIN.get(char) or unicodedata.normalize("NFKC", char).casefold()
     target = ord(folded) if len(folded) == 1 else ord(char.lower()[0])
     if any(low <= target <= high for low, high in _UNSPACED):
         return IS_WORD | IS_UNSPACED | target

@@ -27,6 +27,8 @@ T = TypeVar("T")
 _SKETCH_BYTES = 4 << 20  # text sketched by one task
 _VERIFY_PAIRS = 4096  # pairs verified by one task
 LARGE = 500_000
+EDITED_REGIONS = 4  # rows that differ in so many places, slots aside, are edited copies
+EDITED_ANSWER = 6  # tokens from which on their answers may be edited as well
 _MIN_TOKENS = 8  # shorter rows are proposed by exact keys only
 
 
@@ -132,14 +134,15 @@ class PairSearch:
         What the first pairs that are judged say of slots is used for later ones as well.
         """
         kind, similarity = np.full(len(pairs), NORMALISED, dtype=np.uint8), np.ones(len(pairs))
+        regions = np.zeros(len(pairs), dtype=np.int64)
         rest = np.flatnonzero(~self._same_text(pairs))
-        kind[rest], similarity[rest], places = self._judge(self.spans, pairs[rest], self.floor)
+        kind[rest], similarity[rest], regions[rest], places = self._judge(self.spans, pairs[rest], self.floor)
         if self.slots is None:
             self.slots = Slots.learned(pairs[rest], kind[rest], places, len(self.text))
         kind[rest[self.slots.filled(pairs[rest], kind[rest], places)]] = TEMPLATE
         self._mark_normalised(pairs, kind, similarity)
         if self.answer is not None:
-            self._mark_other_answers(pairs, kind)
+            self._mark_other_answers(pairs, kind, regions)
         return Pairs(pairs, kind, similarity).where(kind <= SIMILAR)
 
     def _sketch(self, rows: NDArray[np.int64]) -> Sketch:
@@ -168,31 +171,33 @@ class PairSearch:
         return same
 
     def _judge(
-        self, spans: Spans, pairs: NDArray[np.int64], floor: float, answers: bool = False
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], Places]:
+        self, spans: Spans, pairs: NDArray[np.int64], floor: float, least: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64], Places]:
+        """Verdict, similarity and number of changed regions of each pair, and the places of the regions."""
         from curate.dedup.jaccard import judge_pairs_by_sets
         from curate.dedup.tables import pair_space, tokeniser_tables
         from curate.dedup.verify import PLACES, judge_pairs
 
         kind = np.zeros(len(pairs), dtype=np.uint8)
         similarity = np.zeros(len(pairs), dtype=np.float64)
+        regions = np.zeros(len(pairs), dtype=np.int64)
         tables = tokeniser_tables()
 
         def work(part: slice) -> Places:
             space = pair_space(int(spans.lengths[pairs[part]].max()))
-            if self.setting.gram and not answers:
+            if self.setting.gram and least is None:
                 judge_pairs_by_sets(
                     spans.addresses, spans.lengths, pairs[part], tables, floor, space, (kind[part], similarity[part])
                 )
                 return Places.empty()
-            size = len(kind[part])
-            regions, found = np.zeros(size, dtype=np.int64), np.zeros((size, PLACES, 3), dtype=np.uint64)
-            outputs = (kind[part], similarity[part], regions, found)
-            judge_pairs(spans.addresses, spans.lengths, pairs[part], tables, floor, answers, space, outputs)
-            return Places.of_changes(part.start, kind[part], regions, found)
+            found = np.zeros((len(kind[part]), PLACES, 4), dtype=np.uint64)
+            outputs = (kind[part], similarity[part], regions[part], found)
+            shortest = np.zeros(0, dtype=np.int64) if least is None else least[part]
+            judge_pairs(spans.addresses, spans.lengths, pairs[part], tables, floor, shortest, space, outputs)
+            return Places.of_changes(part.start, kind[part], regions[part], found)
 
         places = self._run("verify", work, _pair_slices(len(pairs)), len(pairs))
-        return kind, similarity, Places.joined(places)
+        return kind, similarity, regions, Places.joined(places)
 
     def _mark_normalised(
         self, pairs: NDArray[np.int64], kind: NDArray[np.uint8], similarity: NDArray[np.float64]
@@ -205,9 +210,15 @@ class PairSearch:
         equal = same[(left == right).all(axis=1)] if len(same) else same
         kind[equal] = NORMALISED
 
-    def _mark_other_answers(self, pairs: NDArray[np.int64], kind: NDArray[np.uint8]) -> None:
-        """A pair drops a row only if what the rows teach is a duplicate as well."""
+    def _mark_other_answers(
+        self, pairs: NDArray[np.int64], kind: NDArray[np.uint8], regions: NDArray[np.int64]
+    ) -> None:
+        """A pair drops a row only if what the rows teach is a duplicate as well.
+
+        A short answer must be the same, unless the rows differ in so many places that they are edited copies.
+        """
         from curate.dedup.spans import string_spans
+        from curate.dedup.verify import SHORT_ROW
 
         assert self.answer is not None
         dropping = np.flatnonzero(kind <= NEAR)
@@ -217,7 +228,8 @@ class PairSearch:
         answers = self.answer.gather(rows)
         hashes = normalised_hashes(answers.fill_null("")).to_numpy()
         local = np.searchsorted(rows, pairs[dropping])
-        verdict, _, _ = self._judge(string_spans(answers), local, self.threshold, answers=True)
+        least = np.where(regions[dropping] >= EDITED_REGIONS, EDITED_ANSWER, SHORT_ROW)
+        verdict, _, _, _ = self._judge(string_spans(answers), local, self.threshold, least)
         equal = (hashes[local[:, 0]] == hashes[local[:, 1]]).all(axis=1)
         kind[dropping[~equal & (verdict != NEAR)]] = OTHER_ANSWER
 

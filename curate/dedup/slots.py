@@ -56,7 +56,7 @@ class Places:
         telling = np.flatnonzero(((kind == NEAR) | (kind == SIMILAR)) & (regions > 0) & (regions <= MOST_REGIONS))
         pair, region = np.nonzero(np.arange(MOST_REGIONS) < regions[telling, None])
         told = found[telling[pair], region]
-        return cls(first + telling[pair], told[:, 0].copy(), told[:, 1:].copy())
+        return cls(first + telling[pair], told[:, 0].copy(), told[:, 1:3].copy())
 
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:
@@ -72,52 +72,88 @@ class Slots:
 
     Attributes:
         group: int64 [n], of each row of the corpus: rows that similar pairs connect.
-        key: uint64 [s], ascending: of each slot, its group and its context.
-        sure: bool [s], whether at least SURE rows have another value than the commonest one.
+        slots: `key` of each slot (its group and its context), `likely`, `sure`: how sure it is one.
+        values: `row`, `key`, `value`: what stands in the slots.
     """
 
     group: NDArray[np.int64]
-    key: NDArray[np.uint64]
-    sure: NDArray[np.bool_]
+    slots: pl.DataFrame
+    values: pl.DataFrame
 
     @classmethod
     def learned(cls, pairs: NDArray[np.int64], kind: NDArray[np.uint8], places: Places, n: int) -> Self:
-        """The slots that verified pairs of `n` rows show.
-
-        A place is a slot if its rows have LEAST_VALUES or more values and no value is that of more than half of them.
-        """
+        """The slots that verified pairs of `n` rows show."""
         from curate.dedup.clusters import components
 
         group = components(pairs[np.unique(places.pair)], n)
         groups = group[pairs[places.pair, 0]]
         asked = np.isin(groups, groups[kind[places.pair] == NEAR])  # in no other group is anything to be dropped
-        key, rows, values = _keys(groups, places)[asked], pairs[places.pair[asked]], places.values[asked]
-        seen = pl.DataFrame({"key": np.tile(key, 2), "row": rows.T.ravel(), "value": values.T.ravel()}).unique()
-        counted = seen.group_by("key", "value").agg(rows=pl.len())
-        slots = counted.group_by("key").agg(
-            values=pl.len(), others=pl.col("rows").sum() - pl.col("rows").max(), commonest=pl.col("rows").max()
-        )
-        slots = slots.filter((pl.col("values") >= LEAST_VALUES) & (pl.col("commonest") <= pl.col("others"))).sort("key")
-        return cls(group, slots["key"].to_numpy(), (slots["others"] >= SURE).to_numpy())
+        seen = _values(groups, pairs, places).filter(pl.Series(np.tile(asked, 2))).drop("pair").unique()
+        slots = _told_apart(seen)
+        return cls(group, slots, seen.drop("group").join(slots, on="key", how="semi"))
 
     def filled(self, pairs: NDArray[np.int64], kind: NDArray[np.uint8], places: Places) -> NDArray[np.int64]:
-        """Which of these pairs are alike but for the values of slots: places in `pairs`, ascending.
+        """Which of these pairs are alike but for the values of slots: places in `pairs`.
 
-        Most of what differs must be slots, or any of a few regions one that many rows show to be a slot.
+        One sure slot among a few changed regions is enough, likely ones must be half of them, others all of several.
         """
-        if not len(self.key):
+        near = np.flatnonzero(kind == NEAR)
+        if self.slots.is_empty() or not len(near):
             return np.zeros(0, dtype=np.int64)
-        near = np.flatnonzero(kind[places.pair] == NEAR)
-        pair = places.pair[near]
-        key = _keys(self.group[pairs[pair, 0]], Places(pair, places.context[near], places.values[near]))
-        at = np.minimum(np.searchsorted(self.key, key), len(self.key) - 1)
-        slot = self.key[at] == key
-        regions, slots, sure = (
-            np.bincount(pair[mask], minlength=len(pairs)) for mask in (np.ones_like(slot), slot, slot & self.sure[at])
+        regions = pl.DataFrame({"pair": places.pair}).group_by("pair").agg(regions=pl.len())
+        here = _values(self.group[pairs[places.pair, 0]], pairs, places).select("pair", "key")
+        # What a row says in a slot is known from any pair that it is in.
+        asked = pl.DataFrame({"pair": near, "a": pairs[near, 0], "b": pairs[near, 1]})
+        both = asked.join(self.values, left_on="a", right_on="row")
+        both = both.join(self.values, left_on=["b", "key"], right_on=["row", "key"])
+        other = both.filter(pl.col("value") != pl.col("value_right")).select("pair", "key")
+        found = pl.concat([here, other]).unique().join(self.slots, on="key")
+        found = found.group_by("pair").agg(slots=pl.len(), likely=pl.col("likely").sum(), sure=pl.col("sure").any())
+        told = (
+            (pl.col("sure") & (pl.col("regions") <= FEW_REGIONS))
+            | (2 * pl.col("likely") >= pl.col("regions"))
+            | ((pl.col("slots") >= pl.col("regions")) & (pl.col("regions") > 1))
         )
-        return np.flatnonzero((2 * slots > regions) | ((sure > 0) & (regions <= FEW_REGIONS)))
+        pair = found.join(regions, on="pair").filter(told).sort("pair")["pair"].to_numpy()
+        return np.intersect1d(pair, near)
 
 
-def _keys(groups: NDArray[np.int64], places: Places) -> NDArray[np.uint64]:
-    """One number for the group and the context of each place."""
-    return (groups.astype(np.uint64) + np.uint64(1)) * _PRIME ^ places.context
+def _told_apart(seen: pl.DataFrame) -> pl.DataFrame:
+    """The slots among places: `key`, `likely`, `sure`.
+
+    Args:
+        seen: `group`, `key`, `row`, `value`, distinct: what rows say at the places where they differ from others.
+
+    A slot has LEAST_VALUES or more values, and the commonest one is that of half of the rows at most. It is likely one
+    if fewer have it, if two values are those of several rows, or if most places of the group are such slots; with as
+    many as SURE other rows, a third of all, it is sure.
+    """
+    counted = seen.group_by("group", "key", "value").agg(rows=pl.len())
+    most = pl.col("rows").max()
+    found = counted.group_by("group", "key").agg(
+        values=pl.len(), others=pl.col("rows").sum() - most, commonest=most, several=(pl.col("rows") > 1).sum()
+    )
+    varied, others, commonest = pl.col("values") >= LEAST_VALUES, pl.col("others"), pl.col("commonest")
+    found = found.with_columns(
+        slot=varied & (commonest <= others),
+        likely=varied & ((commonest < others) | (pl.col("several") > 1)),
+        sure=varied & (others >= SURE) & (commonest <= 2 * others),
+    )
+    slots = pl.col("slot").sum().over("group")
+    template = pl.col("slot") & (slots > 1) & (2 * slots >= pl.len().over("group"))
+    found = found.with_columns(likely=pl.col("likely") | pl.col("sure") | template)
+    return found.filter(pl.col("slot") | pl.col("likely")).select("key", "likely", "sure")
+
+
+def _values(groups: NDArray[np.int64], pairs: NDArray[np.int64], places: Places) -> pl.DataFrame:
+    """`pair`, `row`, `group`, `key` (of the group and the context), `value` of either row of each place."""
+    key = (groups.astype(np.uint64) + np.uint64(1)) * _PRIME ^ places.context
+    return pl.DataFrame(
+        {
+            "pair": np.tile(places.pair, 2),
+            "row": pairs[places.pair].T.ravel(),
+            "group": np.tile(groups, 2),
+            "key": np.tile(key, 2),
+            "value": places.values.T.ravel(),
+        }
+    )

@@ -29,7 +29,8 @@ from curate.dedup.memory import load_byte
 from curate.dedup.sets import fill_set, locate, table_size
 
 RUN = 3  # tokens that must agree in a row to resume an alignment
-SHORT_ROW = 20  # rows under this many tokens are compared exactly
+SHORT_ROW = 20  # rows and answers under this many tokens are compared exactly
+SHORT_PART = 10  # an answer of so many tokens may be part of another one
 FREE_WORDS = 58  # content words may change if the longer row has this many words between spaces,
 FREE_TOKENS = 30  # and at least so many of them hold a letter or digit
 WORDY_BYTES = 1500  # rows of more bytes are not counted: they have enough words
@@ -233,8 +234,8 @@ def context_hash(tokens, start, stop, count):  # type: ignore[no-untyped-def]
 
 
 @compiled_inner
-def recurring(places, regions):  # type: ignore[no-untyped-def]
-    """How many different replacements there are, if each is made at least twice; otherwise 0.
+def recurring(left, right, m, places, regions):  # type: ignore[no-untyped-def]
+    """How many different replacements there are, if each is made at least twice and wherever it can be; otherwise 0.
 
     Who fills a template writes the same value wherever the slot is; edits here and there do not repeat themselves.
     """
@@ -248,6 +249,10 @@ def recurring(places, regions):  # type: ignore[no-untyped-def]
         if again < 2:
             return 0
         different += earlier == 0
+        replaced = left[np.int64(places[one, 3])]
+        for j in range(m):
+            if right[j] == replaced:
+                return 0
     return different
 
 
@@ -256,10 +261,10 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, places):  # type: ign
     """Walk two rows to their common tail and sort what differs into edits and slots.
 
     Fills `counts` (tokens matched, edits, slots, edits that touch content, changed regions, edits that deny, tokens
-    behind another operator, edits that put content in the place of content) and `places` of the first PLACES changed
-    regions (hashes of the context, of what stands there left and right).
+    behind another operator, edits that put content in the place of content, edits that only add at an end) and `places`
+    of the first PLACES changed regions (hashes of the context, of what stands there left and right; where it is left).
     """
-    matched = edits = slots = touched = regions = denied = operators = exchanged = 0
+    matched = edits = slots = touched = regions = denied = operators = exchanged = added = 0
     ln, rn = n - tail, m - tail
     budget = 40_000 + 40 * (n + m)
     passage = PASSAGE
@@ -295,7 +300,7 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, places):  # type: ign
         here, there = region_hash(left, i, i1), region_hash(right, j, j1)
         if regions <= PLACES:
             place = places[regions - 1]
-            place[0], place[1], place[2] = context_hash(left, i, i1, n), here, there
+            place[0], place[1], place[2], place[3] = context_hash(left, i, i1, n), here, there, i
         if region_is_slot(left, lm, i, i1, right, rm, j, j1, (at_end, at_tail, cased, common, passage)):
             # The same value put in the place of the same other value again is the same slot.
             pair = (here ^ (there * _PRIME)) * _PRIME
@@ -303,6 +308,7 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, places):  # type: ign
             slot_pair = pair
         else:
             edits += 1
+            added += at_end and least == 0
             denied += not (at_end and least == 0) and denies(left, lm, i, i1, right, rm, j, j1)
             touched += least > 0 or content_in(lm, i, i1) or content_in(rm, j, j1)
             exchanged += content_in(lm, i, i1) and content_in(rm, j, j1)
@@ -310,7 +316,7 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, places):  # type: ign
     for index in range(ln, n):
         operators += other_operator(lm[index], rm[index - n + m])
     counts[0], counts[1], counts[2], counts[3], counts[4] = matched + tail, edits, slots, touched, regions
-    counts[5], counts[6], counts[7] = denied, operators, exchanged
+    counts[5], counts[6], counts[7], counts[8] = denied, operators, exchanged, added
 
 
 @compiled_inner
@@ -318,7 +324,8 @@ def judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places):  # ty
     """Align two rows and decide; returns (verdict, similarity), and what `align` leaves in `counts` and `places`.
 
     Similarity is matched / (n + m - matched): the Jaccard similarity of the aligned token sequences. `size` = (words of
-    the longer row, tokens that it must have besides, whether these are the answers of two rows).
+    the longer row, tokens that it must have besides, tokens of the shorter one from which on it may be edited, whether
+    these are the answers of two rows).
     """
     shorter, longer = (n, m) if n < m else (m, n)
     tail = 0
@@ -331,15 +338,18 @@ def judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places):  # ty
         edits -= counts[5]
         slots += counts[5] + (0 < counts[6] <= MAX_SLOTS)
     if slots == 0 and 1 < regions == counts[7] and regions <= PLACES:
-        slots = recurring(places, regions)
+        slots = recurring(left, right, m, places, regions)
         edits -= regions if slots else 0
     similarity = matched / (n + m - matched) if n + m else 1.0
     weight = longer - (1.0 - UNSPACED_SHARE) * 0.5 * (marked(lm, n, UNSPACED) + marked(rm, m, UNSPACED))
-    words, enough, answers = size
+    words, enough, least, answers = size
     free = weight >= FREE_WORDS or (words >= FREE_WORDS and weight >= enough)
-    # The row that an answer was cut off from is alike in what is asked as well.
-    alike = similarity >= floor or (answers and regions == 1 and matched == shorter and 2 * shorter >= longer)
-    if slots == 0 and alike and shorter >= SHORT_ROW and (free or touched == 0):
+    if answers and regions == counts[8] and 2 * shorter >= longer:
+        # One answer is the other one, cut off or with words around it; what was asked is alike as well.
+        floor, least = 0.0, SHORT_PART
+    elif answers and shorter < SHORT_ROW:
+        floor = 0.5
+    if slots == 0 and similarity >= floor and shorter >= least and (free or touched == 0):
         return NEAR, similarity
     if not free:
         touched = touched if touched < edits else edits
@@ -351,7 +361,7 @@ def judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places):  # ty
 
 
 @compiled
-def judge_pairs(addresses, lengths, pairs, tables, floor, answers, space, outputs):  # type: ignore[no-untyped-def]
+def judge_pairs(addresses, lengths, pairs, tables, floor, least, space, outputs):  # type: ignore[no-untyped-def]
     """Verify pairs of rows, sorted by their first row, by aligning their tokens.
 
     Args:
@@ -360,15 +370,16 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, answers, space, output
         pairs: int64 [p, 2], rows to compare.
         tables: lookup tables of the tokeniser.
         floor: similarity from which a pair without slots is a near-duplicate; pairs that cannot reach it are given up.
-        answers: whether these are the answers of pairs of rows that are near-duplicates as wholes. Then it is the rows
-            that have words enough for an edit to be small, and an answer may have been cut off in the middle.
+        least: int64 [p], or [0] for whole rows. Otherwise these are the answers of rows that are near-duplicates as
+            wholes: the rows have words enough for an edit to be small; tokens from which on an answer may be edited.
         space: working memory for the longest row, of `tables.pair_space`.
         outputs: (verdict uint8 [p], similarity float64 [p], regions int64 [p]: how many regions differ, places uint64
-            [p, PLACES, 3]: of each region, hashes of its context and of what stands there in either row).
+            [p, PLACES, 4]: of each region what `align` tells).
     """
     verdict, similarity, regions, places = outputs
     room, left, lm, right, rm, table, _, _, rowbuf, counts = space
     current, n, stamp = -1, 0, 0
+    answers = len(least) > 0
     for index in range(len(pairs)):
         a, b = pairs[index, 0], pairs[index, 1]
         if a != current:
@@ -390,7 +401,7 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, answers, space, output
             found = count_words(addresses[row], lengths[row]) if lengths[row] < WORDY_BYTES else FREE_WORDS
             if found > words:
                 words = found
-        size = (words, 0 if answers else FREE_TOKENS, answers)
+        size = (words, 0 if answers else FREE_TOKENS, least[index] if answers else SHORT_ROW, answers)
         kind, value = judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places[index])
         similarity[index], regions[index] = value, counts[4]
         verdict[index] = NONE if kind == SIMILAR and value < floor else kind
