@@ -110,8 +110,8 @@ monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat
 january february march april june july august september october november december jan feb mar apr jun jul aug sep oct \
 nov dec
 english french german spanish italian portuguese dutch russian chinese japanese korean arabic hindi turkish latin \
-greek polish swedish danish norwegian finnish czech hungarian romanian ukrainian hebrew persian urdu bengali tamil thai \
-vietnamese indonesian swahili
+greek polish swedish danish norwegian finnish czech hungarian romanian ukrainian hebrew persian urdu bengali tamil \
+thai vietnamese indonesian swahili
 python java javascript typescript rust golang kotlin ruby perl php swift scala haskell julia matlab fortran cobol lua
 一 二 三 四 五 六 七 八 九 十 百 千 万 萬
 左 右 上 下 前 后 後 早 晚

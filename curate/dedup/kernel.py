@@ -239,8 +239,11 @@ def tokenise(address, length, words, room, hashes, marks):  # type: ignore[no-un
     for edge in range(0, ends, 2):
         begins, leaves = np.int64(edges[edge]) | carried, np.int64(edges[edge + 1])
         start, stop, digits = begins >> 3, leaves >> 3, leaves & 1
-        while stop - start > 2 and load_byte(address, start) == 95 and load_byte(address, stop - 1) == 95:
-            start, stop = start + 1, stop - 1  # emphasis
+        # Underscores around words are emphasis.
+        while stop - start > 1 and load_byte(address, start) == 95:
+            start += 1
+        while stop - start > 1 and load_byte(address, stop - 1) == 95:
+            stop -= 1
         size = stop - start
         carried = np.int64(0)
         symbols = operators(address, before, start) if begins & 4 and edge else 0
@@ -261,6 +264,10 @@ def tokenise(address, length, words, room, hashes, marks):  # type: ignore[no-un
             hashes[count - 1] = (hashes[count - 1] ^ value) * _PRIME
             before = stop
             continue
+        if count and start == before + 1 and load_byte(address, before) == 46:
+            # Words that a point joins are a name: a file, a host, a method.
+            marks[count - 1] |= INNER_CAPITAL
+            mark |= INNER_CAPITAL
         listed = np.int64(words[value >> _WORD_SET_SHIFT])
         mark |= (listed >> 8) * np.int64(listed & 0xFF == np.int64(value & _U255))
         if mark & (ENTITY | NUMBER) and is_reference(address, start, stop, length, mark & ENTITY):

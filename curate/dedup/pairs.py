@@ -27,8 +27,9 @@ T = TypeVar("T")
 _SKETCH_BYTES = 4 << 20  # text sketched by one task
 _VERIFY_PAIRS = 4096  # pairs verified by one task
 LARGE = 500_000
-EDITED_REGIONS = 4  # rows that differ in so many places, slots aside, are edited copies
+EDITED_REGIONS = 3  # rows that differ in so many places, slots aside, are edited copies
 EDITED_ANSWER = 6  # tokens from which on their answers may be edited as well
+ANSWER_SLACK = 0.1  # edits of a row may have met its answer more than the rest
 _MIN_TOKENS = 8  # shorter rows are proposed by exact keys only
 
 
@@ -229,7 +230,7 @@ class PairSearch:
         hashes = normalised_hashes(answers.fill_null("")).to_numpy()
         local = np.searchsorted(rows, pairs[dropping])
         least = np.where(regions[dropping] >= EDITED_REGIONS, EDITED_ANSWER, SHORT_ROW)
-        verdict, _, _, _ = self._judge(string_spans(answers), local, self.threshold, least)
+        verdict, _, _, _ = self._judge(string_spans(answers), local, self.threshold - ANSWER_SLACK, least)
         equal = (hashes[local[:, 0]] == hashes[local[:, 1]]).all(axis=1)
         kind[dropping[~equal & (verdict != NEAR)]] = OTHER_ANSWER
 

@@ -22,6 +22,8 @@ MOST_REGIONS = 8
 """Pairs that differ in more regions say nothing about slots: so many edits meet by chance."""
 LEAST_VALUES = 3
 """Different values that make a place a slot."""
+LEAST_SHARE = 3
+"""One in so many of the rows that a row is similar to must differ from it in a slot."""
 SURE = 3
 """Rows besides those with the commonest value, from which on one slot is enough to tell two rows apart."""
 FEW_REGIONS = 4
@@ -73,7 +75,8 @@ class Slots:
     Attributes:
         group: int64 [n], of each row of the corpus: rows that similar pairs connect.
         slots: `key` of each slot (its group and its context), `likely`, `sure`: how sure it is one.
-        values: `row`, `key`, `value`: what stands in the slots.
+        values: `row`, `key`, `value`: what stands in the slots, for rows that differ there from LEAST_SHARE of the rows that
+            they are similar to.
     """
 
     group: NDArray[np.int64]
@@ -85,15 +88,21 @@ class Slots:
         """The slots that verified pairs of `n` rows show."""
         from curate.dedup.clusters import components
 
-        group = components(pairs[np.unique(places.pair)], n)
+        telling = pairs[np.unique(places.pair)]
+        group = components(telling, n)
         groups = group[pairs[places.pair, 0]]
         asked = np.isin(groups, groups[kind[places.pair] == NEAR])  # in no other group is anything to be dropped
-        seen = _values(groups, pairs, places).filter(pl.Series(np.tile(asked, 2))).drop("pair").unique()
-        slots = _told_apart(seen)
-        return cls(group, slots, seen.drop("group").join(slots, on="key", how="semi"))
+        told = _values(groups, pairs, places).filter(pl.Series(np.tile(asked, 2)))
+        slots = _told_apart(told.select("group", "key", "row", "value").unique())
+        differing = (
+            told.join(slots, on="key", how="semi").group_by("row", "key").agg("value", pairs=pl.col("pair").n_unique())
+        )
+        similar = pl.Series(np.bincount(telling.ravel(), minlength=n)).gather(differing["row"])
+        values = differing.filter(LEAST_SHARE * pl.col("pairs") >= similar).select("row", "key", "value")
+        return cls(group, slots, values.explode("value").unique())
 
     def filled(self, pairs: NDArray[np.int64], kind: NDArray[np.uint8], places: Places) -> NDArray[np.int64]:
-        """Which of these pairs are alike but for the values of slots: places in `pairs`.
+        """Which of these pairs are alike but for the values of slots: places in `pairs`, ascending.
 
         One sure slot among a few changed regions is enough, likely ones must be half of them, others all of several.
         """
@@ -101,21 +110,23 @@ class Slots:
         if self.slots.is_empty() or not len(near):
             return np.zeros(0, dtype=np.int64)
         regions = pl.DataFrame({"pair": places.pair}).group_by("pair").agg(regions=pl.len())
-        here = _values(self.group[pairs[places.pair, 0]], pairs, places).select("pair", "key")
-        # What a row says in a slot is known from any pair that it is in.
         asked = pl.DataFrame({"pair": near, "a": pairs[near, 0], "b": pairs[near, 1]})
+        # What a row says in a slot is known from any pair that it is in.
         both = asked.join(self.values, left_on="a", right_on="row")
         both = both.join(self.values, left_on=["b", "key"], right_on=["row", "key"])
-        other = both.filter(pl.col("value") != pl.col("value_right")).select("pair", "key")
-        found = pl.concat([here, other]).unique().join(self.slots, on="key")
-        found = found.group_by("pair").agg(slots=pl.len(), likely=pl.col("likely").sum(), sure=pl.col("sure").any())
+        other = both.filter(pl.col("value") != pl.col("value_right")).select("pair", "key").unique()
+        found = (
+            other.join(self.slots, on="key")
+            .group_by("pair")
+            .agg(slots=pl.len(), likely=pl.col("likely").sum(), sure=pl.col("sure").any())
+        )
         told = (
             (pl.col("sure") & (pl.col("regions") <= FEW_REGIONS))
             | (2 * pl.col("likely") >= pl.col("regions"))
             | ((pl.col("slots") >= pl.col("regions")) & (pl.col("regions") > 1))
         )
-        pair = found.join(regions, on="pair").filter(told).sort("pair")["pair"].to_numpy()
-        return np.intersect1d(pair, near)
+        filled: NDArray[np.int64] = found.join(regions, on="pair").filter(told).sort("pair")["pair"].to_numpy()
+        return filled
 
 
 def _told_apart(seen: pl.DataFrame) -> pl.DataFrame:

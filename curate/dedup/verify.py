@@ -25,7 +25,7 @@ from curate.dedup.kernel import (
     row_tokens,
 )
 from curate.dedup.kinds import NEAR, NONE, SIMILAR, TEMPLATE
-from curate.dedup.memory import load_byte
+from curate.dedup.memory import load_byte, load_eight
 from curate.dedup.sets import fill_set, locate, table_size
 
 RUN = 3  # tokens that must agree in a row to resume an alignment
@@ -42,6 +42,7 @@ MAX_SLOTS = 3  # different slots that still make a template
 CLOSE = 8  # tokens of a changed region, both sides together, in which a word stands for its opposite or is denied
 ANY = (1 << 32) - 1  # every word, but no character of an unspaced script
 FEW = 2  # with so few changed regions, a denial or an operator is what tells the rows apart
+CUT_TOKENS = 3  # tokens more that the row has that another one was cut off from, perhaps within a word
 LCS_SIDE = 64  # regions up to this many tokens a side are aligned inside, too
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
@@ -218,6 +219,21 @@ def count_words(address, length):  # type: ignore[no-untyped-def]
 
 
 @compiled_inner
+def is_beginning(one, other, length):  # type: ignore[no-untyped-def]
+    """Whether two texts begin with the same bytes, so many."""
+    at = np.int64(0)
+    while at + 8 <= length:
+        if load_eight(one, at) != load_eight(other, at):
+            return False
+        at += 8
+    while at < length:
+        if load_byte(one, at) != load_byte(other, at):
+            return False
+        at += 1
+    return True
+
+
+@compiled_inner
 def region_hash(tokens, start, stop):  # type: ignore[no-untyped-def]
     """Hash of the tokens of a region, in order."""
     value = _FILL
@@ -325,7 +341,7 @@ def judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places):  # ty
 
     Similarity is matched / (n + m - matched): the Jaccard similarity of the aligned token sequences. `size` = (words of
     the longer row, tokens that it must have besides, tokens of the shorter one from which on it may be edited, whether
-    these are the answers of two rows).
+    these are the answers of two rows, whether one row is the beginning of the other).
     """
     shorter, longer = (n, m) if n < m else (m, n)
     tail = 0
@@ -342,7 +358,10 @@ def judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places):  # ty
         edits -= regions if slots else 0
     similarity = matched / (n + m - matched) if n + m else 1.0
     weight = longer - (1.0 - UNSPACED_SHARE) * 0.5 * (marked(lm, n, UNSPACED) + marked(rm, m, UNSPACED))
-    words, enough, least, answers = size
+    words, enough, least, answers, beginning = size
+    if beginning and regions == 1 and longer - shorter >= CUT_TOKENS:
+        # What the last word was before it was cut says nothing.
+        slots, counts[8] = 0, 1
     free = weight >= FREE_WORDS or (words >= FREE_WORDS and weight >= enough)
     if answers and regions == counts[8] and 2 * shorter >= longer:
         # One answer is the other one, cut off or with words around it; what was asked is alike as well.
@@ -401,7 +420,8 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, least, space, outputs)
             found = count_words(addresses[row], lengths[row]) if lengths[row] < WORDY_BYTES else FREE_WORDS
             if found > words:
                 words = found
-        size = (words, 0 if answers else FREE_TOKENS, least[index] if answers else SHORT_ROW, answers)
+        beginning = is_beginning(addresses[a], addresses[b], min(lengths[a], lengths[b]))
+        size = (words, 0 if answers else FREE_TOKENS, least[index] if answers else SHORT_ROW, answers, beginning)
         kind, value = judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places[index])
         similarity[index], regions[index] = value, counts[4]
         verdict[index] = NONE if kind == SIMILAR and value < floor else kind
