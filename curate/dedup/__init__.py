@@ -1,7 +1,8 @@
 """Duplicates that are really duplicates: hashing, MinHash candidates, exact verification, clusters."""
 
 from curate.dedup.exact import exact_hashes, normalise, normalised_hashes
-from curate.dedup.pairs import KINDS, sketch_signatures
+from curate.dedup.kinds import KINDS
+from curate.dedup.pairs import sketch_signatures
 from curate.dedup.search import DuplicateResult, Policy, find_duplicates, policy_rank, similarity_components
 from curate.dedup.texts import read_texts
 

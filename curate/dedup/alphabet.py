@@ -71,7 +71,8 @@ nicht nie niemals kein keine keinen keinem keiner pas ne jamais nunca jamás non
 _CLOSED_SETS = """\
 and or
 before after during until
-above below over under
+above below
+over under
 up down on off
 more less most least
 always sometimes rarely never
@@ -109,13 +110,20 @@ seconds minutes hours days weeks months years second minute hour day week month 
 monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun
 january february march april june july august september october november december jan feb mar apr jun jul aug sep oct \
 nov dec
-english french german spanish italian portuguese dutch russian chinese japanese korean arabic hindi turkish latin
-python java javascript typescript rust golang kotlin ruby perl php swift
+english french german spanish italian portuguese dutch russian chinese japanese korean arabic hindi turkish latin \
+greek polish swedish danish norwegian finnish czech hungarian romanian ukrainian hebrew persian urdu bengali tamil \
+thai vietnamese indonesian swahili
+python java javascript typescript rust golang kotlin ruby perl php swift scala haskell julia matlab fortran cobol lua
 一 二 三 四 五 六 七 八 九 十 百 千 万 萬
 左 右 上 下 前 后 後 早 晚
 € £ ¥ ₹ ₩ ₽ ¢
 ≤ ≥ ≠ ≈ ≡ ∈ ∉ ⊂ ⊃ ⊆ ⊇ ∪ ∩ ∀ ∃ ± ∞ ∧ ∨ ∑ ∏ ∫ ∂ ∇
 """
+
+SHARP_S = (0xDF, 0x1E9E)
+"""Written as two letters where all are capitals."""
+# Letters that lose what they are where all letters are capitals.
+_PLAIN = {"\u00df": "s", "\u1e9e": "s", "\u0131": "i"}
 
 # Characters that HTML and XML must write as words; the words are no text.
 _ENTITIES = "amp lt gt quot apos nbsp".split()
@@ -179,6 +187,8 @@ def _fold_table() -> NDArray[np.uint32]:
     target = codes[ends - 1]
     for place in np.flatnonzero(np.diff(ends, prepend=-1) != 2).tolist():
         target[place] = ord(chars[place].lower()[0])
+    for char, plain in _PLAIN.items():
+        target[ord(char) - 128] = ord(plain)
     unspaced = np.zeros(sys.maxunicode + 1, dtype=np.bool_)
     for low, high in _UNSPACED:
         unspaced[low : high + 1] = True

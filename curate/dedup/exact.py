@@ -1,6 +1,7 @@
 """Exact and normalised equality by 128-bit hashes, in native code, without numba.
 
-Normalised text is Unicode NFKC, lower case, with runs of whitespace as one space and none at the ends.
+Normalised text is Unicode NFKC, lower case, with runs of whitespace as one space and none at the ends. Letters that are
+lost where all are capitals are written as they come back from there: ss for a sharp s, i for one without a dot.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import polars as pl
 
 _SEEDS = (0x5EED_0001, 0x5EED_0002)
 _SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace() and chr(code) != " "]
+_WRITTEN = {space: " " for space in _SPACES} | {"\u00df": "ss", "\u0131": "i"}
 _CHECKED = ((0x80, 0x3400), (0xA000, 0xAC00), (0xD7B0, 0xD800), (0xF900, 0x20000), (0x2F800, 0x2FA20))
 
 
@@ -40,8 +42,8 @@ def normalise(text: pl.Series) -> pl.Series:
         needy = rows.str.contains(_unstable())
         if needy.any():
             text = text.clone().scatter(beyond.filter(needy), rows.filter(needy).str.normalize("NFKC"))
-    spaced = text.str.to_lowercase().str.replace_many(_SPACES, [" "] * len(_SPACES))
-    return spaced.str.replace_all(r"  +", " ").str.strip_chars(" ")
+    written = text.str.to_lowercase().str.replace_many(_WRITTEN)
+    return written.str.replace_all(r"  +", " ").str.strip_chars(" ")
 
 
 def exact_hashes(text: pl.Series) -> pl.DataFrame:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from curate.dedup.pairs import KINDS, NEAR, SETTINGS, PairSearch, distinct_pairs
+from curate.dedup.kinds import KINDS, NEAR
+from curate.dedup.pairs import SETTINGS, PairSearch, distinct_pairs
 from curate.dedup.segments import BUCKET, SEED, Segment, kept_texts, memory_segment, pair_table, sketched
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class RowIndex:
         workers = 1 if len(pairs) < BUCKET else os.cpu_count() or 1
         floor = max(0.0, threshold - 0.1)
         search = PairSearch(both["text"], both["answer"], SETTINGS["default"], floor, threshold, workers, SEED, None)
-        judged = search.judged(distinct_pairs(pairs), learn_slots=True)
+        judged = search.judged(distinct_pairs(pairs))
         judged = judged.where((judged.kind < NEAR) | ((judged.kind == NEAR) & (judged.similarity >= threshold)))
         found = pl.DataFrame(
             {

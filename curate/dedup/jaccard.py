@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from curate.dedup.compiled import compiled, compiled_inner
 from curate.dedup.kernel import row_tokens
+from curate.dedup.kinds import NEAR, NONE
 from curate.dedup.sets import fill_set, make_grams, set_similarity, table_size
-from curate.dedup.verify import NEAR, NONE
 from curate.dedup.word_sketch import row_words
 
 GRAM = 5  # words of a shingle
@@ -25,7 +25,7 @@ def row_grams(address, length, tables, room, hashes, marks, plain):  # type: ign
 @compiled
 def judge_pairs_by_sets(addresses, lengths, pairs, tables, floor, space, outputs):  # type: ignore[no-untyped-def]
     """`verify.judge_pairs` by the exact Jaccard similarity of sets of GRAM neighbouring words, and nothing else."""
-    verdict, similarity, _ = outputs
+    verdict, similarity = outputs
     room, left, marks, right, _, table, spare, met, _, _ = space
     current, known, n, distinct, stamp = -1, False, 0, 0, 0
     for index in range(len(pairs)):

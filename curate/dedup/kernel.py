@@ -26,6 +26,7 @@ STRONG = 1 << 31  # one of them belongs to the token alone, so that its absence 
 
 _CODE_MASK, _IS_WORD, _IS_UNSPACED = _a.CODE_MASK, _a.IS_WORD, _a.IS_UNSPACED
 _IS_CAPITAL, _IS_DROPPED, _TABLE_SIZE = _a.IS_CAPITAL, _a.IS_DROPPED, _a.TABLE_SIZE
+_SHARP_S, _CAPITAL_SHARP_S = _a.SHARP_S
 _CAPITAL_BYTE, _UNSPACED_BYTE = _a.CAPITAL_BYTE, _a.UNSPACED_BYTE
 
 PADDING = BLOCK + 16  # zeros behind transcoded text: a whole block and two words of eight bytes may be read there
@@ -100,7 +101,7 @@ def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-u
             break
         if last < 0x80:
             last = last | _V32 if 0x41 <= last <= 0x5A else last
-            in_word = 0x61 <= last <= 0x7A or 0x30 <= last <= 0x39
+            in_word = 0x61 <= last <= 0x7A or 0x30 <= last <= 0x39 or last == 0x5F
         first = np.uint32(load_byte(address, at))
         if first < 0x80:
             at += 1
@@ -111,7 +112,7 @@ def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-u
             out[used] = first
             used += 1
             last = first | _V32 if 0x41 <= first <= 0x5A else first
-            in_word = 0x61 <= last <= 0x7A or 0x30 <= first <= 0x39
+            in_word = 0x61 <= last <= 0x7A or 0x30 <= first <= 0x39 or first == 0x5F
             continue
         size = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
         code = first & np.uint32(0xFF >> (size + 1))
@@ -142,6 +143,8 @@ def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-u
         in_word = entry & _IS_WORD != 0
         last = folded
         used = put_code(out, used, folded)
+        if code == _SHARP_S or code == _CAPITAL_SHARP_S:
+            used = put_code(out, used, folded)
     return used
 
 
@@ -236,6 +239,11 @@ def tokenise(address, length, words, room, hashes, marks):  # type: ignore[no-un
     for edge in range(0, ends, 2):
         begins, leaves = np.int64(edges[edge]) | carried, np.int64(edges[edge + 1])
         start, stop, digits = begins >> 3, leaves >> 3, leaves & 1
+        # Underscores around words are emphasis.
+        while stop - start > 1 and load_byte(address, start) == 95:
+            start += 1
+        while stop - start > 1 and load_byte(address, stop - 1) == 95:
+            stop -= 1
         size = stop - start
         carried = np.int64(0)
         symbols = operators(address, before, start) if begins & 4 and edge else 0
@@ -256,6 +264,10 @@ def tokenise(address, length, words, room, hashes, marks):  # type: ignore[no-un
             hashes[count - 1] = (hashes[count - 1] ^ value) * _PRIME
             before = stop
             continue
+        if count and start == before + 1 and load_byte(address, before) == 46:
+            # Words that a point joins are a name: a file, a host, a method.
+            marks[count - 1] |= INNER_CAPITAL
+            mark |= INNER_CAPITAL
         listed = np.int64(words[value >> _WORD_SET_SHIFT])
         mark |= (listed >> 8) * np.int64(listed & 0xFF == np.int64(value & _U255))
         if mark & (ENTITY | NUMBER) and is_reference(address, start, stop, length, mark & ENTITY):

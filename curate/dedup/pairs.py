@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import polars as pl
 
 from curate.dedup.exact import normalised_hashes
+from curate.dedup.kinds import NEAR, NORMALISED, OTHER_ANSWER, SIMILAR, TEMPLATE
 from curate.dedup.lsh import Banding, candidate_pairs, distinct
+from curate.dedup.slots import Places, Slots
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,14 +22,16 @@ if TYPE_CHECKING:
     from curate.spill import Spill
 
 Progress = Callable[[str, int, int], None]
+T = TypeVar("T")
 
-KINDS = ("exact", "normalised", "near", "template", "other-answer", "similar")
-EXACT, NORMALISED, NEAR, TEMPLATE, OTHER_ANSWER, SIMILAR = range(6)
 
 _SKETCH_BYTES = 4 << 20  # text sketched by one task
 _VERIFY_PAIRS = 4096  # pairs verified by one task
 LARGE = 500_000
 MIN_TOKENS = 8  # shorter rows are proposed by exact keys only
+EDITED_REGIONS = 3  # rows that differ in so many places, slots aside, are edited copies
+EDITED_ANSWER = 6  # tokens from which on their answers may be edited as well
+ANSWER_SLACK = 0.1  # edits of a row may have met its answer more than the rest
 
 
 @dataclass(frozen=True)
@@ -112,11 +116,11 @@ class PairSearch:
         self.progress = progress
         self.spans = string_spans(text)
         self.tokens = np.zeros(len(text), dtype=np.int64)
-        self.templates = pl.DataFrame(schema={"row": pl.Int64, "key": pl.UInt64})
+        self.slots: Slots | None = None
 
     def verified(self, rows: NDArray[np.int64], spill: Spill | None = None) -> Pairs:
         """All verified pairs among some rows; band keys lie on disk if there is a spill."""
-        return self.judged(self._proposed(rows, spill), learn_slots=True)
+        return self.judged(self._proposed(rows, spill))
 
     def _proposed(self, rows: NDArray[np.int64], spill: Spill | None) -> NDArray[np.int64]:
         """Pairs of rows with equal tokens, or that share a band key."""
@@ -128,19 +132,23 @@ class PairSearch:
         proposed.append(candidate_pairs(sketch.bands, rows, self.workers, sketch.tokens >= MIN_TOKENS))
         return distinct_pairs(np.concatenate(proposed))
 
-    def judged(self, pairs: NDArray[np.int64], learn_slots: bool = False) -> Pairs:
-        """Verify pairs, sorted by their first row; pairs below the floor are left out."""
+    def judged(self, pairs: NDArray[np.int64]) -> Pairs:
+        """Verify pairs, sorted by their first row; pairs below the floor are left out.
+
+        What the first pairs that are judged say of slots is used for later ones as well.
+        """
         same = self._same_text(pairs)
         alike = same | self._alike_in_size(pairs)
         pairs, rest = pairs[alike], np.flatnonzero(~same[alike])
         kind, similarity = np.full(len(pairs), NORMALISED, dtype=np.uint8), np.ones(len(pairs))
-        kind[rest], similarity[rest], slots = self._judge(self.spans, pairs[rest], self.floor)
-        if learn_slots:
-            self.templates = _template_rows(pairs[rest], kind[rest], slots)
-        kind[(kind == NEAR) & _same_template(pairs, self.templates)] = TEMPLATE
+        regions = np.zeros(len(pairs), dtype=np.int64)
+        kind[rest], similarity[rest], regions[rest], places = self._judge(self.spans, pairs[rest], self.floor)
+        if self.slots is None:
+            self.slots = Slots.learned(pairs[rest], kind[rest], places, len(self.text))
+        kind[rest[self.slots.filled(pairs[rest], kind[rest], places)]] = TEMPLATE
         self._mark_normalised(pairs, kind, similarity)
         if self.answer is not None:
-            self._mark_other_answers(pairs, kind)
+            self._mark_other_answers(pairs, kind, regions)
         return Pairs(pairs, kind, similarity).where(kind <= SIMILAR)
 
     def _sketch(self, rows: NDArray[np.int64], spill: Spill | None) -> Sketch:
@@ -176,25 +184,33 @@ class PairSearch:
         return alike
 
     def _judge(
-        self, spans: Spans, pairs: NDArray[np.int64], floor: float
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.uint64]]:
+        self, spans: Spans, pairs: NDArray[np.int64], floor: float, least: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64], Places]:
+        """Verdict, similarity and number of changed regions of each pair, and the places of the regions."""
         from curate.dedup.jaccard import judge_pairs_by_sets
         from curate.dedup.tables import pair_space, tokeniser_tables
-        from curate.dedup.verify import judge_pairs
+        from curate.dedup.verify import PLACES, judge_pairs
 
         kind = np.zeros(len(pairs), dtype=np.uint8)
         similarity = np.zeros(len(pairs), dtype=np.float64)
-        slots = np.zeros((len(pairs), 3), dtype=np.uint64)
+        regions = np.zeros(len(pairs), dtype=np.int64)
         tables = tokeniser_tables()
-        verify = judge_pairs_by_sets if self.setting.gram else judge_pairs
 
-        def work(part: slice) -> None:
-            outputs = (kind[part], similarity[part], slots[part])
+        def work(part: slice) -> Places:
             space = pair_space(int(spans.lengths[pairs[part]].max()))
-            verify(spans.addresses, spans.lengths, pairs[part], tables, floor, space, outputs)
+            if self.setting.gram and least is None:
+                judge_pairs_by_sets(
+                    spans.addresses, spans.lengths, pairs[part], tables, floor, space, (kind[part], similarity[part])
+                )
+                return Places.empty()
+            found = np.zeros((len(kind[part]), PLACES, 4), dtype=np.uint64)
+            outputs = (kind[part], similarity[part], regions[part], found)
+            shortest = np.zeros(0, dtype=np.int64) if least is None else least[part]
+            judge_pairs(spans.addresses, spans.lengths, pairs[part], tables, floor, shortest, space, outputs)
+            return Places.of_changes(part.start, kind[part], regions[part], found)
 
-        self._run("verify", work, _pair_slices(len(pairs)), len(pairs))
-        return kind, similarity, slots
+        places = self._run("verify", work, _pair_slices(len(pairs)), len(pairs))
+        return kind, similarity, regions, Places.joined(places)
 
     def _mark_normalised(
         self, pairs: NDArray[np.int64], kind: NDArray[np.uint8], similarity: NDArray[np.float64]
@@ -207,9 +223,15 @@ class PairSearch:
         equal = same[(left == right).all(axis=1)] if len(same) else same
         kind[equal] = NORMALISED
 
-    def _mark_other_answers(self, pairs: NDArray[np.int64], kind: NDArray[np.uint8]) -> None:
-        """A pair drops a row only if what the rows teach is a duplicate as well."""
+    def _mark_other_answers(
+        self, pairs: NDArray[np.int64], kind: NDArray[np.uint8], regions: NDArray[np.int64]
+    ) -> None:
+        """A pair drops a row only if what the rows teach is a duplicate as well.
+
+        A short answer must be the same, unless the rows differ in so many places that they are edited copies.
+        """
         from curate.dedup.spans import string_spans
+        from curate.dedup.verify import SHORT_ROW
 
         assert self.answer is not None
         dropping = np.flatnonzero(kind <= NEAR)
@@ -219,18 +241,22 @@ class PairSearch:
         answers = self.answer.gather(rows)
         hashes = normalised_hashes(answers.fill_null("")).to_numpy()
         local = np.searchsorted(rows, pairs[dropping])
-        verdict, similarity, _ = self._judge(string_spans(answers), local, self.threshold)
+        least = np.where(regions[dropping] >= EDITED_REGIONS, EDITED_ANSWER, SHORT_ROW)
+        verdict, _, _, _ = self._judge(string_spans(answers), local, self.threshold - ANSWER_SLACK, least)
         equal = (hashes[local[:, 0]] == hashes[local[:, 1]]).all(axis=1)
-        kind[dropping[~equal & ((verdict != NEAR) | (similarity < self.threshold))]] = OTHER_ANSWER
+        kind[dropping[~equal & (verdict != NEAR)]] = OTHER_ANSWER
 
-    def _run(self, stage: str, work: Callable[[slice], None], parts: list[slice], total: int) -> None:
-        """Run tasks on threads; each writes its own part of the outputs."""
+    def _run(self, stage: str, work: Callable[[slice], T], parts: list[slice], total: int) -> list[T]:
+        """Run tasks on threads, each on its own part of the outputs; what they return, in order."""
+        returned: list[T] = []
         if not parts:
-            return
+            return returned
         with ThreadPoolExecutor(self.workers) as pool:
-            for part, _ in zip(parts, pool.map(work, parts), strict=True):
+            for part, value in zip(parts, pool.map(work, parts), strict=True):
+                returned.append(value)
                 if self.progress is not None:
                     self.progress(stage, min(part.stop, total), total)
+        return returned
 
 
 @dataclass(frozen=True)
@@ -324,34 +350,6 @@ def distinct_pairs(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Pairs of row numbers (below 2**32) as first < second, distinct, sorted."""
     packed = distinct((pairs.min(axis=1) << 32 | pairs.max(axis=1)).astype(np.uint64)).astype(np.int64)
     return np.stack((packed >> 32, packed & 0xFFFFFFFF), axis=1)
-
-
-def _template_rows(pairs: NDArray[np.int64], kind: NDArray[np.uint8], slots: NDArray[np.uint64]) -> pl.DataFrame:
-    """Which rows are made from which template: texts around changed regions seen with three or more fillers.
-
-    Two copies of one text differ where one of them was edited; only a template differs in one place many times.
-    """
-    near = (kind == NEAR) & (slots[:, 0] != 0)
-    seen = pl.DataFrame(
-        {
-            "row": np.concatenate((pairs[near, 0], pairs[near, 1])),
-            "key": np.concatenate((slots[near, 0], slots[near, 0])),
-            "filler": np.concatenate((slots[near, 1], slots[near, 2])),
-        }
-    )
-    return seen.filter(pl.col("filler").n_unique().over("key") >= 3).select("row", "key").unique().sort("key", "row")
-
-
-def _same_template(pairs: NDArray[np.int64], templates: pl.DataFrame) -> NDArray[np.bool_]:
-    """Pairs whose rows are known to be made from the same template."""
-    if templates.is_empty():
-        return np.zeros(len(pairs), dtype=np.bool_)
-    frame = pl.DataFrame({"a": pairs[:, 0], "b": pairs[:, 1], "pair": np.arange(len(pairs))})
-    left = frame.join(templates, left_on="a", right_on="row")
-    both = left.join(templates, left_on=["b", "key"], right_on=["row", "key"], how="semi")
-    same = np.zeros(len(pairs), dtype=np.bool_)
-    same[both["pair"].to_numpy()] = True
-    return same
 
 
 def sketch_signatures(text: pl.Series, *, num_perm: int = 128, seed: int = 1) -> NDArray[np.uint32]:

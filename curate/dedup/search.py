@@ -13,13 +13,9 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.exact import exact_hashes
+from curate.dedup.kinds import EXACT, KINDS, NEAR, NORMALISED, SIMILAR
 from curate.dedup.pairs import (
-    EXACT,
-    KINDS,
-    NEAR,
-    NORMALISED,
     SETTINGS,
-    SIMILAR,
     Pairs,
     PairSearch,
     Progress,

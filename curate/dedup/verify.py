@@ -24,30 +24,29 @@ from curate.dedup.kernel import (
     UNSPACED,
     row_tokens,
 )
-from curate.dedup.memory import load_byte
+from curate.dedup.kinds import NEAR, NONE, SIMILAR, TEMPLATE
+from curate.dedup.memory import load_byte, load_eight
 from curate.dedup.sets import fill_set, locate, table_size
 
-# Verdicts, in the order of their strength. The first three may drop a row.
-EXACT, NORMALISED, NEAR, TEMPLATE, OTHER_ANSWER, SIMILAR, NONE = range(7)
-
 RUN = 3  # tokens that must agree in a row to resume an alignment
-SHORT_ROW = 20  # rows under this many tokens are compared exactly
+SHORT_ROW = 20  # rows and answers under this many tokens are compared exactly
+SHORT_PART = 10  # an answer of so many tokens may be part of another one
 FREE_WORDS = 58  # content words may change if the longer row has this many words between spaces,
 FREE_TOKENS = 30  # and at least so many of them hold a letter or digit
 WORDY_BYTES = 1500  # rows of more bytes are not counted: they have enough words
 UNSPACED_SHARE = 0.55  # what a character of an unspaced script counts for, in tokens
 PASSAGE = 9  # tokens on both sides, hardly any in common, that make a changed region another passage
-KEYED_REGIONS = 4  # with more changed regions, a pair says nothing about a template
+PLACES = 32  # changed regions that are remembered, each with its context and what stands there in either row
+CONTEXT = 3  # tokens before and behind a changed region that tell its place
 MAX_SLOTS = 3  # different slots that still make a template
 CLOSE = 8  # tokens of a changed region, both sides together, in which a word stands for its opposite or is denied
 ANY = (1 << 32) - 1  # every word, but no character of an unspaced script
 FEW = 2  # with so few changed regions, a denial or an operator is what tells the rows apart
+CUT_TOKENS = 3  # tokens more that the row has that another one was cut off from, perhaps within a word
 LCS_SIDE = 64  # regions up to this many tokens a side are aligned inside, too
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _FILL = np.uint64(0x27D4EB2F165667C5)
-_GAP = np.uint64(77)  # stands for a changed region in a slot key
-_U0, _U32 = map(np.uint64, (0, 32))
 _V0, _V_SYMBOLS, _V_STRONG = map(np.uint32, (0, SYMBOLS, STRONG))
 
 
@@ -220,6 +219,21 @@ def count_words(address, length):  # type: ignore[no-untyped-def]
 
 
 @compiled_inner
+def is_beginning(one, other, length):  # type: ignore[no-untyped-def]
+    """Whether two texts begin with the same bytes, so many."""
+    at = np.int64(0)
+    while at + 8 <= length:
+        if load_eight(one, at) != load_eight(other, at):
+            return False
+        at += 8
+    while at < length:
+        if load_byte(one, at) != load_byte(other, at):
+            return False
+        at += 1
+    return True
+
+
+@compiled_inner
 def region_hash(tokens, start, stop):  # type: ignore[no-untyped-def]
     """Hash of the tokens of a region, in order."""
     value = _FILL
@@ -229,14 +243,44 @@ def region_hash(tokens, start, stop):  # type: ignore[no-untyped-def]
 
 
 @compiled_inner
-def align(left, lm, n, tail, right, rm, m, rowbuf, counts, keys):  # type: ignore[no-untyped-def]
+def context_hash(tokens, start, stop, count):  # type: ignore[no-untyped-def]
+    """Hash of the CONTEXT tokens before and behind a region: where it is, whatever stands there."""
+    before, behind = max(0, start - CONTEXT), min(count, stop + CONTEXT)
+    return region_hash(tokens, before, start) * _PRIME ^ region_hash(tokens, stop, behind)
+
+
+@compiled_inner
+def recurring(left, right, m, places, regions):  # type: ignore[no-untyped-def]
+    """How many different replacements there are, if each is made at least twice and wherever it can be; otherwise 0.
+
+    Who fills a template writes the same value wherever the slot is; edits here and there do not repeat themselves.
+    """
+    different = 0
+    for one in range(regions):
+        again = earlier = 0
+        for other in range(regions):
+            if places[one, 1] == places[other, 1] and places[one, 2] == places[other, 2]:
+                again += 1
+                earlier += other < one
+        if again < 2:
+            return 0
+        different += earlier == 0
+        replaced = left[np.int64(places[one, 3])]
+        for j in range(m):
+            if right[j] == replaced:
+                return 0
+    return different
+
+
+@compiled_inner
+def align(left, lm, n, tail, right, rm, m, rowbuf, counts, places):  # type: ignore[no-untyped-def]
     """Walk two rows to their common tail and sort what differs into edits and slots.
 
     Fills `counts` (tokens matched, edits, slots, edits that touch content, changed regions, edits that deny, tokens
-    behind another operator) and `keys` (hash of the text outside the changed regions, hashes of what stands in them
-    left and right).
+    behind another operator, edits that put content in the place of content, edits that only add at an end) and `places`
+    of the first PLACES changed regions (hashes of the context, of what stands there left and right; where it is left).
     """
-    matched = edits = slots = touched = regions = denied = operators = 0
+    matched = edits = slots = touched = regions = denied = operators = exchanged = added = 0
     ln, rn = n - tail, m - tail
     budget = 40_000 + 40 * (n + m)
     passage = PASSAGE
@@ -244,13 +288,11 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, keys):  # type: ignor
     while step < n + m:  # the longer a row, the longer the runs of edits that chance makes
         passage += 1
         step *= 2
-    key = left_filler = right_filler = slot_pair = _FILL
+    slot_pair = _FILL
     cased = capitals_tell(lm, n) and capitals_tell(rm, m)
     i = j = np.int64(0)
     while i < ln or j < rn:
         if i < ln and j < rn and left[i] == right[j]:
-            key = (key ^ left[i]) * _PRIME
-            key ^= key >> _U32
             operators += other_operator(lm[i], rm[j])
             matched += 1
             i += 1
@@ -271,52 +313,62 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, keys):  # type: ignor
         if 0 < step_left <= LCS_SIDE and 0 < step_right <= LCS_SIDE:
             common = common_inside(left, i, i1, right, j, j1, rowbuf)
         matched += common
-        for index in range(i, i1):
-            left_filler = (left_filler ^ left[index]) * _PRIME
-        for index in range(j, j1):
-            right_filler = (right_filler ^ right[index]) * _PRIME
+        here, there = region_hash(left, i, i1), region_hash(right, j, j1)
+        if regions <= PLACES:
+            place = places[regions - 1]
+            place[0], place[1], place[2], place[3] = context_hash(left, i, i1, n), here, there, i
         if region_is_slot(left, lm, i, i1, right, rm, j, j1, (at_end, at_tail, cased, common, passage)):
             # The same value put in the place of the same other value again is the same slot.
-            pair = (region_hash(left, i, i1) ^ (region_hash(right, j, j1) * _PRIME)) * _PRIME
+            pair = (here ^ (there * _PRIME)) * _PRIME
             slots += pair != slot_pair
             slot_pair = pair
         else:
             edits += 1
+            added += at_end and least == 0
             denied += not (at_end and least == 0) and denies(left, lm, i, i1, right, rm, j, j1)
             touched += least > 0 or content_in(lm, i, i1) or content_in(rm, j, j1)
-        key = (key + _GAP) * _PRIME
+            exchanged += content_in(lm, i, i1) and content_in(rm, j, j1)
         i, j = i1, j1
     for index in range(ln, n):
-        key = (key ^ left[index]) * _PRIME
-        key ^= key >> _U32
         operators += other_operator(lm[index], rm[index - n + m])
     counts[0], counts[1], counts[2], counts[3], counts[4] = matched + tail, edits, slots, touched, regions
-    counts[5], counts[6] = denied, operators
-    keys[0], keys[1], keys[2] = key, left_filler, right_filler
+    counts[5], counts[6], counts[7], counts[8] = denied, operators, exchanged, added
 
 
 @compiled_inner
-def judge(left, lm, n, right, rm, m, words, floor, rowbuf, counts, keys):  # type: ignore[no-untyped-def]
-    """Align two rows and decide; returns (verdict, similarity) and leaves the slot keys in `keys`.
+def judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places):  # type: ignore[no-untyped-def]
+    """Align two rows and decide; returns (verdict, similarity), and what `align` leaves in `counts` and `places`.
 
-    Similarity is matched / (n + m - matched): the Jaccard similarity of the aligned token sequences.
+    Similarity is matched / (n + m - matched): the Jaccard similarity of the aligned token sequences. `size` = (words of
+    the longer row, tokens that it must have besides, tokens of the shorter one from which on it may be edited, whether
+    these are the answers of two rows, whether one row is the beginning of the other).
     """
     shorter, longer = (n, m) if n < m else (m, n)
     tail = 0
     while tail < shorter and left[n - 1 - tail] == right[m - 1 - tail]:
         tail += 1
-    align(left, lm, n, tail, right, rm, m, rowbuf, counts, keys)
+    align(left, lm, n, tail, right, rm, m, rowbuf, counts, places)
     matched, edits, slots, touched, regions = counts[0], counts[1], counts[2], counts[3], counts[4]
     if regions <= FEW:
         # Among few edits a denial is no mere edit; where every operator is another one, they are another notation.
         edits -= counts[5]
         slots += counts[5] + (0 < counts[6] <= MAX_SLOTS)
-    if regions > KEYED_REGIONS or regions == 0:
-        keys[0] = _U0
+    if slots == 0 and 1 < regions == counts[7] and regions <= PLACES:
+        slots = recurring(left, right, m, places, regions)
+        edits -= regions if slots else 0
     similarity = matched / (n + m - matched) if n + m else 1.0
     weight = longer - (1.0 - UNSPACED_SHARE) * 0.5 * (marked(lm, n, UNSPACED) + marked(rm, m, UNSPACED))
-    free = weight >= FREE_WORDS or (words >= FREE_WORDS and weight >= FREE_TOKENS)
-    if slots == 0 and similarity >= floor and shorter >= SHORT_ROW and (free or touched == 0):
+    words, enough, least, answers, beginning = size
+    if beginning and regions == 1 and longer - shorter >= CUT_TOKENS:
+        # What the last word was before it was cut says nothing.
+        slots, counts[8] = 0, 1
+    free = weight >= FREE_WORDS or (words >= FREE_WORDS and weight >= enough)
+    if answers and regions == counts[8] and 2 * shorter >= longer:
+        # One answer is the other one, cut off or with words around it; what was asked is alike as well.
+        floor, least = 0.0, SHORT_PART
+    elif answers and shorter < SHORT_ROW:
+        floor = 0.5
+    if slots == 0 and similarity >= floor and shorter >= least and (free or touched == 0):
         return NEAR, similarity
     if not free:
         touched = touched if touched < edits else edits
@@ -328,7 +380,7 @@ def judge(left, lm, n, right, rm, m, words, floor, rowbuf, counts, keys):  # typ
 
 
 @compiled
-def judge_pairs(addresses, lengths, pairs, tables, floor, space, outputs):  # type: ignore[no-untyped-def]
+def judge_pairs(addresses, lengths, pairs, tables, floor, least, space, outputs):  # type: ignore[no-untyped-def]
     """Verify pairs of rows, sorted by their first row, by aligning their tokens.
 
     Args:
@@ -337,12 +389,16 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, space, outputs):  # ty
         pairs: int64 [p, 2], rows to compare.
         tables: lookup tables of the tokeniser.
         floor: similarity from which a pair without slots is a near-duplicate; pairs that cannot reach it are given up.
+        least: int64 [p], or [0] for whole rows. Otherwise these are the answers of rows that are near-duplicates as
+            wholes: the rows have words enough for an edit to be small; tokens from which on an answer may be edited.
         space: working memory for the longest row, of `tables.pair_space`.
-        outputs: (verdict uint8 [p], similarity float64 [p], slots uint64 [p, 3]: key, left and right filler).
+        outputs: (verdict uint8 [p], similarity float64 [p], regions int64 [p]: how many regions differ, places uint64
+            [p, PLACES, 4]: of each region what `align` tells).
     """
-    verdict, similarity, slots = outputs
+    verdict, similarity, regions, places = outputs
     room, left, lm, right, rm, table, _, _, rowbuf, counts = space
     current, n, stamp = -1, 0, 0
+    answers = len(least) > 0
     for index in range(len(pairs)):
         a, b = pairs[index, 0], pairs[index, 1]
         if a != current:
@@ -356,14 +412,16 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, space, outputs):  # ty
             common += table[1][locate(table, right[place], size, stamp)] == stamp
         if common > n:
             common = n
-        if common < floor * (n + m - common):
+        if common < (min(floor, 0.5) if answers else floor) * (n + m - common):
             verdict[index] = NONE
             continue
-        words = 0 * lengths[a]
+        words = FREE_WORDS if answers else 0
         for row in (a, b):
             found = count_words(addresses[row], lengths[row]) if lengths[row] < WORDY_BYTES else FREE_WORDS
             if found > words:
                 words = found
-        kind, value = judge(left, lm, n, right, rm, m, words, floor, rowbuf, counts, slots[index])
-        similarity[index] = value
+        beginning = is_beginning(addresses[a], addresses[b], min(lengths[a], lengths[b]))
+        size = (words, 0 if answers else FREE_TOKENS, least[index] if answers else SHORT_ROW, answers, beginning)
+        kind, value = judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places[index])
+        similarity[index], regions[index] = value, counts[4]
         verdict[index] = NONE if kind == SIMILAR and value < floor else kind
