@@ -95,12 +95,12 @@ class Shaped:
         if not message.keys() <= MESSAGE_KEYS:
             strange = ", ".join(f"`{key}`" for key in sorted(message.keys() - MESSAGE_KEYS))
             self.faults.append(("unknown-key", position, strange, "one of " + ", ".join(sorted(MESSAGE_KEYS))))
-        if len(message) > 2 and (message.get("tool_calls") or message.get("function_call")):
+        if message.get("tool_calls") or message.get("function_call"):
             called = {key: message[key] for key in ("tool_calls", "function_call") if message.get(key)}
             calls = orjson.dumps(called, option=orjson.OPT_SORT_KEYS).decode()
-        if len(message) > 2 and message.get("weight") is not None:
+        if message.get("weight") is not None:
             self.weights.append((part, position, message["weight"]))
-        if len(message) > 2 and message.get("name") is not None and (wrong := wrong_name(message["name"])):
+        if message.get("name") is not None and (wrong := wrong_name(message["name"])):
             self.faults.append(("invalid-name", position, wrong, NAME_EXPECTED))
         if role.__class__ is not str:
             found = "no `role`" if "role" not in message else f"`role` is {type_name(role)}"

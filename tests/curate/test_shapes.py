@@ -119,3 +119,16 @@ def test_tool_calls_stand_for_content_and_are_part_of_the_identity():
     assert corpus.faults.is_empty()
     assert corpus.rows["row_id"].n_unique() == 2
     assert "Rome" in corpus.turns["calls"][1]
+
+
+def test_a_call_needs_no_content_beside_it():
+    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    asked = {"role": "user", "content": "Where?"}
+    with_null, without = (
+        source_from_bytes(lines_of([{"messages": [asked, {"role": "assistant", "tool_calls": [call]} | content]}]))
+        for content in ({"content": None}, {})
+    )
+    assert with_null.faults.is_empty()
+    assert without.faults.is_empty()
+    assert with_null.turns["calls"].to_list() == without.turns["calls"].to_list()
+    assert without.turns["calls"][1] is not None
