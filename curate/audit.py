@@ -13,6 +13,7 @@ import polars as pl
 
 from curate.findings import findings_of
 from curate.labels import label_counts
+from curate.language import language_counts
 from curate.row_tokens import estimated_tokens, row_tokens
 from curate.rows import Corpus
 from curate.rules.base import Rule
@@ -142,6 +143,7 @@ def statistics(corpus: Corpus, mask: Callable[[str], str] | None = None) -> dict
     rows = replace(corpus, turns=main, memo={}).in_parts(
         lambda part: part.turns.group_by("index").agg(turns=pl.len(), chars=pl.col("chars").sum())
     )
+    spoken, read = language_counts(corpus.turns["content"])
     return {
         "rows": corpus.height,
         "files": len(corpus.sources),
@@ -154,6 +156,8 @@ def statistics(corpus: Corpus, mask: Callable[[str], str] | None = None) -> dict
         "chars_per_row": _quantiles(rows["chars"]),
         "chars_per_turn": _quantiles(main["chars"]),
         "chars_per_answer": _quantiles(main["chars"].filter(main["role"] == "assistant")),
+        "languages": spoken,
+        "turns_read_for_languages": read,
         "labels": _named(label_counts(_answers(corpus)), mask),
         "origins": _counted(_origins(corpus), mask),
     } | _token_statistics(corpus)
