@@ -124,7 +124,7 @@ class Excerpts:
             shown = f"{shown[: max(0, len(shown) - BORDER_CHARS)]}…"
         start = _place(shown, finding)
         if start + len(speaker) > EXCERPT_CHARS // 2:
-            shown = f"{speaker}…{shown[start:]}"
+            shown = f"{self._audit.mask(speaker)}…{shown[start:]}"
         return shorten(printable(shown))
 
 
