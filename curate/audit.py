@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.findings import findings_of
+from curate.findings import findings_of, without_echoes
 from curate.labels import label_counts
 from curate.language import language_counts
 from curate.row_tokens import estimated_tokens, row_tokens
@@ -122,6 +122,7 @@ def audit_corpus(
         except BaseException:  # interrupted: what has not begun yet is given up
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    findings = without_echoes(findings, rules)
     findings.sort(key=lambda f: (order[f.path], f.row if f.row is not None else -1, f.line or 0, f.code))
     return Audit(corpus, tuple(rules), tuple(findings), mask, not_run, tuple(failures))
 

@@ -106,6 +106,8 @@ class Rule(Strict):
     """Actions that make sense for the rule."""
     needs: ClassVar[Need | None] = None
     """What beside the rows the rule cannot run without."""
+    echoes: ClassVar[tuple[str, ...]] = ()
+    """Codes of stricter rules: what one of them says of a row, or of two rows, an audit does not say by this rule again."""
     help: ClassVar[str]
     """What to do about a finding, in one sentence."""
     fires: ClassVar[tuple[Example, ...]]

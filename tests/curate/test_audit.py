@@ -367,3 +367,13 @@ def test_statistics_count_languages_and_say_of_how_many_turns(capsys, tmp_path):
     _, out, _ = run(capsys, "audit", path, "--statistics")
     assert re.search(r"languages  .*de 2", out)
     assert "tokens estimated  yes" in out
+
+
+def test_of_copies_one_row_always_stays_without_a_finding(tmp_path):
+    story = " ".join(f"word{n}" for n in range(40))
+    rows = [{"text": story}, {"text": story}, {"text": f"  {story.upper()}  "}, {"text": story.replace("word7 ", "x ")}]
+    audit = run_audit(AuditRequest([str(write_rows(tmp_path / "rows.jsonl", rows))], select=["DUP"]))
+    copies = [(f.code, f.row) for f in audit.findings if f.code != "DUP204"]
+    assert copies == [("DUP201", 1), ("DUP202", 2)], "row 0 is not a near-duplicate of row 2 as well"
+    alone = run_audit(AuditRequest([str(tmp_path / "rows.jsonl")], select=["DUP203"]))
+    assert {f.row for f in alone.findings} == {0, 1}, "by itself the rule reports what the search found"
