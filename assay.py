@@ -7,6 +7,7 @@ interrupted. A reader of our output that goes away early (`assay show RUN | head
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import importlib.util
 import os
@@ -260,7 +261,9 @@ def main() -> NoReturn:
         reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
         if reconfigure:
             reconfigure(errors="backslashreplace")  # a row's lone surrogate, or a terminal that is not UTF-8
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # all of it ends with the process: looking for cycles in it takes long
+    sys.exit(code)
 
 
 if __name__ == "__main__":

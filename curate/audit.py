@@ -56,7 +56,7 @@ class Audit:
     @property
     def statistics(self) -> dict[str, Any]:
         """Numbers of the rows, as they may be shown."""
-        return statistics(self.corpus, self.mask)
+        return audit_statistics(self.corpus, self.mask)
 
     def exit_code(self, fail_on: str) -> ExitCode:
         """No rows is inconclusive; findings at or above `fail_on` fail; `never` passes with any finding."""
@@ -86,7 +86,12 @@ class RuleFailedError(Exception):
 
 
 def audit_corpus(
-    corpus: Corpus, rules: Sequence[Rule], progress: Progress = SILENT, workers: int | None = None
+    corpus: Corpus,
+    rules: Sequence[Rule],
+    progress: Progress = SILENT,
+    workers: int | None = None,
+    *,
+    with_statistics: bool = False,
 ) -> Audit:
     """Run the rules over a corpus, several at a time; what is found does not depend on how many.
 
@@ -96,7 +101,8 @@ def audit_corpus(
         corpus: what was read.
         rules: configured rules; those that say why they have nothing to go by are not run.
         progress: shows each rule, and how far it is.
-        workers: threads; null for one more than there are cores, since a rule may wait for what another one computes.
+        workers: threads; null for some more than there are cores, since a rule may wait for what another one computes.
+        with_statistics: compute `Audit.statistics` beside the rules, because somebody will ask for them.
     """
     # Personal data stays hidden even if its rule was not selected.
     mask = masker([*rules, *(rule for rule in select_rules([]) if rule.code not in {r.code for r in rules})])
@@ -111,11 +117,15 @@ def audit_corpus(
         return findings_of(rule, replace(corpus, progress=progress.beside(rule.name)), mask)
 
     with ThreadPoolExecutor(workers or (os.cpu_count() or 1) + WAITING) as pool:
-        running = [(rule, pool.submit(run, rule)) for rule in rules if rule.code not in not_run]
+        # What takes longest begins first, so that no core waits for it in the end.
+        begun = sorted((rule for rule in rules if rule.code not in not_run), key=lambda rule: not rule.takes_long)
+        running = {rule.code: pool.submit(run, rule) for rule in begun}
+        if with_statistics:
+            pool.submit(audit_statistics, corpus, mask)
         try:
-            for rule, future in running:
-                if (error := future.exception()) is None:
-                    findings += future.result()
+            for rule in (rule for rule in rules if rule.code in running):
+                if (error := running[rule.code].exception()) is None:
+                    findings += running[rule.code].result()
                 else:
                     failures.append((rule, error))
                     not_run[rule.code] = f"it failed: {type(error).__name__}"
@@ -125,6 +135,11 @@ def audit_corpus(
     findings = without_echoes(findings, rules)
     findings.sort(key=lambda f: (order[f.path], f.row if f.row is not None else -1, f.line or 0, f.code))
     return Audit(corpus, tuple(rules), tuple(findings), mask, not_run, tuple(failures))
+
+
+def audit_statistics(corpus: Corpus, mask: Callable[[str], str]) -> dict[str, Any]:
+    """`statistics`, computed once for a corpus."""
+    return corpus.remembered("statistics", lambda: statistics(corpus, mask))
 
 
 def statistics(corpus: Corpus, mask: Callable[[str], str] | None = None) -> dict[str, Any]:

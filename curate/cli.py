@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -27,6 +28,10 @@ SAME_NAMES = (
 )  # fmt: skip
 """Flags that are fields of `AuditRequest` as they stand."""
 FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
+NUMBERED = frozenset(("json", "html"))
+"""Formats that always show the numbers of the rows."""
+YOUNG_OBJECTS = 100_000
+"""New objects after which cycles among them are looked for: parsed rows and findings are trees, which have none."""
 
 
 @click.command(short_help="Find faults in rows, read-only, without a config.")
@@ -69,9 +74,11 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
     used with PATHS as well, and flags win over it. Exit code 0: nothing at or above --fail-on; 1: findings; 2: a file
     cannot be opened; 4: there are no rows.
     """
+    gc.set_threshold(YOUNG_OBJECTS)
     from curate.outputs import render
     from curate.request import AuditRequest, run_settings, settings_of, unused_config
 
+    gc.freeze()
     also = _also(flags["also"])
     for path in (flags["out"], *(path for _, path in also)):
         if path is not None and not path.parent.is_dir():
@@ -81,6 +88,7 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
         select=_words(flags["select"]),
         ignore=_words(flags["ignore"]),
         also=tuple(path for _, path in also),
+        with_statistics=flags["statistics"] or not NUMBERED.isdisjoint((flags["form"], *(form for form, _ in also))),
         **{name: flags[name] for name in SAME_NAMES},
     )
     settings = settings_of(request)

@@ -66,6 +66,8 @@ class AuditRequest:
     max_findings: int | None = None
     today: datetime.date | None = None
     """Decides which waivers have expired; null for the present day."""
+    with_statistics: bool = False
+    """Whether somebody will ask for `Audit.statistics`."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Settings:
     adoption: Adoption
     fail_on: str
     max_findings: int | None
+    with_statistics: bool
 
 
 def run_audit(request: AuditRequest, progress: Progress = SILENT) -> Audit:
@@ -107,7 +110,7 @@ def run_settings(settings: Settings, progress: Progress = SILENT) -> Audit:
     progress.begin("reading")
     corpus = read_corpus(settings.paths, evals=settings.evals, whole=False, **settings.reading)
     corpus = replace(corpus, token_settings=settings.tokens, skipped=settings.skipped)
-    found = audit_corpus(corpus, settings.rules, progress)
+    found = audit_corpus(corpus, settings.rules, progress, with_statistics=settings.with_statistics)
     return set_aside(found, settings.adoption)
 
 
@@ -154,6 +157,7 @@ def settings_of(request: AuditRequest) -> Settings:
         adoption=adoption,
         fail_on=request.fail_on or config.audit.fail_on,
         max_findings=config.audit.max_findings if request.max_findings is None else request.max_findings,
+        with_statistics=request.with_statistics,
     )
 
 

@@ -52,9 +52,9 @@ class SensitiveRule(Rule):
     narrow: ClassVar[tuple[str, ...]] = ()
     """Expressions that must all be found, cheapest first, before `candidate` is tried."""
     candidate: ClassVar[tuple[str, ...]]
-    """Expressions without look-around, in the syntax of both Rust and Python: a text with none of them holds no value.
-    Together with `coarse` they decide what the rule costs; one that is long and has many repetitions takes an engine
-    many times slower, two halves of it do not."""
+    """Expressions without look-around, in the syntax that Rust and Python share: a text with none of them has no value.
+    Together with `coarse` they decide what the rule costs: two long ones with many repetitions are fast one by one
+    and many times slower as one."""
     loose: ClassVar[str] = ""
     """The candidate for masking, where words around a value may be missing; empty where it is the same. Python's."""
     noun: ClassVar[tuple[str, str]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -89,8 +90,9 @@ class Builder:
         self._rows: list[tuple[Any, ...]] = []
         self._turns: dict[str, list[Any]] = {name: [] for name in TURNS_SCHEMA}
         self._faults: list[tuple[Any, ...]] = []
-        self._row_frames: list[pl.DataFrame] = []
-        self._turn_frames: list[pl.DataFrame] = []
+        self._row_frames: list[Future[pl.DataFrame]] = []
+        self._turn_frames: list[Future[pl.DataFrame]] = []
+        self._writer = ThreadPoolExecutor(1)  # frames go to disk while the next rows are parsed
 
     def start_source(self) -> None:
         """The rows that follow are of the next file."""
@@ -173,8 +175,11 @@ class Builder:
     def _flush(self) -> None:
         rows = pl.DataFrame(self._rows, schema=ROWS_SCHEMA, orient="row")
         turns = pl.DataFrame(self._turns, schema=TURNS_SCHEMA)
-        self._row_frames.append(rows if self.spill is None else self.spill.frame(rows))
-        self._turn_frames.append(turns if self.spill is None else self.spill.frame(turns))
+        place = self.spill.frame if self.spill else lambda frame: frame
+        if self._turn_frames:
+            self._turn_frames[-1].result()  # a slow disk holds up parsing, so that memory holds no more than two
+        self._row_frames.append(self._writer.submit(place, rows))
+        self._turn_frames.append(self._writer.submit(place, turns))
         self._rows = []
         self._bytes = 0
         self._turns = {name: [] for name in TURNS_SCHEMA}
@@ -184,7 +189,9 @@ class Builder:
         self._flush()
         faults = pl.DataFrame(self._faults, schema=FAULTS_SCHEMA, orient="row")
         near = self.spill is None
-        return pl.concat(self._row_frames, rechunk=near), pl.concat(self._turn_frames, rechunk=near), faults
+        self._writer.shutdown()
+        rows, turns = ([frame.result() for frame in frames] for frames in (self._row_frames, self._turn_frames))
+        return pl.concat(rows, rechunk=near), pl.concat(turns, rechunk=near), faults
 
 
 def _turn_numbers(shaped: Shaped, parts: tuple[str, ...]) -> range | list[int]:

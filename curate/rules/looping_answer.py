@@ -54,6 +54,7 @@ class LoopingAnswer(Rule):
     code: ClassVar[str] = "QUA605"
     name: ClassVar[str] = "looping-answer"
     severity: ClassVar[Severity] = Severity.WARNING
+    takes_long: ClassVar[bool] = True
     help: ClassVar[str] = "cut the answer off before the loop, or remove the row"
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("Why?", "Because it rains. " + "The rain is wet and cold. " * 12),

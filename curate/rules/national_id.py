@@ -136,6 +136,7 @@ class NationalId(SensitiveRule):
     code: ClassVar[str] = "PII505"
     name: ClassVar[str] = "national-id"
     severity: ClassVar[Severity] = Severity.ERROR
+    takes_long: ClassVar[bool] = True
     help: ClassVar[str] = "redact it (step `pii`); `countries` says whose numbers are looked for"
     coarse: ClassVar[tuple[str, ...]] = DIGITS
     candidate: ClassVar[tuple[str, ...]] = (UNCALLED, called(CALLED))

@@ -80,6 +80,7 @@ class PhoneNumber(SensitiveRule):
     code: ClassVar[str] = "PII502"
     name: ClassVar[str] = "phone-number"
     severity: ClassVar[Severity] = Severity.WARNING
+    takes_long: ClassVar[bool] = True
     help: ClassVar[str] = "let `assay curate` redact it (step `pii`), or list harmless numbers under `allow`"
     coarse: ClassVar[tuple[str, ...]] = DIGITS
     candidate: ClassVar[tuple[str, ...]] = (

@@ -75,10 +75,7 @@ PREFIXES = (
     "|AGE-SEC|Q~|LTAI|[MNO][A-Za-z0-9_-]{23,25}\\.[A-Za-z0-9_-]{6}\\."
 )
 """What each form above begins with or holds."""
-COARSE = (
-    r"[_\-.~/:][A-Za-z0-9_\-]{16}", "PRIVATE KEY", "AKIA", "ASIA", "A[BC][IC]A[A-Z0-9]{16}", "LTAI", "dapi", "AIza",
-    "SK[0-9a-f]{12}", "-us[0-9]",
-)  # fmt: skip
+COARSE = (r"[_\-.~/:][A-Za-z0-9_\-]{16}", "PRIVATE KEY|A[KS]IA|A[BC][IC]A|LTAI|dapi|AIza|SK[0-9a-f]{2}|-us[0-9]")
 """What every form above has: sixteen characters after a mark, or a prefix that is rare in prose."""
 HEADER = "-----BEGIN PRIVATE KEY-----\n1234"
 LESSON = re.compile(r"-----\s{0,4}[^-]{0,400}?(?i:\binsert\b|\byour\b|\bpaste|\bkey here|\.\.\.|<)[^-]{0,400}-----")
@@ -110,6 +107,7 @@ class SecretKey(SensitiveRule):
     code: ClassVar[str] = "SEC551"
     name: ClassVar[str] = "secret-key"
     severity: ClassVar[Severity] = Severity.ERROR
+    takes_long: ClassVar[bool] = True
     help: ClassVar[str] = "withdraw the key where it was issued, then redact it (step `secret`)"
     coarse: ClassVar[tuple[str, ...]] = COARSE
     narrow: ClassVar[tuple[str, ...]] = (escapable(PREFIXES),)

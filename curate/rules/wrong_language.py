@@ -74,6 +74,7 @@ class WrongLanguage(Rule):
     code: ClassVar[str] = "QUA611"
     name: ClassVar[str] = "wrong-language"
     severity: ClassVar[Severity] = Severity.INFO
+    takes_long: ClassVar[bool] = True
     help: ClassVar[str] = "answer in the language of the prompt, or say in the prompt which language is wanted"
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat(
