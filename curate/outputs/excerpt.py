@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from itertools import groupby
@@ -23,7 +24,10 @@ LEAD_CHARS = 30
 """How much of the text before what was found is shown with it."""
 NAMES_A_PLACE = ("masked", "found", "piece", "said", "begins", "end")
 """Keys of evidence whose value may stand in the text of the row as it is."""
-MARKDOWN_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&$-])")
+MARKDOWN_ACTIVE = re.compile(r"([\\`*_{}\[\]()#+!|~@$-])")
+ADDRESSES = re.compile(r"(@(?=\w)|#(?=\d))")
+"""What GitHub makes a mention or a link of even where Markdown's own meaning is escaped."""
+APART = "&#8203;"
 
 
 def by_rule(audit: Audit) -> Iterator[tuple[type[Rule], list[Finding]]]:
@@ -146,4 +150,5 @@ def shorten(text: str, chars: int = EXCERPT_CHARS) -> str:
 
 def markdown(text: str) -> str:
     """Text that Markdown shows as it is: no links, no HTML, no mentions, no table cells."""
-    return MARKDOWN_ACTIVE.sub(r"\\\1", printable(text).replace("<", "&lt;").replace(">", "&gt;"))
+    escaped = MARKDOWN_ACTIVE.sub(r"\\\1", html.escape(printable(text), quote=False))
+    return ADDRESSES.sub(rf"\1{APART}", escaped)

@@ -121,7 +121,10 @@ def test_markdown_neither_links_nor_mentions_nor_opens_tags(capsys, dirty):
     _, out, _ = run(capsys, "audit", dirty, "--format", "markdown")
     assert "<script>" not in out
     assert "[a](http" not in out
-    assert "@you" not in out.replace("\\@you", "")
+    assert "@you" not in out
+    assert "\\@&#8203;you" in out
+    assert "&lt;mail" in out
+    assert "\\&lt;" not in out, "an escaped ampersand would show the entity's name"
 
 
 def test_sarif_names_rule_level_line_and_twin(capsys, dirty):
