@@ -123,7 +123,8 @@ class Shaped:
             if len(texts) == len(content):
                 if strange := strange_parts(content):
                     self.faults.append(("unreadable-part", position, strange, "parts of the type text, with a text"))
-                return "\n".join(text for text in texts if isinstance(text, str))
+                said = [text for text in texts if isinstance(text, str)]
+                return "\n".join(said) if said or not texts else None  # an image alone is no empty turn
         found = f"`content` is {type_name(content)}"
         self.faults.append(("wrong-type", position, found, "text, or a list of content parts"))
         return None
