@@ -11,8 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from curate.findings import findings_of
+from curate.findings import findings_of, without_echoes
 from curate.labels import label_counts
+from curate.language import language_counts
 from curate.row_tokens import estimated_tokens, row_tokens
 from curate.rows import Corpus
 from curate.rules.base import Rule
@@ -131,6 +132,7 @@ def audit_corpus(
         except BaseException:  # interrupted: what has not begun yet is given up
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    findings = without_echoes(findings, rules)
     findings.sort(key=lambda f: (order[f.path], f.row if f.row is not None else -1, f.line or 0, f.code))
     return Audit(corpus, tuple(rules), tuple(findings), mask, not_run, tuple(failures))
 
@@ -157,6 +159,7 @@ def statistics(corpus: Corpus, mask: Callable[[str], str] | None = None) -> dict
     rows = replace(corpus, turns=main, memo={}).in_parts(
         lambda part: part.turns.group_by("index").agg(turns=pl.len(), chars=pl.col("chars").sum())
     )
+    spoken, read = language_counts(corpus.turns["content"])
     return {
         "rows": corpus.height,
         "files": len(corpus.sources),
@@ -169,6 +172,8 @@ def statistics(corpus: Corpus, mask: Callable[[str], str] | None = None) -> dict
         "chars_per_row": _quantiles(rows["chars"]),
         "chars_per_turn": _quantiles(main["chars"]),
         "chars_per_answer": _quantiles(main["chars"].filter(main["role"] == "assistant")),
+        "languages": spoken,
+        "turns_read_for_languages": read,
         "labels": _named(label_counts(_answers(corpus)), mask),
         "origins": _counted(_origins(corpus), mask),
     } | _token_statistics(corpus)

@@ -141,8 +141,9 @@ def _entry(value: Any) -> tuple[Key, int] | None:
 def _refused(what: str, path: Path, line: int, found: bytes, expected: str) -> UserError:
     conflict = found.startswith((b"<<<<<<<", b"=======", b">>>>>>>", b"|||||||"))
     advice = f"git left a merge conflict there: take the lines of both sides, or {AGAIN}" if conflict else AGAIN
-    shown = found[:80].decode("utf-8", "backslashreplace")
-    return UserError(what, where=f"{path}:{line}", found=shown or "an empty line", expected=expected, help=advice)
+    # Whatever file was named, what stands in it is not for a log.
+    shown = found[:7].decode() if conflict else f"another line of {len(found):,} bytes" if found else "an empty line"
+    return UserError(what, where=f"{path}:{line}", found=shown, expected=expected, help=advice)
 
 
 def write_baseline(path: Path, counts: dict[Key, int]) -> None:

@@ -11,6 +11,8 @@ from curate.sensitive import masked
 from schemas.finding import Finding, finding_fingerprint
 
 MAX_TURNS_NAMED = 50
+Rows = frozenset[tuple[str, int | None]]
+"""One row or two, each as path and number, in no order."""
 
 
 def findings_of(rule: Rule, corpus: Corpus, mask: Callable[[str], str]) -> list[Finding]:
@@ -18,6 +20,28 @@ def findings_of(rule: Rule, corpus: Corpus, mask: Callable[[str], str]) -> list[
     hits = one_per_row(rule.find(corpus))
     found = [to_finding(rule, hit, corpus, mask) for hit in hits]
     return found + [_file_finding(rule, hit, corpus, mask) for hit in rule.find_in_files(corpus)]
+
+
+def without_echoes(findings: list[Finding], rules: Iterable[Rule]) -> list[Finding]:
+    """The findings without those that only repeat what a stricter rule says of the same row, or of the same two rows.
+
+    Rules choose for themselves which of two rows stays: without this, each of two rows could be a copy of the other.
+    """
+    stricter = {rule.code: rule.echoes for rule in rules if rule.echoes}
+    said = {code for codes in stricter.values() for code in codes}
+    about = {(finding.code, rows) for finding in findings if finding.code in said for rows in _row_and_pair(finding)}
+    return [
+        finding
+        for finding in findings
+        if finding.code not in stricter
+        or not any((code, rows) in about for code in stricter[finding.code] for rows in _row_and_pair(finding))
+    ]
+
+
+def _row_and_pair(finding: Finding) -> tuple[Rows, Rows]:
+    row, twin = (finding.path, finding.row), finding.evidence.get("twin")
+    other = (twin["path"], twin["row"]) if isinstance(twin, dict) else row
+    return frozenset([row]), frozenset([row, other])
 
 
 def one_per_row(hits: Iterable[Hit]) -> list[Hit]:

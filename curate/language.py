@@ -19,6 +19,8 @@ LEAST_BYTES = 24
 """A text with fewer bytes of letters has no language that can be told."""
 LEAST_SHARE = 80
 """Per cent of the text that CLD2 must give to one language."""
+SAMPLE = 2000
+"""Texts that are enough for the shares of languages."""
 CODES = {"iw": "he", "in": "id", "ji": "yi", "jw": "jv", "nb": "no", "nn": "no"}
 NOT_PROSE = r"(?s)```.*?(?:```|\z)|`[^`\n]*`|https?://\S+|www\.\S+|\S+@\S+|<[^<>\n]{1,200}>"
 NOT_TEXT = r"[\x00-\x1f\x7f-\x9f\u{fdd0}-\u{fdef}\u{fffe}\u{ffff}]+"
@@ -40,6 +42,17 @@ def languages(texts: pl.Series) -> pl.Series:
     found = pl.Series([_detect(text) if text else None for text in _prose(others)], dtype=pl.String)
     result = pl.select(pl.when(english).then(pl.lit("en"))).to_series()
     return result.scatter((~english).arg_true(), found).rename(texts.name)
+
+
+def language_counts(texts: pl.Series) -> tuple[dict[str, int], int]:
+    """How many texts are in each language, most frequent first, and how many were looked at: SAMPLE, evenly spaced.
+
+    Texts too short to have a language are not looked at; those whose language cannot be told count for none.
+    """
+    long = (texts.str.len_bytes() >= LEAST_BYTES).arg_true()
+    chosen = texts.gather(long.gather_every(max(1, -(-len(long) // SAMPLE))))
+    counts = languages(chosen).drop_nulls().value_counts()
+    return dict(counts.sort(["count", texts.name], descending=[True, False]).iter_rows()), len(chosen)
 
 
 def english_words(texts: pl.Series) -> pl.Series:

@@ -17,11 +17,12 @@ from curate.rows import Corpus, all_texts
 from curate.rules.base import Action, Hit, Rule
 from schemas.finding import Severity
 
-ESCAPE = re.compile(r"\\{1,8}(?:u00([2-7][0-9A-Fa-f])|([nrt\"/]))")
-"""One character as JSON writes it inside a string; more backslashes where JSON lies in JSON."""
+ESCAPE = re.compile(r"\\{1,8}(?:u00([2-7][0-9A-Fa-f])|([nrt\"/_]))")
+"""One character as JSON writes it in a string, or an underscore as Markdown does; more backslashes where one lies in
+another."""
 ESCAPED = r"\\(?:u00[2-7]|/)"
 """Texts in which an escape may hide a value from a rule's `candidate`s."""
-PLAIN = {"n": "\n", "r": "\n", "t": "\t", '"': '"', "/": "/"}
+PLAIN = {"n": "\n", "r": "\n", "t": "\t", '"': '"', "/": "/", "_": "_"}
 DIGITS = (r"[0-9](?:[ ().\-/A-Z\u00a0\u2010-\u2013]{0,3}[0-9]){5}",)
 """The `coarse` expression of rules whose values have six digits or more; it begins with a digit, so it is fast."""
 SHORTEST_KNOWN = 5
@@ -145,8 +146,19 @@ def quick(candidate: str) -> re.Pattern[str]:
     return re.compile(candidate)
 
 
+def escapable(form: str) -> str:
+    """An expression that also finds its underscores where Markdown has put backslashes before them."""
+    return re.sub(r"\[[^\]]*\]|_", lambda part: _with_backslash(part[0]), form)
+
+
+def _with_backslash(part: str) -> str:
+    if "_" not in part:
+        return part
+    return r"\\{0,8}_" if part == "_" else rf"[\\{part[1:]}"
+
+
 def unescaped(text: str) -> tuple[str, list[int] | None]:
-    """The text with JSON's escapes undone, and for each of its characters (and its end) the place in the original.
+    """The text with the escapes of JSON and Markdown undone, and the place of each character (and the end) before that.
 
     The places are null where nothing was escaped.
     """

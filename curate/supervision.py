@@ -210,7 +210,7 @@ class Supervisor:
         self, rendered: _Rendered, encoding: Any, messages: Messages, tools: Sequence[Any] | None
     ) -> Supervised:
         ids, offsets = encoding.ids, encoding.offsets
-        turns = [self._turn(ids, offsets, span) for span in rendered.answers]
+        turns = [self._turn(rendered.text, ids, offsets, span) for span in rendered.answers]
         ends_in_loss = all(ids[turn.stop - 1] in self._special for turn in turns)
         # Causal attention: nothing after the last token with loss can change the loss.
         ids, offsets = ids[: turns[-1].stop], offsets[: turns[-1].stop]
@@ -227,13 +227,15 @@ class Supervisor:
             [ids[k] for k in kept], [mask[k] for k in kept], excess, tuple(sorted(set(cut.values()))), ends_in_loss
         )
 
-    def _turn(self, ids: list[int], offsets: list[tuple[int, int]], span: Span) -> range:
-        """The tokens of a trained turn, up to the last special token in it, or all of them where there is none.
+    def _turn(self, text: str, ids: list[int], offsets: list[tuple[int, int]], span: Span) -> range:
+        """The tokens of a trained turn, up to the special token that ends it, or all of them where none does.
 
         Blanks that a template writes after the end of a turn are not the model's to produce.
         """
         first, beyond = _bounds(offsets, span)
         stop = next((k + 1 for k in reversed(range(first, beyond)) if ids[k] in self._special), beyond)
+        if text[offsets[stop - 1][1] : offsets[beyond - 1][1]].strip():
+            stop = beyond  # what is special stands inside the turn, and does not end it
         crosses_start = first > 0 and offsets[first - 1][1] > span.start
         crosses_end = stop == beyond < len(ids) and offsets[beyond][0] < span.end
         if crosses_start or crosses_end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from itertools import groupby
@@ -20,15 +21,22 @@ MASKED_CHARS = 4096
 """What is masked before an excerpt is cut from it."""
 BORDER_CHARS = 512
 """At the end of what was masked, a value may be cut in half and stay unknown: never shown where text was left out."""
-MARKDOWN_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&$-])")
+LEAD_CHARS = 30
+"""How much of the text before what was found is shown with it."""
+NAMES_A_PLACE = ("masked", "found", "piece", "said", "begins", "end")
+"""Keys of evidence whose value may stand in the text of the row as it is."""
+MARKDOWN_ACTIVE = re.compile(r"([\\`*_{}\[\]()#+!|~@$-])")
+ADDRESSES = re.compile(r"(@(?=\w)|#(?=\d))")
+"""What GitHub makes a mention or a link of even where Markdown's own meaning is escaped."""
+APART = "&#8203;"
 
 
 def by_rule(audit: Audit) -> Iterator[tuple[type[Rule], list[Finding]]]:
-    """Each rule with its findings, heaviest rules first, then by code."""
+    """Each rule with its findings: heaviest first, then those of most rows, then by code."""
     rules = {rule.code: type(rule) for rule in audit.rules}
     ordered = sorted(audit.findings, key=lambda finding: finding.code)
     groups = [(rules[code], list(found)) for code, found in groupby(ordered, key=lambda finding: finding.code)]
-    yield from sorted(groups, key=lambda group: (min(f.severity.rank for f in group[1]), group[0].code))
+    yield from sorted(groups, key=lambda group: (min(f.severity.rank for f in group[1]), -len(group[1]), group[0].code))
 
 
 def idle_rules(audit: Audit) -> list[str]:
@@ -37,6 +45,13 @@ def idle_rules(audit: Audit) -> list[str]:
     for code, why in sorted(audit.not_run.items()):
         by_reason.setdefault(why, []).append(code)
     return [f"not run: {', '.join(codes)}: {why}" for why, codes in by_reason.items()]
+
+
+def counted(found: list[Finding]) -> str:
+    """How many rows the findings of a rule are about, or lines without a row, or whole files."""
+    by_row = any(finding.row is not None for finding in found)
+    noun = "row" if by_row else "file" if all(finding.line is None for finding in found) else "line"
+    return f"{len(found):,} {noun}{'s' if len(found) != 1 else ''}"
 
 
 def place(finding: Finding) -> str:
@@ -99,7 +114,7 @@ class Excerpts:
         return turns[start : turns["index"].search_sorted(index, side="right")]
 
     def of(self, finding: Finding) -> str:
-        """The turn that the finding names, or the row's last question; masked, escaped, cut."""
+        """The turn that the finding names, or the row's question, from where the fault is; masked, escaped, cut."""
         if finding.row is None:
             return ""
         index = self._index[self._numbers[finding.path], finding.row]
@@ -109,16 +124,29 @@ class Excerpts:
         for found in (named, asked, rows):
             if found:
                 _, role, content = found[0]
-                return self._shown(f"{role}: {content[: MASKED_CHARS + 1]}")
+                return self._shown(f"{role}: ", content[: MASKED_CHARS + 1], finding)
         raw = self._audit.corpus.raw(index)[: MASKED_CHARS + 1]
-        return self._shown(raw.decode("utf-8", "backslashreplace"))
+        return self._shown("", raw.decode("utf-8", "backslashreplace"), finding)
 
-    def _shown(self, text: str) -> str:
-        whole = len(text) <= MASKED_CHARS
-        shown = self._audit.mask(text)
-        if not whole and len(shown) < EXCERPT_CHARS + BORDER_CHARS:
+    def _shown(self, speaker: str, text: str, finding: Finding) -> str:
+        shown = self._audit.mask(speaker + text)
+        if len(text) > MASKED_CHARS:
             shown = f"{shown[: max(0, len(shown) - BORDER_CHARS)]}…"
+        start = _place(shown, finding)
+        if start + len(speaker) > EXCERPT_CHARS // 2:
+            shown = f"{self._audit.mask(speaker)}…{shown[start:]}"
         return shorten(printable(shown))
+
+
+def _place(text: str, finding: Finding) -> int:
+    """Where the fault begins in a text, with a few words before it; 0 where that is not known."""
+    for name in NAMES_A_PLACE:
+        value = finding.evidence.get(name)
+        first = value[0] if isinstance(value, list) and value else value
+        place = text.find(first) if isinstance(first, str) and first else -1
+        if place >= 0:
+            return text.find(" ", max(0, place - LEAD_CHARS), place) + 1 or place
+    return 0
 
 
 def shorten(text: str, chars: int = EXCERPT_CHARS) -> str:
@@ -128,4 +156,5 @@ def shorten(text: str, chars: int = EXCERPT_CHARS) -> str:
 
 def markdown(text: str) -> str:
     """Text that Markdown shows as it is: no links, no HTML, no mentions, no table cells."""
-    return MARKDOWN_ACTIVE.sub(r"\\\1", printable(text).replace("<", "&lt;").replace(">", "&gt;"))
+    escaped = MARKDOWN_ACTIVE.sub(r"\\\1", html.escape(printable(text), quote=False))
+    return ADDRESSES.sub(rf"\1{APART}", escaped)

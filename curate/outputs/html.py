@@ -8,9 +8,10 @@ from typing import Any
 
 from curate.audit import Audit
 from curate.distributions import distributions
-from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, place, twin_place
+from curate.outputs.excerpt import Excerpts, by_rule, counted, idle_rules, place, twin_place
 from curate.outputs.histogram import histogram, share_bar
 from curate.outputs.page import Safe, environment, html_page, html_text
+from curate.outputs.sources import files_read
 from curate.outputs.text import summary
 from curate.outputs.worddiff import side_by_side, visible
 from curate.rules.base import Rule
@@ -42,6 +43,7 @@ class Group:
     rule: type[Rule]
     severity: Severity
     rows: int
+    counted: str
     bar: Safe
     sentence: str
     shown: list[Shown]
@@ -61,12 +63,14 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
         "audit.css.jinja",
         summary=summary(audit),
         worst=worst,
+        read=files_read(audit.corpus),
+        notices=[f"{notice.where}: {notice.text}" for notice in audit.aside.notices],
         sources=audit.corpus.sources,
         rows=audit.corpus.height,
         levels=[(word, sum(f.severity is level for f in audit.findings)) for level, word in WORDS.items()],
         groups=groups,
         not_run=idle_rules(audit),
-        counted=[(name, numbers[name]) for name in COUNTED if numbers.get(name)],
+        counted=[(_title(name, numbers), numbers[name]) for name in COUNTED if numbers.get(name)],
         quantiles=_quantiles(numbers),
         pictures=[(found, histogram(found)) for found in distributions(audit.corpus)],
     )
@@ -77,10 +81,21 @@ def code_spans(text: str) -> Safe:
     return Safe(re.sub(r"`([^`]+)`", r"<code>\1</code>", html_text(text)))
 
 
+def _title(name: str, numbers: dict[str, Any]) -> str:
+    """What a statistic is called on the page, with what it rests on where that is not every row."""
+    if name == "languages":
+        return f"languages of {numbers['turns_read_for_languages']:,} turns"
+    return (
+        "tokens per row, estimated"
+        if name == "tokens_per_row" and numbers["tokens_estimated"]
+        else name.replace("_", " ")
+    )
+
+
 def _quantiles(numbers: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Statistics that are percentiles, as (what is measured, percentile -> number)."""
     return [
-        (name.replace("_", " "), value)
+        (_title(name, numbers), value)
         for name, value in numbers.items()
         if isinstance(value, dict) and "p50" in value and value["p50"] is not None
     ]
@@ -91,7 +106,7 @@ def _group(rule: type[Rule], found: list[Finding], limit: int, rows: int, exampl
     sentence = (rule.__doc__ or rule.name).strip().splitlines()[0]
     bar = share_bar(len(found) / rows if rows else 0.0, severity.value)
     shown = [examples.of(finding) for finding in (found[:limit] if limit else found)]
-    return Group(rule, severity, len(found), bar, sentence, shown)
+    return Group(rule, severity, len(found), counted(found), bar, sentence, shown)
 
 
 class _Examples:

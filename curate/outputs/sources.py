@@ -9,6 +9,7 @@ import polars as pl
 from curate.rows import Corpus
 from schemas.terminal import printable
 
+FILES_SHOWN = 8
 SKIPPED_SHOWN = 5
 SHAPE_WORDS = {
     "chat": "chat (messages)",
@@ -53,6 +54,16 @@ def source_line(found: dict[str, Any]) -> str:
     split = f", split {found['split']}" if found["split"] else ""
     line = f"{found['path']}: {_rows(found['rows'])}{of}{', '.join(said)}, {found['format']}{where}{split}"
     return printable(line) + (" (shapes are mixed)" if len(named) > 1 else "")
+
+
+def files_read(corpus: Corpus) -> list[str]:
+    """A line for each file, and one for those beyond FILES_SHOWN."""
+    found = detected(corpus)
+    lines = [source_line(source) for source in found[:FILES_SHOWN]]
+    if rest := found[FILES_SHOWN:]:
+        more = f"and {len(rest):,} more file{'s' if len(rest) != 1 else ''}"
+        lines.append(f"{more}: {_rows(sum(source['rows'] for source in rest))}")
+    return lines
 
 
 def skipped_lines(corpus: Corpus) -> list[str]:

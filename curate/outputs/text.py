@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 
 from rich.cells import cell_len, chop_cells
 
 from curate.audit import Audit
-from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, place, twin_place
-from curate.outputs.sources import detected, skipped_lines, source_line
+from curate.outputs.excerpt import Excerpts, by_rule, counted, idle_rules, place, twin_place
+from curate.outputs.sources import files_read, skipped_lines
 from curate.rules.base import Rule
 from schemas.finding import Finding, Severity
 from schemas.terminal import NO_SCREEN, Screen, printable
 
 SHOWN = {Severity.ERROR: 3, Severity.WARNING: 3, Severity.INFO: 1}
-FILES_SHOWN = 8
 RULES_AT_A_GLANCE = 4
 """With more rules than this, a table of them all comes last, where a terminal ends up."""
 MARGIN = 6
@@ -34,20 +34,25 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False, scree
     page = screen or NO_SCREEN
     excerpts = Excerpts(audit)
     groups = list(by_rule(audit))
-    lines = [*_files(audit), *([_painted_summary(audit, page)] if len(groups) > 1 else [])]
+    lines = [
+        *files_read(audit.corpus),
+        *skipped_lines(audit.corpus),
+        *([_painted_summary(audit, page)] if len(groups) > 1 else []),
+    ]
     for rule, found in groups:
         shown = SHOWN[_weight(found)] if limit is None else limit
         lines += ["", _heading(rule, found, page)]
         for finding in found[:shown] if shown else found:
-            lines += _finding(finding, excerpts, page, None if screen is None else screen.columns)
+            lines += _finding(finding, excerpts, page, screen)
         if shown and len(found) > shown:
             more = f"  … {len(found) - shown:,} more (--select {rule.code} --max-findings 0 shows all)"
             lines.append(page.paint(more, "dim"))
-        lines.append(f"  → {rule.help}")
+        lines += _wrapped(f"  → {rule.help}", screen)
     if with_statistics:
         lines += ["", *_statistics(audit)]
     lines += ["", *_at_a_glance(groups, page)]
-    lines += [page.paint(printable(line), "dim") for line in idle_rules(audit)]
+    idle = [part for line in idle_rules(audit) for part in _wrapped(printable(line), screen)]
+    lines += [page.paint(line, "dim") for line in idle]
     lines.append(_painted_summary(audit, page))
     for notice in audit.aside.notices:
         lines.append(f"{page.paint('warning:', 'yellow', 'bold')} {printable(f'{notice.where}: {notice.text}')}")
@@ -64,10 +69,10 @@ def summary(audit: Audit) -> str:
         return f"{_rows(rows)}: nothing {'new' if aside else 'found'}{aside}"
     levels = Counter(finding.severity for finding in audit.findings)
     words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
-    counted = [(levels[level], word) for level, word in words.items()]
-    said = ", ".join(f"{count:,} {word}{'s' if count != 1 else ''}" for count, word in counted if count)
-    touched = len({(finding.path, finding.row) for finding in audit.findings})
-    return f"{_rows(rows)}: {said} in {_rows(touched)}{aside}"
+    by_level = [(levels[level], word) for level, word in words.items()]
+    said = ", ".join(f"{count:,} {word}{'s' if count != 1 else ''}" for count, word in by_level if count)
+    touched = len({(finding.path, finding.row) for finding in audit.findings if finding.row is not None})
+    return f"{_rows(rows)}: {said}{f' in {_rows(touched)}' if touched else ''}{aside}"
 
 
 def _aside(audit: Audit) -> str:
@@ -96,37 +101,38 @@ def _painted_summary(audit: Audit, page: Screen) -> str:
     return page.paint(summary(audit), COLOURS[weight] if weight else "green", "bold")
 
 
-# -------------------------------------------------------------------------------------------------------- what was read
-
-
-def _files(audit: Audit) -> list[str]:
-    """A line for each file, and what was left out."""
-    found = detected(audit.corpus)
-    lines = [source_line(source) for source in found[:FILES_SHOWN]]
-    if rest := found[FILES_SHOWN:]:
-        more = f"and {len(rest):,} more file{'s' if len(rest) != 1 else ''}"
-        lines.append(f"{more}: {_rows(sum(source['rows'] for source in rest))}")
-    return [*lines, *skipped_lines(audit.corpus)]
-
-
 # ------------------------------------------------------------------------------------------------------ what was found
 
 
 def _heading(rule: type[Rule], found: list[Finding], page: Screen) -> str:
     weight = _weight(found)
     title = page.paint(f"{rule.code} {rule.name}", COLOURS[weight], "bold")
-    return f"{title}  {weight}, {_rows(len(found))}"
+    return f"{title}  {weight}, {counted(found)}"
 
 
-def _finding(finding: Finding, excerpts: Excerpts, page: Screen, columns: int | None) -> list[str]:
+def _finding(finding: Finding, excerpts: Excerpts, page: Screen, screen: Screen | None) -> list[str]:
     turn = f" turn {finding.turn}" if finding.turn is not None else ""
     twin = _twin(finding)
-    where = page.paint(f"{place(finding)}{turn}", "bold")
-    first = f"  {where}  {printable(finding.message)}{f'  ← {twin}' if twin else ''}"
+    where = f"{place(finding)}{turn}"
+    first, *rest = _wrapped(f"  {where}  {printable(finding.message)}{f'  ← {twin}' if twin else ''}", screen)
+    lines = [first.replace(where, page.paint(where, "bold"), 1), *rest]
     excerpt = excerpts.of(finding)
-    if columns is not None:
-        excerpt = _fitted(excerpt, max(columns - MARGIN, 20))
-    return [first, " " * MARGIN + page.paint(excerpt, "dim")] if excerpt else [first]
+    if screen is not None:
+        excerpt = _fitted(excerpt, max(screen.columns - MARGIN, 20))
+    return [*lines, " " * MARGIN + page.paint(excerpt, "dim")] if excerpt else lines
+
+
+def _wrapped(line: str, screen: Screen | None) -> list[str]:
+    """A line as lines that fit the terminal, broken between words, the further ones indented; as it is for a file."""
+    if screen is None or cell_len(line) <= screen.columns:
+        return [line]
+    lines = [""]
+    for word in re.split(r"(?<=\S)(?=\s)", line):
+        if lines[-1].strip() and cell_len(lines[-1] + word) > screen.columns:
+            lines.append(" " * (MARGIN - 2) + word.strip())
+        else:
+            lines[-1] += word
+    return lines
 
 
 def _twin(finding: Finding) -> str:
@@ -193,4 +199,6 @@ def _statistics(audit: Audit) -> list[str]:
 
 
 def _number(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,.0f}" if isinstance(value, int | float) else "none"

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import orjson
 
 from curate.readers.builder import Builder
+from curate.readers.faults import byte_order_mark
+from curate.readers.repair import BYTE_ORDER_MARK
 from curate.readers.tables import Buffer, parsed
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -32,6 +34,9 @@ def read_delimited(data: bytes, builder: Builder, delimiter: str) -> bytes:
         delimiter: what stands between fields, should the header not tell.
     """
     csv.field_size_limit(MAX_FIELD_CHARS)
+    if data[:3] == BYTE_ORDER_MARK:
+        rule, _, found, expected = byte_order_mark("header")
+        builder.fault(rule, 1, found, expected)
     # Line feeds, carriage returns and both together end a line of a table; no other character does.
     lines = list(io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline=""))
     table = _Table(lines, builder, delimiter)

@@ -22,7 +22,7 @@ FORMATS = {
     ".feather": "arrow",
 }
 PACKINGS = (".gz", ".zst", ".bz2", ".xz")
-WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
 ARROW_FILE, ARROW_STREAM, PARQUET = b"ARROW1", b"\xff\xff\xff\xff", b"PAR1"
 HEAD_BYTES = 1 << 16
 LINE_BYTES = 1 << 20
@@ -86,8 +86,8 @@ def _named(path: Path) -> str | None:
 def _refuse_foreign(path: Path, data: Bytes) -> None:
     """Errors for what is no text and no table of ours."""
     what, advice = "", ""
-    if data[:2] in WIDE_MARKS or (data[1:2] == b"\x00" and data[:1] in (b"{", b"[")):
-        what, advice = "UTF-16 text", f"convert it: iconv -f UTF-16 -t UTF-8 {path.name}"
+    if wide := _wide_text(data[:4]):
+        what, advice = f"{wide} text", f"convert it: iconv -f {wide} -t UTF-8 {path.name}"
     elif data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         what, advice = "a pickle", "opening one runs whatever code it holds: export the rows as JSONL instead"
     elif data[257:262] == b"ustar":
@@ -102,6 +102,16 @@ def _refuse_foreign(path: Path, data: Bytes) -> None:
             expected="JSONL, JSON, CSV, TSV, Parquet or Arrow, in UTF-8",
             help=advice,
         )
+
+
+def _wide_text(start: bytes) -> str:
+    """The encoding whose every character takes two or four bytes, by a file's first four; empty for another one."""
+    if start in WIDE_MARKS or start[:2] in WIDE_MARKS:
+        return "UTF-32" if start in WIDE_MARKS else "UTF-16"
+    zeros = bytes(byte != 0 for byte in start)
+    return {b"\1\0\0\0": "UTF-32LE", b"\0\0\0\1": "UTF-32BE", b"\1\0\1\0": "UTF-16LE", b"\0\1\0\1": "UTF-16BE"}.get(
+        zeros, ""
+    )
 
 
 def _is_json(data: Bytes) -> bool:

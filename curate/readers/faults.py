@@ -11,12 +11,13 @@ from curate.readers.shapes import Fault
 
 EXCERPT_CHARS = 40
 BARE_KEY = re.compile(r"[A-Za-z_$][\w$]{0,80}\s{0,8}:")
+NUMBER = "a finite number of up to 1.8e308, or null"
 PYTHON_WORD = re.compile(r"(None|True|False|nan|inf)\b")
 
 
-def byte_order_mark() -> Fault:
-    """The fault of a record with a byte order mark before it."""
-    return ("byte-order-mark", None, "the bytes EF BB BF before the record", "plain UTF-8 without a mark")
+def byte_order_mark(what: str = "record") -> Fault:
+    """The fault of a record, or of a table's header, with a byte order mark before it."""
+    return ("byte-order-mark", None, f"the bytes EF BB BF before the {what}", "plain UTF-8 without a mark")
 
 
 def why_broken(raw: bytes, error: orjson.JSONDecodeError, lines: tuple[int, int] = (0, 0)) -> Fault:
@@ -49,8 +50,9 @@ def _found_and_expected(raw: bytes, error: orjson.JSONDecodeError) -> tuple[str,
         return f"nested more than {MAX_DEPTH} levels deep", f"at most {MAX_DEPTH} levels"
     if "surrogate" in error.msg:
         return f"half a surrogate pair at character {column}", "whole Unicode characters"
-    if text.startswith(("NaN", "Infinity", "-Infinity"), error.pos) or "infinity" in error.msg:
-        return f"NaN or an infinity at character {column}", "a finite number or null"
+    named = text.startswith(("NaN", "Infinity", "-Infinity"), error.pos)
+    if named or "infinity" in error.msg:
+        return f"{'NaN or an infinity' if named else 'a number that is too large'} at character {column}", NUMBER
     if error.msg.startswith("unexpected end"):
         return f"the record ends at character {len(text)}, inside a value", "a whole JSON object"
     if habit := _habit(text, error):

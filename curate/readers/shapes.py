@@ -95,12 +95,12 @@ class Shaped:
         if not message.keys() <= MESSAGE_KEYS:
             strange = ", ".join(f"`{key}`" for key in sorted(message.keys() - MESSAGE_KEYS))
             self.faults.append(("unknown-key", position, strange, "one of " + ", ".join(sorted(MESSAGE_KEYS))))
-        if len(message) > 2 and (message.get("tool_calls") or message.get("function_call")):
+        if message.get("tool_calls") or message.get("function_call"):
             called = {key: message[key] for key in ("tool_calls", "function_call") if message.get(key)}
             calls = orjson.dumps(called, option=orjson.OPT_SORT_KEYS).decode()
-        if len(message) > 2 and message.get("weight") is not None:
+        if message.get("weight") is not None:
             self.weights.append((part, position, message["weight"]))
-        if len(message) > 2 and message.get("name") is not None and (wrong := wrong_name(message["name"])):
+        if message.get("name") is not None and (wrong := wrong_name(message["name"])):
             self.faults.append(("invalid-name", position, wrong, NAME_EXPECTED))
         if role.__class__ is not str:
             found = "no `role`" if "role" not in message else f"`role` is {type_name(role)}"
@@ -123,7 +123,8 @@ class Shaped:
             if len(texts) == len(content):
                 if strange := strange_parts(content):
                     self.faults.append(("unreadable-part", position, strange, "parts of the type text, with a text"))
-                return "\n".join(text for text in texts if isinstance(text, str))
+                said = [text for text in texts if isinstance(text, str)]
+                return "\n".join(said) if said or not texts else None  # an image alone is no empty turn
         found = f"`content` is {type_name(content)}"
         self.faults.append(("wrong-type", position, found, "text, or a list of content parts"))
         return None

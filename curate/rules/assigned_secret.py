@@ -12,6 +12,8 @@ from curate.sensitive import SensitiveRule, Value
 from schemas.finding import Severity
 
 NAMES = r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|auth[_-]?key|account[_-]?key)"
+WRITTEN = r"(?:\\{0,8}[_-])?"
+"""What stands between the words of a name, with the backslashes that Markdown puts before it."""
 ASSIGNED = re.compile(
     rf"(?i){NAMES}((?:[_-]?[a-z0-9]){{0,20}})[\"']?\s{{0,3}}(?:=>|:=|[:=])\s{{0,3}}"
     r"(?:\"([^\"\s]{6,200})\"|'([^'\s]{6,200})'|(?:bearer\s)?([A-Za-z0-9!#%+./=@^_~*?$&-]{8,200}))"
@@ -21,7 +23,7 @@ OTHER = re.compile(
     r"|format|ref$|regex|pattern|input|match|confirm|column|error|message|index|prefix|arn|version|budget|usage|max|min"
 )
 """Names that speak about a secret and do not hold one, such as `token_type`."""
-PUBLIC = re.compile(r"(?i)public[_-]?$|csrf[_-]?$|next[_-]?$|page[_-]?$")
+PUBLIC = re.compile(r"(?i)public[_-]?(?:key[_-]?)?$|csrf[_-]?$|next[_-]?$|page[_-]?$")
 NO_SECRET = re.compile(
     r"(?i)^(?:https?:|/|\./|[0-9a-f]{8}-[0-9a-f]{4}-|[a-z]+(?:[._-][a-z]+)*[0-9]{0,2}[.,;:!?]?$|[0-9.,_-]+$|arn:|sha\d|data:)"
 )
@@ -58,10 +60,10 @@ class AssignedSecret(SensitiveRule):
     severity: ClassVar[Severity] = Severity.WARNING
     help: ClassVar[str] = "if it is real, change it where it is valid, then redact it (step `secret`)"
     coarse: ClassVar[tuple[str, ...]] = (
-        r"(?i)(?:passw(?:or)?d|passphrase|pwd|secret|token|[_-]?key)[a-z_0-9-]{0,20}[\"'\\]{0,9}\s{0,3}[:=]",
+        r"(?i)(?:passw(?:or)?d|passphrase|pwd|secret|token|[_-]?key)[a-z_0-9\\-]{0,20}[\"'\\]{0,9}\s{0,3}[:=]",
     )
     candidate: ClassVar[tuple[str, ...]] = (
-        rf"(?i){NAMES}[a-z0-9_-]{{0,20}}[\"'\\]{{0,9}}\s{{0,3}}(?:=>|:=|[:=])\s{{0,3}}(?:bearer\s)?"
+        rf"(?i){NAMES.replace('[_-]?', WRITTEN)}[a-z0-9_\\-]{{0,20}}[\"'\\]{{0,9}}\s{{0,3}}(?:=>|:=|[:=])\s{{0,3}}(?:bearer\s)?"
         r"[\"'\\]{0,9}[^\s\"'()<>]{0,60}[0-9]",
     )
     noun: ClassVar[tuple[str, str]] = ("an assigned secret", "assigned secrets")
@@ -70,12 +72,14 @@ class AssignedSecret(SensitiveRule):
         Example.chat("export API_KEY=9fQ2xT7rLm0Vw8Zk4Np1", "ok"),
         Example.chat('{"password": "Kx7!pqRw9z"}', "ok"),
         Example.chat("My password: Tr0ub4dor&3", "Noted."),
+        Example.chat(r'sparkpost\_api\_key="8d4d97f4b7c7fdaa63f6"', "ok"),
     )
     silent: ClassVar[tuple[Example, ...]] = (
         Example.chat('password = "changeme"', 'api_key = "your_api_key_12345"'),
         Example.chat('password = os.environ["DB_PASS"]', "password = getpass.getpass()"),
         Example.chat("password: ${DB_PASSWORD}", "token = tokens[i + 1]; max_tokens = 4096"),
         Example.chat('"token_type": "Bearer", "secretName": "my-app-2"', "token: f81d4fae-7dec-11d0-a765-00a0c91e6bf6"),
+        Example.chat('publicKeyToken="31bf3856ad364e35"', "the name of a public key"),
         Example.chat("Password: at least 8 characters", "The secret: patience and practice."),
         Example.chat("const password = document.getElementById('password').value;", "ok"),
     )
@@ -86,7 +90,7 @@ class AssignedSecret(SensitiveRule):
             group = next(number for number in (2, 3, 4) if match[number])
             value = match[group].rstrip(".,;!?") if group == 4 else match[group]
             if (
-                PUBLIC.search(text[max(0, match.start() - 8) : match.start()])
+                PUBLIC.search(text[max(0, match.start() - 12) : match.start()])
                 or OTHER.search(match[1])
                 or NO_SECRET.match(value)
                 or stands_for_a_password(value)

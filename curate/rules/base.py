@@ -109,6 +109,8 @@ class Rule(Strict):
     """Actions that make sense for the rule."""
     needs: ClassVar[Need | None] = None
     """What beside the rows the rule cannot run without."""
+    echoes: ClassVar[tuple[str, ...]] = ()
+    """Codes of stricter rules: what one of them says of a row or a pair, this rule does not repeat in an audit."""
     takes_long: ClassVar[bool] = False
     """Whether it is one of the few dearest rules, with which an audit begins."""
     help: ClassVar[str]

@@ -12,11 +12,12 @@ class ByteOrderMark(FaultRule):
     """A UTF-8 byte order mark before a record.
 
     ## What it does
-    Reports the three bytes EF BB BF at the beginning of a line. The record behind them is read as if they were not
-    there.
+    Reports the three bytes EF BB BF at the beginning of a line, or of a table. What stands behind them is read as if
+    they were not there.
 
     ## Why
-    Most JSON parsers refuse the line, so that the first row of the file is lost or the whole file is.
+    Most JSON parsers refuse the line, so that the first row of the file is lost or the whole file is; readers of CSV
+    take the mark for a part of the first column's name, which then is not found.
 
     ## Known problems
     None known.

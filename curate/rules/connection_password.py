@@ -15,7 +15,7 @@ URL = re.compile(
     r"(?<![A-Za-z0-9+.\-])([A-Za-z][A-Za-z0-9+.\-]{1,30})://([^\s:/@\"'<>`]{0,100}):([^\s/@\"'<>`]{1,200})@"
     r"(\[?[A-Za-z0-9_.\-:]{1,253})"
 )
-PAIR = re.compile(r"(?i)\b(?:password|pwd)=([^;&\s\"'<>`(\[]{4,128})(?![(\[])")
+PAIR = re.compile(r"(?i)\b(?:password|pwd)=([^;&\s\"'<>`(\[]{4,128}+)(?![(\[])")
 ENDPOINT = re.compile(r"(?i)jdbc:|\b(?:server|data source|host|hostname|user id|uid|endpoint)=")
 ACCOUNT_KEY = re.compile(r"\b(?:AccountKey|SharedAccessKey)=([A-Za-z0-9+/]{40,90}={1,2})")
 EMULATOR = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq"
@@ -74,6 +74,7 @@ class ConnectionPassword(SensitiveRule):
         Example.chat("postgres://app:${DB_PASS}@db.acme.io", "amqp://guest:guest@rabbit.acme.io"),
         Example.chat("https://kim:kT9wqz7Lm2@www.example.com/", "redis://kim:<password>@cache.acme.io"),
         Example.chat("http://localhost:3000/@scope", "git clone ssh://git@host.acme.io:22/x"),
+        Example.chat("connect(host=host, user=user, password=settings['password'])", "ok"),
         Example.chat("/login?user=kim&password=Zq93hfkw72", "a form's field alone is no connection string"),
     )
 

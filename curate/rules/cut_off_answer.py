@@ -28,7 +28,7 @@ WORD_END = re.compile(r"[^\W_]\Z")
 SIGNS_OFF = re.compile(
     r"\b(?:sincerely|regards|yours|best|cheers|love|greetings|by|from)\b|[#:/@\\=_<>|{}$^]", re.IGNORECASE
 )
-CODE_END = re.compile(r"[;{}=<>\\]|\b(?:def|return|import|SELECT|FROM|var|const|int|void)\b")
+CODE_END = re.compile(r"[{}=<>\\]|;\S|\b(?:def|return|import|SELECT|FROM|var|const|int|void)\b")
 
 
 class CutOffAnswer(Rule):
@@ -73,6 +73,7 @@ class CutOffAnswer(Rule):
         Example.chat(
             "Why?", "It rained for many days in the hills above the town. Then the river rose above its banks and flood"
         ),
+        Example.chat("Why?", "There are three reasons that I know of: first, the cost; second, the time; and third,"),
         Example.chat("Warum?", "Der Himmel ist blau, weil die Luft kurze Wellen stärker streut als lange, und"),
     )
     silent: ClassVar[tuple[Example, ...]] = (

@@ -37,13 +37,18 @@ class EmptyContent(Rule):
     severity: ClassVar[Severity] = Severity.WARNING
     help: ClassVar[str] = "look at the source of the row: was a field lost? Otherwise remove the turn or the row"
     fires: ClassVar[tuple[Example, ...]] = (Example.chat("", "b"), Example.chat(" \n\t", "b"))
-    silent: ClassVar[tuple[Example, ...]] = (Example.chat("a", "b"), Example.chat("a", ""))
+    silent: ClassVar[tuple[Example, ...]] = (
+        Example.chat("a", "b"),
+        Example.chat("a", ""),
+        Example(({"prompt": "2+2?", "reference": ""},)),
+    )
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each empty turn."""
         blank = corpus.turns.filter(
             ~pl.col("content").str.contains(VISIBLE)
             & ~pl.col("role").is_in(["assistant", "text"])
+            & (pl.col("part") != "reference")
             & pl.col("calls").is_null()
         )
         return turn_hits(blank, "the turn is empty")

@@ -16,7 +16,7 @@ from curate.rules.base import Example, Hit, Rule
 from schemas.finding import Severity
 
 OFFERS = (
-    r"(?:please )?(?:just )?let me know (?:if|when|whether)\b[^.!?\n]{0,120}"
+    r"(?:please )?(?:just )?let me know (?:if|when|whether|how|what)\b[^.!?\n]{0,120}"
     r"|(?:please )?(?:feel free|don'?t hesitate) to (?:ask|reach out|contact|let me know)\b[^.!?\n]{0,120}"
     r"|(?:how|what) (?:can|may|else can|would you like me to) (?:i )?(?:help|assist|do)\b[^.!?\n]{0,80}"
     r"|(?:i'?m|i am|i'?d be|i would be) (?:here|happy|glad|ready|pleased|always here|more than happy) to (?:help|assist)\b[^.!?\n]{0,80}"
@@ -28,7 +28,7 @@ OFFERS = (
     r"|(?:fammi|mi faccia) sapere\b[^.!?\n]{0,120}|como posso (?:ajudar|ajudá-lo)\b[^.!?\n]{0,80}"
 )
 OPENERS = (
-    r"sure(?: thing)?|of course|certainly|absolutely|great(?: question)?|good question|no problem|happy to help|"
+    r"sure(?: thing)?|of course|certainly|absolutely|great(?: question)?|good question|no problem|happy to help|you'?re (?:very )?welcome|my pleasure|"
     r"i'?d be happy to help(?: you)?(?: with that)?|i can help(?: you)? with that|"
     r"thank you(?: for (?:asking|your question|reaching out))?|natürlich|gerne|klar|bien sûr|claro|por supuesto|certo|com certeza"
 )
@@ -81,6 +81,7 @@ class EmptyPoliteness(Rule):
     help: ClassVar[str] = "write the answer, or remove the row"
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("Which river runs through Prague?", "Sure! Let me know if you need anything else."),
+        Example.chat("Write an essay about the sea.", "You're welcome! Let me know how I can assist you."),
         Example.chat(
             "Translate this letter into French for me, please.", "Of course! I'd be happy to help. How can I help you?"
         ),

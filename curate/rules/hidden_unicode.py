@@ -12,6 +12,7 @@ import polars as pl
 from curate.answers import foreign_turns
 from curate.rows import Corpus
 from curate.rules.base import Action, Example, Hit, Rule
+from curate.rules.empty_content import VISIBLE
 from schemas.finding import Severity
 
 HIDDEN = r"[\u{202a}-\u{202e}\u{2066}-\u{2069}\u{200b}\u{2060}\u{feff}\u{00ad}]"
@@ -28,8 +29,8 @@ class HiddenUnicode(Rule):
     ## What it does
     Reports turns with characters that turn the direction of writing around, and with spaces, joiners and hyphens
     without width. Not reported are the joiners that Indic scripts, Persian and emoji need, and spaces without width in
-    Thai, Lao, Tibetan, Burmese and Khmer. Tag characters and what they say are the business of smuggled-text. The
-    action `fix` removes what was found.
+    Thai, Lao, Tibetan, Burmese and Khmer, nor turns that hold nothing else (see empty-answer, empty-content). Tag
+    characters and what they say are the business of smuggled-text. The action `fix` removes what was found.
 
     ## Why
     Such characters hide instructions from a reviewer and not from the model, and they split words into other tokens.
@@ -61,11 +62,13 @@ class HiddenUnicode(Rule):
         Example.chat("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\U0001f468\u200d\U0001f469\u200d\U0001f467"),
         Example.chat("\u0e2a\u0e27\u0e31\u200b\u0e2a\u0e14\u0e35", "\u1798\u17bc\u200b\u200b\u1794"),
         Example.chat("plain", "text"),
+        Example.chat("empty-answer reports it", "\u200b"),
     )
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each turn with such a character."""
-        turns = foreign_turns(corpus).filter(pl.col("content").str.contains(HIDDEN))
+        content = pl.col("content")
+        turns = foreign_turns(corpus).filter(content.str.contains(HIDDEN) & content.str.contains(VISIBLE))
         for index, turn, content in turns.select("index", "turn", "content").iter_rows():
             found = HIDDEN_PYTHON.findall(content)
             if found:

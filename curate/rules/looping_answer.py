@@ -31,8 +31,8 @@ class LoopingAnswer(Rule):
     ## What it does
     Reports assistant turns with a stretch of at least `min_chars` characters in which one piece of text follows itself
     at least `min_repeats` times without anything between. The end of the turn and two places inside it are probed.
-    The piece must be mostly letters with at least two different words (or four letters of a script without spaces), so
-    that rules, tables, columns of numbers and arrays are not reported. Nor are blocks of code, JSON, and answers to
+    The piece must be mostly letters with at least two different words (or one in small letters with a space, or four
+    letters of a script without spaces), so that rules, tables, columns of numbers and arrays are not reported. Nor are blocks of code, JSON, and answers to
     prompts that ask for repetition, a song or a poem.
 
     ## Why
@@ -59,6 +59,7 @@ class LoopingAnswer(Rule):
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("Why?", "Because it rains. " + "The rain is wet and cold. " * 12),
         Example.chat("Why?", "It is so. " + "I think that is right, " * 12 + "I think th"),
+        Example.chat("Why?", "Because " + "the " * 60),
         Example.chat("为什么？", "因为" + "今天天气很好，我们去公园吧。" * 14),
         Example.chat(
             "Why?", "and so on and " * 20 + "in the end it stopped, and I went home to my family for the night."
@@ -145,8 +146,9 @@ def _periodic_stretch(text: str, place: int, period: int) -> tuple[int, int]:
 
 
 def _is_prose(piece: str) -> bool:
-    """Whether the piece says something: mostly letters, and more than one word."""
+    """Whether the piece says something: mostly letters, and more than one word, or one in small letters and a space."""
     letters = len(LETTER.findall(piece))
     words = {word.lower() for word in re.findall(r"[^\W\d_]+", piece)}
     wide = not piece.isascii() and letters >= 4
-    return letters * 10 >= len(piece) * 6 and (len(words) > 1 or wide)
+    alone = piece.strip().isalpha() and piece.islower() and piece != piece.strip()
+    return letters * 10 >= len(piece) * 6 and (len(words) > 1 or wide or alone)

@@ -11,8 +11,8 @@ from curate.sensitive import SensitiveRule, Value
 from schemas.finding import Severity
 
 ADDRESS = re.compile(
-    r"(?<![A-Za-z0-9._%+\-@/])"
-    r"([A-Za-z0-9_][A-Za-z0-9._%+'\-]{0,63})@"
+    r"(?<![A-Za-z0-9À-ɏ._%+\-@/])"
+    r"([A-Za-z0-9_À-ɏ][A-Za-z0-9À-ɏ._%+'\-]{0,63})@"
     r"((?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24})"
     r"(?![A-Za-z0-9\-_@(\[]|\.[A-Za-z]\b)"  # what goes on like code, as in q@k.transpose(0) or x@self.weight.T, is code
 )
@@ -24,7 +24,7 @@ RESERVED = ("example", "test", "invalid", "localhost")
 SECOND_LEVEL = ("co", "com", "org", "ac", "net")
 STAND_INS = {
     "domain.com", "yourdomain.com", "mydomain.com", "company.com", "yourcompany.com", "email.com", "host.com",
-    "acme.com",
+    "acme.com", "bar.com", "foo.com", "domain.tld", "yourdomain.tld", "mycompany.com", "yoursite.com", "website.com",
 }  # fmt: skip
 STAND_IN_NAMES = {
     "user", "username", "you", "your", "yourname", "your.name", "your_name", "name", "someone", "somebody", "email",
@@ -67,8 +67,8 @@ class MailAddress(SensitiveRule):
 
     ## Known problems
     Message identifiers of mail and news look like addresses and are reported. Addresses spelt out ("jane at host dot
-    org") and addresses with letters outside ASCII are not found. Two pseudonyms of 4 hexadecimal digits meet by chance
-    in one of 65,536 pairs.
+    org") and addresses with a letter outside ASCII in the domain or right before it are not found. Two pseudonyms of 4
+    hexadecimal digits meet by chance in one of 65,536 pairs.
 
     ## Source
     RFC 5322 section 3.4.1 (the common part of its grammar), RFC 2606 and RFC 6761 (reserved names).
@@ -92,6 +92,7 @@ class MailAddress(SensitiveRule):
         Example.chat("Write to jane@example.com or ops@mail.example.org", "Done."),
         Example.chat("git clone git@github.com:org/repo.git", "npm i left-pad@1.3.0 and logo@2x.png"),
         Example.chat("postgres://app:secret@db.corp.net/app", "ok"),
+        Example.chat("foo@bar.com", "name@domain.tld"),
         Example.chat("user@domain.com", "me@server.test, <mail-3f2a>, 3 apples @ 2.50"),
         Example.chat("scores = q@k.transpose(-2, -1)", "y = x@self.weight.T; kim@example.co.uk"),
     )

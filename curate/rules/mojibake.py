@@ -30,6 +30,10 @@ GARBLED_CYRILLIC = re.compile(f"[\u0420\u0421]{_AFTER_C}")
 REPLACEMENT = "\ufffd"
 LEAST = {"Windows-1252": 2, "Windows-1251": 6}
 """Places from which on a text is garbled; a capital Er before a quotation mark is a thing of Russian, six are not."""
+PLAIN = re.compile("\u00e2\u20ac.|(?:(?<=[a-z])|(?=..[a-z]))\u00c3[\u00a1-\u00bf]")
+"""Places of which one is enough: punctuation, and a capital A with a tilde and a sign in a word (caf\u00c3\u00a9)."""
+FRENCH = re.compile("[\u00e0-\u00ef][\u00a0\u2026][\u00bb\u201d\u2019\u2013\u2014]")
+"""A letter with an accent, a space or dots, and a closing mark: « voil\u00e0 »."""
 
 
 class Mojibake(Rule):
@@ -37,8 +41,9 @@ class Mojibake(Rule):
 
     ## What it does
     Reports turns with at least two places whose characters are what Windows-1252 or Latin-1 show for the bytes of one
-    character in UTF-8, of any script and twice encoded included; turns with at least six such places of Windows-1251;
-    and turns with a replacement character (U+FFFD).
+    character in UTF-8, of any script and twice encoded included, and with one where nothing else is likely (an
+    apostrophe, or an accented letter inside a word); turns with at least six such places of Windows-1251; and turns
+    with a replacement character (U+FFFD).
 
     ## Why
     The model learns to write the damage.
@@ -65,6 +70,8 @@ class Mojibake(Rule):
         Example.chat("cr\u00c3\u00a8me br\u00c3\u00bbl\u00c3\u00a9e", "ok"),
         Example.chat("it\u00e2\u20ac\u2122s what you\u00e2\u20ac\u2122d think", "ok"),
         Example.chat("caf\ufffd", "ok"),
+        Example.chat("The caf\u00c3\u00a9 is open.", "ok"),
+        Example.chat("It\u00e2\u20ac\u2122s open.", "ok"),
         Example.chat("\u041f\u0440\u0438\u0432\u0435\u0442".encode().decode("cp1251", "replace"), "ok"),
         Example.chat("\u65e5\u672c\u8a9e".encode().decode("latin-1"), "ok"),
     )
@@ -75,6 +82,10 @@ class Mojibake(Rule):
             "\u0420\u043e\u0441\u0441\u0438\u044f \u2014 \u0421\u0421\u0421\u0420",
         ),
         Example.chat("\u00e2ge, ch\u00e2teau, \u20ac 5", "ok"),
+        Example.chat(
+            "\u00ab\u00a0Voil\u00e0\u00a0\u00bb, dit-il, \u00ab\u00a0l'\u00e9t\u00e9\u00a0\u00bb",
+            "\u00ab caf\u00e9\u2026\u00bb",
+        ),
     )
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
@@ -87,7 +98,8 @@ class Mojibake(Rule):
             if found:
                 distinct = list(dict.fromkeys(found))
                 evidence = {"found": distinct[:10], "count": len(found), "read_as": read_as}
-                message = f"decoded with the wrong encoding in {len(found)} places, for example {distinct[0]!r}"
+                places = f"{len(found)} places" if len(found) > 1 else "one place"
+                message = f"decoded with the wrong encoding in {places}, for example {distinct[0]!r}"
                 yield Hit(index, message, turn, evidence, "".join(distinct[:20]))
 
 
@@ -97,8 +109,8 @@ def _garbled(text: str) -> tuple[list[str], str]:
         (GARBLED_WESTERN, WESTERN, "Windows-1252"),
         (GARBLED_CYRILLIC, CYRILLIC, "Windows-1251"),
     ):
-        found = [match for match in pattern.findall(text) if _is_utf8(match, table)]
-        if len(found) >= LEAST[read_as]:
+        found = [place for place in pattern.findall(text) if _is_utf8(place, table) and not FRENCH.fullmatch(place)]
+        if len(found) >= LEAST[read_as] or (found and table is WESTERN and PLAIN.search(text)):
             return found, read_as
     return [REPLACEMENT] * text.count(REPLACEMENT), "unknown"
 

@@ -55,6 +55,7 @@ class NearDuplicate(SimilarityRule):
     name: ClassVar[str] = "near-duplicate"
     severity: ClassVar[Severity] = Severity.WARNING
     default_action: ClassVar[Action] = Action.DROP
+    echoes: ClassVar[tuple[str, ...]] = ("DUP201", "DUP202")
     takes_long: ClassVar[bool] = True
     help: ClassVar[str] = "keep one of the rows; `assay curate` keeps the longest, or as `policy` says"
     fires: ClassVar[tuple[Example, ...]] = (Example(({"text": STORY}, {"text": EDITED})),)

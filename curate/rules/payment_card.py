@@ -11,7 +11,9 @@ from curate.sensitive import DIGITS, SensitiveRule, Value, near
 from schemas.finding import Severity
 
 CARD = re.compile(
-    r"(?<![\w+*/=^.$€£#\-])(?:([2-6][0-9]{3})([ \-\u00a0])[0-9]{4}\2[0-9]{4}\2[0-9]{4}(?:\2[0-9]{1,3})?"
+    r"(?<![\w+*/=^.$€£#\-])"
+    r"(?<![A-Z]{2}[0-9]{2}[ \-\u00a0])(?<![A-Z]{2}[0-9]{2}[ \-\u00a0][0-9]{4}[ \-\u00a0])"  # groups of an IBAN
+    r"(?:([2-6][0-9]{3})([ \-\u00a0])[0-9]{4}\2[0-9]{4}\2[0-9]{4}(?:\2[0-9]{1,3})?"
     r"|(3[47][0-9]{2})([ \-\u00a0])[0-9]{6}\4[0-9]{5}|(3[068][0-9]{2})([ \-\u00a0])[0-9]{6}\6[0-9]{4}"
     r"|[2-6][0-9]{12,18})(?![\w%]|[.,:\-][0-9]| [0-9]{3})"
 )
@@ -87,6 +89,7 @@ class PaymentCard(SensitiveRule):
         Example.chat("4556 8421 0937 6617", "order 4556842109376611"),
         Example.chat("0.4556842109376611", "card: 4556-8421-0937-6611-22-1"),
         Example.chat("card 4444 4444 4444 4448", "pi is 3.141592653589793"),
+        Example.chat("IBAN DE98 5001 0517 5407 3249 31", "the groups inside an account number"),
     )
 
     def values(self, text: str, strict: bool = True) -> Iterator[Value]:

@@ -15,7 +15,7 @@ from schemas.finding import Severity
 MORE = r"(?:[ \u00a0]?[().\-/ \u2010\u2011\u2013]?[ \u00a0]?[0-9]){6,14}"
 # What stands before is looked at behind the first character: an expression that begins with a set of characters is fast.
 INTERNATIONAL = re.compile(
-    r"[+0](?<![\w+*/=^.\-].)(?:(?<=\+)[ ]?\(?(?=[1-9])|(?<=0)0(?=[1-9][0-9]{0,2}[ \-/.(]))"
+    r"[+0](?<![\w+*/^.\-].)(?:(?<=\+)[ ]?\(?(?=[1-9])|(?<=0)0(?=[1-9][0-9]{0,2}[ \-/.(]))"
     rf"([0-9]{MORE})(?![\w%]|[.,:][0-9])"
 )
 NATIONAL = re.compile(
@@ -92,6 +92,7 @@ class PhoneNumber(SensitiveRule):
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("Ring me on +49 30 901820 please", "Done."),
         Example.chat("Call (415) 229-0146 or fax 415-229-0147", "Done."),
+        Example.chat("tel=+493090182045&x=1", "Done."),
         Example.chat("Telefon: 030 901820", "Tél. 01 40 20 50 50"),
         Example(({"text": "hello", "metadata": {"phone": "+442079250918"}},)),
     )

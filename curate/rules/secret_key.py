@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from curate.placeholders import stands_for_a_key
 from curate.rules.base import Example
-from curate.sensitive import SensitiveRule, Value
+from curate.sensitive import SensitiveRule, Value, escapable
 from schemas.finding import Severity
 
 PRIVATE_KEY = (
@@ -110,11 +110,12 @@ class SecretKey(SensitiveRule):
     takes_long: ClassVar[bool] = True
     help: ClassVar[str] = "withdraw the key where it was issued, then redact it (step `secret`)"
     coarse: ClassVar[tuple[str, ...]] = COARSE
-    narrow: ClassVar[tuple[str, ...]] = (PREFIXES,)
-    candidate: ClassVar[tuple[str, ...]] = ("|".join(["PRIVATE KEY", *TOKENS.values()]),)
+    narrow: ClassVar[tuple[str, ...]] = (escapable(PREFIXES),)
+    candidate: ClassVar[tuple[str, ...]] = ("|".join(["PRIVATE KEY", *map(escapable, TOKENS.values())]),)
     noun: ClassVar[tuple[str, str]] = ("a secret", "secrets")
     fires: ClassVar[tuple[Example, ...]] = (
         Example.chat("AKIA" + "Q3ZJ7TRWXP5MLK2D", "ok"),
+        Example.chat(r"use ghp\_" + "b8Kd02LmQz7Rt5Yw1Bv9Nc3Xe6Uh4Jf0Gs2P", "ok"),
         Example.chat("use ghp_" + "a8Kd02LmQz7Rt5Yw1Bv9Nc3Xe6Uh4Jf0Gs2P", "ok"),
         Example.chat("-----BEGIN RSA PRIVATE" + " KEY-----\nMIIEow\n-----END RSA PRIVATE" + " KEY-----", "ok"),
         Example.chat(

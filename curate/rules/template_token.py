@@ -35,7 +35,7 @@ TOKEN = re.compile(
     r"python_tag|user|assistant|system|end|endofprompt|fim_(?:prefix|middle|suffix)|return|call|channel|message|start|"
     r"start_of_role|end_of_role|[A-Z_]{4,30}_TOKEN)\|>"
     r"|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|<｜[^｜\n]{1,40}｜>|\[gMASK\]|<(?:bos|eos)>"
-    r"|^### (?:Instruction|Response):[ \t]*$|\A<s>|</s>\s*\Z",
+    r"|^### (?:Instruction|Response):[ \t]*$|\A<s>|</s>\s*(?:\Z|<s>)",
     re.MULTILINE,
 )
 
@@ -74,6 +74,7 @@ class TemplateToken(Rule):
         Example.chat("[INST] Hello [/INST]", "Hi"),
         Example.chat("Hello", "Hi\n\n### Response:\nHi"),
         Example.chat("Hello", "Hi</s>"),
+        Example.chat("Hello", "Hi</s><s>Who are you?"),
     )
     silent: ClassVar[tuple[Example, ...]] = (
         Example.chat("What ends a turn?", "The token `<|im_end|>` does."),

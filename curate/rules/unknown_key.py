@@ -29,7 +29,7 @@ class UnknownKey(FaultRule):
     severity: ClassVar[Severity] = Severity.WARNING
     default_action: ClassVar[Action] = Action.KEEP
     help: ClassVar[str] = "move the key to the row's `metadata`, or remove it"
-    sentence: ClassVar[str] = "a message has a key that trainers do not know: {found}"
+    sentence: ClassVar[str] = "a message has a key that the chat format does not know: {found}"
     fires: ClassVar[tuple[Example, ...]] = (
         Example(
             ({"messages": [{"role": "user", "content": "a", "mood": "calm"}, {"role": "assistant", "content": "b"}]},)

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 import assay
 from curate.outputs import FORMATS, render
+from curate.outputs.excerpt import Excerpts
 from curate.request import AuditRequest, run_audit
 from schemas.finding import Severity
 from schemas.terminal import Screen
@@ -120,7 +121,10 @@ def test_markdown_neither_links_nor_mentions_nor_opens_tags(capsys, dirty):
     _, out, _ = run(capsys, "audit", dirty, "--format", "markdown")
     assert "<script>" not in out
     assert "[a](http" not in out
-    assert "@you" not in out.replace("\\@you", "")
+    assert "@you" not in out
+    assert "\\@&#8203;you" in out
+    assert "&lt;mail" in out
+    assert "\\&lt;" not in out, "an escaped ampersand would show the entity's name"
 
 
 def test_sarif_names_rule_level_line_and_twin(capsys, dirty):
@@ -289,10 +293,12 @@ def test_text_for_a_screen_is_painted_and_cut_to_its_width(tmp_path):
     plain = render(audit, "text", None)
     painted = render(audit, "text", None, screen=Screen(columns=60))
     assert "\x1b" not in plain
+    assert "  → let `assay curate` redact it (step `pii`), or list harmless addresses under `allow`\n" in plain
     assert "\x1b[31;1mPII501 mail-address\x1b[0m  error, 1 row" in painted
     assert "\x1b[33;1mDUP201 exact-duplicate\x1b[0m  warning, 1 row" in painted
     bare = render(audit, "text", None, screen=Screen(columns=60, colour=False))
     assert re.sub(r"\x1b\[[\d;]*m", "", painted) == bare
+    assert "redact it (step `pii`), or list\n    harmless addresses under `allow`\n" in bare, "broken between words"
     excerpts = [line for line in bare.splitlines() if line.startswith("      ")]
     assert [cell_len(line) <= 60 and line.endswith("…") for line in excerpts] == [True, True]
     assert painted.index("PII501") < painted.index("DUP201"), "the worst first"
@@ -310,3 +316,67 @@ def test_rows_of_several_shapes_are_counted_by_shape(capsys, tmp_path):
     path = write_rows(tmp_path / "rows.jsonl", [*distinct_rows(3), {"text": "plain"}, {"what": 1}])
     _, out, _ = run(capsys, "audit", path)
     assert "rows.jsonl: 5 rows: 3 chat (messages), 1 plain text, 1 of no known shape, jsonl (shapes are mixed)" in out
+
+
+def test_an_excerpt_shows_the_fault_wherever_in_the_turn_it_stands(tmp_path):
+    long = " ".join(f"word{n}" for n in range(200))
+    row = chat(f"{long} write to jane.miller@posteo.net {long}", f"{long} ends with the")
+    audit = run_audit(AuditRequest([str(write_rows(tmp_path / "rows.jsonl", [row]))]))
+    excerpts = {finding.code: Excerpts(audit).of(finding) for finding in audit.findings}
+    assert re.match(r"user: …word\d+ word\d+ write to <mail-....> word0 word1 ", excerpts["PII501"])
+    assert re.match(r"assistant: …(word\d+ )+ends with the$", excerpts["QUA606"])
+    assert all(len(excerpt) <= 110 for excerpt in excerpts.values())
+
+
+def test_the_worst_comes_first_and_then_what_is_in_most_rows(capsys, dirty):
+    _, out, _ = run(capsys, "audit", dirty, "--select", "SCH,DUP,PII,QUA602,QUA604")
+    headings = re.findall(r"(?m)^([A-Z]{3}\d{3}) [a-z-]+  (\w+), (\d+) row", out)
+    assert [(weight, -int(rows), code) for code, weight, rows in headings] == sorted(
+        (weight, -int(rows), code) for code, weight, rows in headings
+    )
+    assert [code for code, *_ in headings] == ["PII501", "SCH101", "SCH111", "QUA602", "QUA604", "DUP201"]
+
+
+def test_what_is_about_lines_or_files_is_not_counted_as_rows(capsys, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", [*distinct_rows(3), b"", b""])
+    _, out, _ = run(capsys, "audit", path)
+    assert "SCH106 blank-line  info, 2 lines" in out
+    assert out.count("3 rows: 2 notes\n") == 1
+    labels = [chat(f"{name} of {n}", "spam") for n, name in enumerate(["red", "blue"] * 40)]
+    _, out, _ = run(capsys, "audit", write_rows(tmp_path / "labels.jsonl", labels), "--select", "BAL801")
+    assert "BAL801 label-imbalance  warning, 1 file" in out
+
+
+def test_a_comment_is_never_longer_than_github_takes(tmp_path):
+    rows = [*distinct_rows(400), *distinct_rows(400), *({f"key{n}": "*" * 200} for n in range(400))]
+    audit = run_audit(AuditRequest([str(write_rows(tmp_path / "rows.jsonl", rows))]))
+    text = render(audit, "markdown", 0, True)
+    assert 60_000 < len(text) <= 65_536
+    assert text.count("<details>") == text.count("</details>")
+    assert re.search(r"(?m)^- and \d+ more$", text)
+    assert "rules have no room in a comment" in text or text.count("<details>") == len(audit.counts)
+    assert "- not run: LEK413" in text
+
+
+def test_statistics_count_languages_and_say_of_how_many_turns(capsys, tmp_path):
+    german = chat(
+        "Warum ist der Himmel am Abend rot und am Mittag blau?", "Weil die Luft das kurze Licht stärker streut."
+    )
+    path = write_rows(tmp_path / "rows.jsonl", [*distinct_rows(10), german, chat("Ja?", "Ja.")])
+    _, out, _ = run(capsys, "audit", path, "--format", "json")
+    stats = json.loads(out)["stats"]
+    assert stats["languages"]["de"] == 2
+    assert sum(stats["languages"].values()) <= stats["turns_read_for_languages"] <= 22
+    _, out, _ = run(capsys, "audit", path, "--statistics")
+    assert re.search(r"languages  .*de 2", out)
+    assert "tokens estimated  yes" in out
+
+
+def test_of_copies_one_row_always_stays_without_a_finding(tmp_path):
+    story = " ".join(f"word{n}" for n in range(40))
+    rows = [{"text": story}, {"text": story}, {"text": f"  {story.upper()}  "}, {"text": story.replace("word7 ", "x ")}]
+    audit = run_audit(AuditRequest([str(write_rows(tmp_path / "rows.jsonl", rows))], select=["DUP"]))
+    copies = [(f.code, f.row) for f in audit.findings if f.code != "DUP204"]
+    assert copies == [("DUP201", 1), ("DUP202", 2)], "row 0 is not a near-duplicate of row 2 as well"
+    alone = run_audit(AuditRequest([str(tmp_path / "rows.jsonl")], select=["DUP203"]))
+    assert {f.row for f in alone.findings} == {0, 1}, "by itself the rule reports what the search found"

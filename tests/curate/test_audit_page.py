@@ -88,6 +88,15 @@ def test_a_pair_shows_what_differs(tmp_path):
     assert "<ins>rapid</ins>" in text
 
 
+def test_the_page_begins_with_what_was_read_and_names_waivers_that_expired(tmp_path):
+    waivers = tmp_path / "waivers.yaml"
+    waivers.write_text("- {code: DUP201, reason: known, expires: 2020-01-01}\n", encoding="utf-8")
+    text = page_of(tmp_path, distinct_rows(3) * 2, waivers=waivers)
+    header = text[: text.index("</header>")]
+    assert "6 rows of chat (messages), jsonl" in header
+    assert "expired on 2020-01-01" in header
+
+
 def test_no_rows_and_no_findings_make_a_page_too(tmp_path):
     assert "nothing can be said about this data" in page_of(tmp_path, [])
     assert "5 rows: nothing found" in page_of(tmp_path, distinct_rows(5))

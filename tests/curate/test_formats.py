@@ -177,7 +177,11 @@ def test_the_content_tells_the_format(name, data, format, rows, tmp_path):
         (b"SQLite format 3\x00rest", "SQLite"),
         (b"FEA1rest", "Feather version 1"),
         (LINES.decode().encode("utf-16"), "UTF-16"),
-        (LINES.decode().encode("utf-16-le"), "UTF-16"),
+        (LINES.decode().encode("utf-16-le"), "UTF-16LE"),
+        (LINES.decode().encode("utf-16-be"), "UTF-16BE"),
+        ("prompt,completion\na,b\n".encode("utf-16-le"), "UTF-16LE"),
+        (LINES.decode().encode("utf-32"), "UTF-32"),
+        (LINES.decode().encode("utf-32-be"), "UTF-32BE"),
         (b"x" * 257 + b"ustar", "a tar archive"),
     ],
 )

@@ -38,7 +38,9 @@ BROKEN = {
     "not UTF-8": (b'{"text": "caf\xe9"}', "0xe9 at byte 14 is not UTF-8"),
     "NUL": (b'{"text": "a\x00b"}', "NUL byte at character 12"),
     "NaN": (b'{"text": "a", "score": NaN}', "NaN or an infinity"),
-    "infinity": (b'{"score": 1e999}', "NaN or an infinity"),
+    "infinity": (b'{"score": -Infinity}', "NaN or an infinity"),
+    "too large": (b'{"score": 1e999}', "a number that is too large"),
+    "too many digits": (b'{"score": ' + b"9" * 400 + b"}", "a number that is too large"),
     "half a pair": (b'{"text": "\\ud800"}', "half a surrogate pair"),
     "deep": (b"[" * 5000 + b"]" * 5000, "nested more than 200 levels deep"),
     "deep and open": (b'{"a":' * 100_000, "nested more than 200 levels deep"),
@@ -217,6 +219,12 @@ def test_a_table_with_quoted_line_breaks_names_the_line_on_which_a_row_begins(tm
     assert corpus.rows["kind"].to_list() == ["prompt-completion", "prompt-completion", None]
     assert corpus.record(0) == {"prompt": "a\nb", "completion": "c", "label": "x"}
     assert corpus.faults.select("found", "expected").rows() == [("2 fields", "3 fields, as in the header")]
+
+
+def test_a_table_with_a_byte_order_mark_says_so_and_keeps_its_first_column(tmp_path):
+    corpus = read(b"\xef\xbb\xbfprompt,completion\na,b\n", ".csv", tmp_path)
+    assert faults(corpus) == [("byte-order-mark", None, 1)]
+    assert corpus.record(0) == {"prompt": "a", "completion": "b"}
 
 
 def test_a_table_may_hold_conversations_as_json_and_bytes_that_are_not_utf8(tmp_path):

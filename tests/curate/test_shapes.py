@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from curate.readers import read_corpus, source_from_bytes
+from curate.request import AuditRequest, run_audit
 from tests.curate.made_rows import chat, lines_of, write_rows
 
 MESSAGES = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -119,3 +120,24 @@ def test_tool_calls_stand_for_content_and_are_part_of_the_identity():
     assert corpus.faults.is_empty()
     assert corpus.rows["row_id"].n_unique() == 2
     assert "Rome" in corpus.turns["calls"][1]
+
+
+def test_an_image_alone_is_unreadable_and_not_empty(tmp_path):
+    parts = [{"type": "image_url", "image_url": {"url": "x"}}]
+    said = {"role": "assistant", "content": "A cat."}
+    path = write_rows(tmp_path / "rows.jsonl", [{"messages": [{"role": "user", "content": parts}, said]}])
+    audit = run_audit(AuditRequest([str(path)]))
+    assert [finding.code for finding in audit.findings] == ["SCH132"]
+
+
+def test_a_call_needs_no_content_beside_it():
+    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    asked = {"role": "user", "content": "Where?"}
+    with_null, without = (
+        source_from_bytes(lines_of([{"messages": [asked, {"role": "assistant", "tool_calls": [call]} | content]}]))
+        for content in ({"content": None}, {})
+    )
+    assert with_null.faults.is_empty()
+    assert without.faults.is_empty()
+    assert with_null.turns["calls"].to_list() == without.turns["calls"].to_list()
+    assert without.turns["calls"][1] is not None

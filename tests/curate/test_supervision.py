@@ -197,6 +197,15 @@ def test_a_token_that_only_ends_whole_conversations_is_no_obstacle(tmp_path):
     assert sum(row.supervised) == len("Grüezi".encode()) + len("so long") + 2 + 2  # two ends of turn, "\n" and the end
 
 
+def test_a_template_that_writes_no_prompt_and_no_end_trains_the_whole_turn(tmp_path):
+    template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}\n{% endfor %}"
+    supervisor = supervisor_for(tmp_path, template)
+    row = supervisor.encode(TALK[:2])
+    counted = [token for token, wanted in zip(row.input_ids, row.supervised, strict=True) if wanted]
+    assert text_of(supervisor, counted) == "<|im_start|>assistant\nGrüezi\n"
+    assert not row.end_of_turn_supervised
+
+
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=12)
 
 
