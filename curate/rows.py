@@ -257,11 +257,15 @@ def row_keys(corpus: Corpus) -> pl.DataFrame:
         keys = keys.with_columns(last=pl.col("turn").filter(answers).max().over("index"))
         answer = pl.col("main") & (pl.col("turn") == pl.col("last"))
         asked = pl.col("main") & (pl.col("last").is_null() | (pl.col("turn") < pl.col("last")))
-        found = keys.group_by("index", maintain_order=True).agg(
-            prompt=pl.col("key").filter(asked).str.join(" "),
-            full=pl.concat_str("part", "key", separator=" ").str.join(" "),
-            answer_key=pl.col("key").filter(answer).last(),
-            position=pl.col("position").filter(answer).last(),
+        found = (
+            keys.group_by("index", maintain_order=True)
+            .agg(
+                prompt=pl.col("key").filter(asked),
+                full=pl.concat_str("part", "key", separator=" "),
+                answer_key=pl.col("key").filter(answer).last(),
+                position=pl.col("position").filter(answer).last(),
+            )
+            .with_columns(pl.col("prompt", "full").list.join(" "))
         )
         beside = found.select("index").join(part.rows.select("index", "beside"), on="index", how="left")["beside"]
         return found.with_columns(full=pl.concat_str("full", beside.fill_null(""), separator=" "))
