@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli_options import DEFAULT_CONFIG, config_option, format_option, project_options, quiet_option
+from curate.cli_options import (
+    DEFAULT_CONFIG,
+    config_option,
+    format_option,
+    memory_option,
+    project_options,
+    quiet_option,
+)
 from schemas.errors import ExitCode, UserError
 from schemas.progress import PATIENCE_S, Progress
 from schemas.records import KINDS
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 
 SAME_NAMES = (
     "config", "against", "overrides", "out", "file_ignores", "baseline", "write_baseline", "waivers", "fail_on",
-    "max_findings", "model", "max_length", "kind", "columns",
+    "max_findings", "model", "max_length", "kind", "columns", "memory_mb",
 )  # fmt: skip
 """Flags that are fields of `AuditRequest` as they stand."""
 FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
@@ -58,6 +65,7 @@ FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
     help="Least severity that gives exit code 1; by default error.",
 )  # fmt: skip
 @click.option("--max-findings", type=click.IntRange(min=0), help="Findings shown of each rule; 0 shows all.")
+@memory_option
 @click.option("--statistics", is_flag=True, help="Show sizes, roles and shapes as well.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the result to a file.")
 @click.option("--also", multiple=True, metavar="FORMAT:FILE", help="Write it in another format as well.")
@@ -126,7 +134,8 @@ def _screen() -> Screen | None:
 @click.command(short_help="Make the dataset: kept rows, dropped rows, splits, proof.")
 @project_options("text", "json", "markdown")
 @click.option("--dry-run", is_flag=True, help="Do all of it but write nothing; say what would be written, and where.")
-def curate(project: Project, form: str, quiet: bool, dry_run: bool) -> ExitCode:
+@memory_option
+def curate(project: Project, form: str, quiet: bool, dry_run: bool, memory_mb: int | None) -> ExitCode:
     """Run the steps of the config over its sources and publish the dataset.
 
     Prints the path of its manifest. Every row that came in is kept, or dropped with a reason. Each entry of
@@ -137,6 +146,7 @@ def curate(project: Project, form: str, quiet: bool, dry_run: bool) -> ExitCode:
     from curate.pipeline import curate as run
     from curate.summary import account_markdown, account_of, ledger_of
 
+    project = project.with_memory(memory_mb)
     with Progress(quiet=quiet, patience_s=PATIENCE_S) as progress:
         if dry_run:
             return _dry_run(project, form, progress)

@@ -23,6 +23,10 @@ config_option = click.option(
     "--config", "-c", type=click.Path(path_type=Path), help=f"Config file; by default {DEFAULT_CONFIG}."
 )
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Results and errors only, no progress.")
+memory_option = click.option(
+    "--memory", "memory_mb", type=click.IntRange(min=0), metavar="MB",
+    help="Sources of more megabytes lie on disk while they are worked on; by default 64.",
+)  # fmt: skip
 _config_argument = click.argument("config_path", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
 _set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config value.")
 _out_option = click.option(

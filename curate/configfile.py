@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +39,13 @@ class Project:
     def runs(self) -> Path:
         """The folder of all results."""
         return self.out or Path(os.path.normpath(self.root / self.config.runs))
+
+    def with_memory(self, memory_mb: int | None) -> Project:
+        """The project with another `data.memory_mb`; null changes nothing."""
+        if memory_mb is None:
+            return self
+        data = self.config.data.model_copy(update={"memory_mb": memory_mb})
+        return replace(self, config=self.config.model_copy(update={"data": data}))
 
     def found_sources(self) -> Found:
         """Every file of `data.sources`, with its split where it is known, and what was left out.
