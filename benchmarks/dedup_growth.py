@@ -29,7 +29,7 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dedup_corpus import sharegpt_conversations
-from curate.dedup import find_duplicates
+from curate.dedup import find_duplicates, read_texts
 
 PIECE_WORDS = 4
 ROWS_PER_PART = 250_000
@@ -78,7 +78,7 @@ def measure(path: Path, setting: str) -> dict[str, Any]:
     exact = scan.select(pl.col("text").hash().n_unique()).collect(engine="streaming").item()
     floor = cpu_seconds() - used
     started, used = time.perf_counter(), cpu_seconds()
-    text = scan.collect()["text"]
+    text = read_texts(path)
     found = find_duplicates(text, setting=setting)
     return {
         "rows": len(text),

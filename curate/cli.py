@@ -18,6 +18,7 @@ from curate.cli_options import (
     format_option,
     index_option,
     key_option,
+    memory_option,
     project_options,
     quiet_option,
     screen,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 SAME_NAMES = (
     "config", "against", "index", "key_file", "overrides", "out", "file_ignores", "baseline", "write_baseline",
-    "waivers", "fail_on", "max_findings", "model", "max_length", "kind", "columns",
+    "waivers", "fail_on", "max_findings", "model", "max_length", "kind", "columns", "memory_mb",
 )  # fmt: skip
 """Flags that are fields of `AuditRequest` as they stand."""
 NUMBERED = frozenset(("json", "html"))
@@ -73,6 +74,7 @@ YOUNG_OBJECTS = 100_000
     help="Least severity that gives exit code 1; by default error.",
 )  # fmt: skip
 @click.option("--max-findings", type=click.IntRange(min=0), help="Findings shown of each rule; 0 shows all.")
+@memory_option
 @click.option("--statistics", is_flag=True, help="Show sizes, roles and shapes as well.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the result to a file.")
 @click.option("--also", multiple=True, metavar="FORMAT:FILE", help="Write it in another format as well.")
@@ -134,9 +136,8 @@ def _also(given: Sequence[str]) -> list[tuple[str, Path]]:
 @index_option
 @key_option
 @click.option("--dry-run", is_flag=True, help="Do all of it but write nothing; say what would be written, and where.")
-def curate(
-    project: Project, form: str, quiet: bool, index: tuple[str, ...], key_file: Path | None, dry_run: bool
-) -> ExitCode:
+@memory_option
+def curate(project: Project, form: str, quiet: bool, dry_run: bool, **given: Any) -> ExitCode:
     """Run the steps of the config over its sources and publish the dataset.
 
     Prints the path of its manifest. Every row that came in is kept, or dropped with a reason. Each entry of
@@ -148,7 +149,8 @@ def curate(
     from curate.pipeline import curate as run
     from curate.summary import account_markdown, account_of, ledger_of
 
-    project = project.with_indexes([Path(entry) for entry in index], key_file)
+    project = project.with_indexes([Path(entry) for entry in given["index"]], given["key_file"])
+    project = project.with_memory(given["memory_mb"])
     with Progress(quiet=quiet, patience_s=PATIENCE_S) as progress:
         if dry_run:
             return _dry_run(project, form, progress)

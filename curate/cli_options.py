@@ -34,6 +34,10 @@ index_option = click.option(
 key_option = click.option(
     "--key-file", type=click.Path(path_type=Path), help="Key of a keyed index; by default the variable ASSAY_INDEX_KEY."
 )
+memory_option = click.option(
+    "--memory", "memory_mb", type=click.IntRange(min=0), metavar="MB",
+    help="Sources of more megabytes lie on disk while they are worked on; by default 64.",
+)  # fmt: skip
 _config_argument = click.argument("config_path", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
 _set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config value.")
 _out_option = click.option(

@@ -40,6 +40,13 @@ class Project:
         """The folder of all results."""
         return self.out or Path(os.path.normpath(self.root / self.config.runs))
 
+    def with_memory(self, memory_mb: int | None) -> Project:
+        """The project with another `data.memory_mb`; null changes nothing."""
+        if memory_mb is None:
+            return self
+        data = self.config.data.model_copy(update={"memory_mb": memory_mb})
+        return replace(self, config=self.config.model_copy(update={"data": data}))
+
     def found_sources(self) -> Found:
         """Every file of `data.sources`, with its split where it is known, and what was left out.
 

@@ -85,15 +85,16 @@ def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, 
     chosen = joined["split"].eq(split).arg_true()
     sizes = corpus.rows.select(pl.col("stop") - pl.col("start"))["stop"].filter(joined["split"].eq(split))
     paths = pl.Series("path", [source.path for source in corpus.sources], dtype=pl.String)
+    where = [corpus.rows[name] for name in ("index", "source", "line", "row", "kind", "start", "stop")]
+    told = [joined[name] for name in ("row_id", "label", "group", "time", "component")]
+    told.append(joined["threshold"].alias("split_threshold"))
 
     def parts(lines: BinaryIO) -> Iterator[pl.DataFrame]:
         start = 0
         for length in part_lengths(sizes):
             part = chosen[start : start + length]
             start += length
-            rows = _taken(corpus.rows.select("index", "source", "line", "row", "kind", "start", "stop"), part)
-            named = joined.select("row_id", "label", "group", "time", "component", split_threshold="threshold")
-            about = _taken(named, part)
+            rows, about = pl.DataFrame(_taken(where, part)), _taken(told, part)
             columns, text = _written(corpus.records(rows), shape)
             lines.write(text)
             yield pl.DataFrame(
@@ -104,11 +105,13 @@ def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, 
         write_parquet(parts(lines), SPLIT_SCHEMA, folder / f"{split}.parquet", group_length(sizes))
 
 
-def _taken(frame: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
-    """Lines of a long frame at ascending places; only the stretch that holds them is brought into one piece."""
+def _taken(columns: list[pl.Series], places: pl.Series) -> list[pl.Series]:
+    """Values of long columns at ascending places; only the stretch that holds them is looked at.
+
+    Columns of one frame may consist of different pieces: choosing from the frame would copy all of it each time.
+    """
     first, last = places[0], places[-1]
-    taken: pl.DataFrame = frame.slice(first, last - first + 1)[places - first]
-    return taken
+    return [column.slice(first, last - first + 1).gather(places - first) for column in columns]
 
 
 def _written(records: Iterable[Any], shape: Any) -> tuple[list[pl.Series], bytes]:

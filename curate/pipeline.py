@@ -94,7 +94,8 @@ def curate_stage(project: Project) -> Stage:
         stage=STAGE,
         name=project.config.name,
         config={
-            "data": project.config.data.model_dump(mode="json", exclude={"index_key_file"}),
+            # The result is the same bytes wherever it was worked on, and whoever holds the key.
+            "data": project.config.data.model_dump(mode="json", exclude={"index_key_file", "memory_mb"}),
             "curate": project.config.curate.model_dump(mode="json"),
             # Findings name files; equal content under other names makes other rows of dropped.parquet.
             "files": [_name(project, path) for path in (*project.source_files(), *project.eval_files())],
@@ -215,6 +216,7 @@ def _read(project: Project, progress: Progress, rows_per_chunk: int, folder: Pat
         progress=count,
         name=lambda path: _name(project, path),
         folder=folder,
+        memory_mb=project.config.data.memory_mb,
     )
     if not whole.height:
         raise NoRows("the sources hold no row", where=", ".join(source.path for source in whole.sources)[:500])

@@ -58,6 +58,8 @@ class AuditRequest:
     """Kind of record that every row must have; null detects it."""
     columns: Sequence[str] = ()
     """`field=column`, several with commas between them."""
+    memory_mb: int | None = None
+    """Megabytes of sources that are worked on in memory; null takes the config's."""
     out: Path | None = None
     """File for the result; it must be none of those that are read."""
     also: Sequence[Path] = ()
@@ -85,7 +87,7 @@ class Settings:
     evals: tuple[Path, ...]
     indexes: Indexes
     reading: Mapping[str, Any]
-    """Kind and columns of the rows, for `read_corpus`."""
+    """How the rows are read, for `read_corpus`."""
     skipped: Mapping[str, str]
     """What folders and globs hold besides -> why it is not read."""
     tokens: TokenSettings | None
@@ -352,6 +354,7 @@ def _reading(request: AuditRequest, config: _Config) -> dict[str, Any]:
     return {
         "kind": request.kind or (data.format if data else None),
         "columns": column_map(request.columns) or (data.columns if data else {}),
+        "memory_mb": request.memory_mb if request.memory_mb is not None else (data.memory_mb if data else None),
     }
 
 

@@ -258,13 +258,14 @@ def all_texts(corpus: Corpus) -> pl.DataFrame:
     """
 
     def compute() -> pl.DataFrame:
-        said = corpus.turns.filter(pl.col("content").is_not_null()).select("index", "turn", text="content")
+        said = corpus.turns.select("index", "turn", text="content")
+        said = said.drop_nulls("text") if said["text"].null_count() else said
         called = corpus.turns.filter(pl.col("calls").is_not_null()).select("index", "turn", text="calls")
         other = corpus.rows.filter(pl.col("metadata").is_not_null()).select(
             "index", turn=pl.lit(None, pl.Int32), text="metadata"
         )
         if called.is_empty() and other.is_empty():
-            return said
+            return corpus.stored(said)
         # The text itself stays where it is: what is sorted are references to it.
         return corpus.stored(pl.concat([said, called, other]).sort("index", maintain_order=True))
 

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from curate.frame_file import FrameFile, addresses
 from schemas.atomic import readable_disk_errors
 
-SPILL_BYTES = 64 << 20
-"""Sources that together are smaller than this stay in memory."""
+SPILL_BYTES = 64_000_000
+"""Sources that together are smaller than this stay in memory, unless the user names another size."""
 PART_BYTES = 8 << 20
 """Text that is worked on at a time: few enough bytes that their memory is used again and again."""
 BLOCK_BYTES = 1 << 22
@@ -144,15 +144,17 @@ def blocks_of(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
         yield block
 
 
-def spill_for(paths: Iterable[Path], folder: Path | None) -> Spill | None:
+def spill_for(paths: Iterable[Path], folder: Path | None, memory_mb: int | None = None) -> Spill | None:
     """Whether sources are large enough to lie on disk while they are worked on, and where.
 
     Args:
         paths: the sources; what cannot be looked at counts as small.
         folder: a folder for files without names; null for the system's own, see TMPDIR.
+        memory_mb: size in megabytes from which on they do; null for SPILL_BYTES.
     """
     size = sum(path.stat().st_size for path in paths if path.is_file())
-    if size < SPILL_BYTES or importlib.util.find_spec("pyarrow") is None:
+    most = SPILL_BYTES if memory_mb is None else memory_mb * 1_000_000
+    if size < most or importlib.util.find_spec("pyarrow") is None:
         return None
     return Spill(folder or Path(tempfile.gettempdir()))
 

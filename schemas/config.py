@@ -35,6 +35,10 @@ class DataConfig(Strict):
     """File with the key of a keyed index; null takes the variable ASSAY_INDEX_KEY."""
     group_by: str | None = None
     """Metadata field whose values never straddle splits."""
+    memory_mb: int | None = Field(default=None, ge=0)
+    """Megabytes of sources that are worked on in memory; null for 64. Of larger ones, text and what is noted of each
+    row lie on disk meanwhile: beside the result of `assay curate`, in TMPDIR for `assay audit`; the result is the
+    same."""
 
 
 Words = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]

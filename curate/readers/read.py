@@ -29,6 +29,7 @@ def read_corpus(  # noqa: PLR0913 - each option is one that a caller sets
     name: Callable[[Path], str] = str,
     folder: Path | None = None,
     whole: bool = True,
+    memory_mb: int | None = None,
 ) -> Corpus:
     """Read files in the order given.
 
@@ -42,13 +43,14 @@ def read_corpus(  # noqa: PLR0913 - each option is one that a caller sets
         name: how a file is called in findings.
         whole: refuse a packed file that is damaged or cut off; otherwise what can be unpacked is read, with a fault.
         folder: where the text of large sources lies while it is worked on; null for the system's temporary folder.
+        memory_mb: size in megabytes from which on sources are large; null for the default.
 
     Raises:
         UserError: a file cannot be opened, unpacked, or is not what its suffix says.
     """
     splits = paths if isinstance(paths, Mapping) else {}
     paths = tuple(paths)
-    spill = spill_for(paths, folder)
+    spill = spill_for(paths, folder, memory_mb)
     sources = []
     with ExitStack() as stack:
         tables = None

@@ -104,6 +104,9 @@ def test_only_large_sources_lie_on_disk(tmp_path, monkeypatch):
     assert spill_for([path], tmp_path) is None
     assert spill_for([path, path], tmp_path) == Spill(tmp_path)
     assert spill_for([path, path, Path("-"), tmp_path / "none"], None) is not None
+    path.write_bytes(b"x" * 1_000_000)
+    assert spill_for([path], tmp_path, memory_mb=1) == Spill(tmp_path)
+    assert spill_for([path], tmp_path, memory_mb=2) is None
 
 
 def test_without_pyarrow_text_stays_in_memory(tmp_path, monkeypatch):
