@@ -22,6 +22,8 @@ MOST_REGIONS = 8
 """Pairs that differ in more regions say nothing about slots: so many edits meet by chance."""
 LEAST_VALUES = 3
 """Different values that make a place a slot."""
+LEAST_JOINT = 4
+"""Different values of several places together that make them slots; two edits that meet make three."""
 LEAST_SHARE = 0.5
 """Share of the rows like it that a row must differ from in a slot."""
 SURE = 3
@@ -154,7 +156,7 @@ def _told_apart(seen: pl.DataFrame) -> pl.DataFrame:
     A slot has LEAST_VALUES or more values, and the commonest one is that of half of the rows at most. It is likely one
     if fewer have it, if two values are those of several rows, or if most places of the group are such slots; with as
     many as SURE other rows, a third of all, it is sure. That rows differ in the same several places is no chance:
-    LEAST_VALUES are enough.
+    LEAST_JOINT values are enough.
     """
     counted = seen.group_by("group", "key", "joint", "value").agg(rows=pl.len())
     most = pl.col("rows").max()
@@ -162,7 +164,9 @@ def _told_apart(seen: pl.DataFrame) -> pl.DataFrame:
         values=pl.len(), others=pl.col("rows").sum() - most, commonest=most, several=(pl.col("rows") > 1).sum()
     )
     varied, others, commonest = pl.col("values") >= LEAST_VALUES, pl.col("others"), pl.col("commonest")
-    joint = found.filter(varied & pl.col("joint")).select("key", "joint", likely=pl.lit(False), sure=pl.lit(True))
+    joint = found.filter((pl.col("values") >= LEAST_JOINT) & pl.col("joint")).select(
+        "key", "joint", likely=pl.lit(False), sure=pl.lit(True)
+    )
     found = found.filter(~pl.col("joint")).with_columns(
         slot=varied & (commonest <= others),
         likely=varied & ((commonest < others) | (pl.col("several") > 1)),
