@@ -29,6 +29,8 @@ def test_exact_hashes_tell_bytes_apart() -> None:
         ("ÉCOLE", "école", True),
         ("cafe\u0301", "café", True),
         ("ﬁne", "fine", True),
+        ("Straße", "STRASSE", True),
+        ("\u0131l\u0131k", "ILIK", True),
         ("x\u00a0y", "x y", True),
         ("x\u3000y", "x y", True),
         ("\uff11\uff12", "12", True),

@@ -66,7 +66,6 @@ KNOWN = {
     (THAI, "เด็กเดินตาม => เด็กไม่เดินตาม"): "a denial of more than one character in a script without spaces",
     (CODE, "[word] = total => [word] = subtotal"): IDENTIFIER,
     (CODE, "(counts, key=counts.get => (total, key=counts.get"): IDENTIFIER,
-    (QUERY, "GROUP BY customer.name => GROUP BY customer.street"): IDENTIFIER,
     (TABLE, "| heron | steel => | heron | carbon"): VALUE,
     (JSONISH, '"fan": "slow" => "fan": "loud"'): VALUE,
     (RUSSIAN, "готовит хлеб => готовит суп"): VALUE,
@@ -231,6 +230,8 @@ SAME_ROWS = [
     (CODE, "Write a function => Please write a function"),
     (QUERY, "that lists every => listing every"),
     (QUERY, "throws away => discards"),
+    (MEMO, "committee met => committee _met_"),
+    (LINKS, "open to everybody => open to __everybody__"),
     (TABLE, "compares the bicycles => compares bicycles"),
     (TABLE, "happiest with => happy with"),
     (RECIPE, "even if you => also if you", "few times => couple of times"),
@@ -334,13 +335,64 @@ def test_the_same_prompt_with_another_answer_is_kept_and_with_an_edited_answer_d
     assert found.kind.drop_nulls().to_list() == ["near"]
 
 
-def test_an_answer_must_reach_the_threshold_by_itself() -> None:
+ANSWER = (
+    "You will find the keys in the small drawer below the mirror, as long as nobody has put them back where they were."
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "dropped"),
+    [
+        (edited(ANSWER, "small drawer => little drawer"), 1),
+        (edited(ANSWER, "nobody has => nobody haz", "find the => see the"), 1),
+        (ANSWER[:90], 1),
+        (ANSWER[:87], 1),
+        (f"Sure! {ANSWER} Anything else?", 1),
+        (edited(ANSWER, "below the => above the"), 0),
+        (edited(ANSWER, "You will => You will not"), 0),
+        (edited(ANSWER, "small drawer => large drawer"), 0),
+        (
+            "You will find the keys in the pocket of the coat that you wore when all of us went to the lake in the rain.",
+            0,
+        ),
+    ],
+)
+def test_an_answer_that_is_long_enough_may_be_edited_as_the_rest_of_its_row(answer: str, dropped: int) -> None:
+    answers = [ANSWER, answer]
+    assert drops(*(f"{MEMO}\n{said}" for said in answers), answer=pl.Series(answers)) == dropped
+
+
+def test_a_short_answer_may_be_edited_only_where_the_prompt_is_as_well() -> None:
+    answers = pl.Series(
+        ["Look into the small drawer below the mirror.", "Look into the little drawer below the mirror."]
+    )
+    prompt = edited(MEMO, "decide how => determine how", "After a long => After a lengthy")
+    assert drops(*(f"{MEMO}\n{said}" for said in answers), answer=answers) == 0
+    assert drops(f"{MEMO}\n{answers[0]}", f"{prompt}\n{answers[1]}", answer=answers) == 1
+
+
+def test_a_value_that_stands_for_another_wherever_that_stood_is_a_slot() -> None:
+    sea, sun = (
+        f"Tell me about the {it}. {MEMO} That is all I know about the {it} at the moment." for it in ("sea", "sun")
+    )
+    assert drops(sea, sun) == 0
+    assert drops(sea, sea.replace("sea at", "sun at")) == 1
+
+
+def test_a_row_cut_off_within_a_name_or_number_is_a_part_of_the_whole() -> None:
+    text = f"{MEMO} It was written down in 1987 by Margaret, who lives near the harbour."
+    assert drops(text, text[: text.index("87 by")]) == 1
+    assert drops(text, text[: text.index("garet")]) == 1
+    assert drops(f"{MEMO} It costs 12", f"{MEMO} It costs 125") == 0
+
+
+def test_an_answer_must_be_alike_by_itself() -> None:
     """A long prompt must not hide that the short answers are two answers."""
     answers = [
         " ".join(f"{word}{'x' * (at % 5 == 0 and side)}" for at, word in enumerate(MEMO.split())) for side in (0, 1)
     ]
     text = pl.Series([f"{DOSE}\n{LINKS}\n{RECIPE}\n{answer}" for answer in answers])
-    found = find_duplicates(text, answer=pl.Series(answers), threshold=0.7)
+    found = find_duplicates(text, answer=pl.Series(answers), threshold=0.8)
     assert found.pairs["kind"].to_list() == ["other-answer"]
     assert drops(*text) == 1
 
