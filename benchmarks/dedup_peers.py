@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import struct
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,10 +124,43 @@ def _gram_rows(texts: list[str]) -> list[object]:
     return [_word_grams(text) for text in texts]
 
 
+def _datatrove(path: Path) -> list[int]:
+    from datatrove.executor import LocalPipelineExecutor  # type: ignore[import-not-found, unused-ignore]
+    from datatrove.pipeline.dedup import (  # type: ignore[import-not-found, unused-ignore]
+        MinhashDedupBuckets,
+        MinhashDedupSignature,
+    )
+    from datatrove.pipeline.dedup.minhash import MinhashConfig  # type: ignore[import-not-found, unused-ignore]
+    from datatrove.pipeline.readers import JsonlReader  # type: ignore[import-not-found, unused-ignore]
+
+    config, cores = MinhashConfig(n_grams=5, num_buckets=9, hashes_per_bucket=13), os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        lines = path.read_bytes().splitlines(keepends=True)
+        share = -(-len(lines) // cores)  # one file a core: its tasks are files
+        for core in range(cores):
+            part = folder / "rows" / f"{core}.jsonl"
+            part.parent.mkdir(exist_ok=True)
+            part.write_bytes(b"".join(lines[core * share : (core + 1) * share]))
+        signing = MinhashDedupSignature(str(folder / "signatures"), config)
+        joining = MinhashDedupBuckets(str(folder / "signatures"), str(folder / "pairs"), config=config)
+        stages = (([JsonlReader(str(folder / "rows")), signing], cores), ([joining], config.num_buckets))
+        for number, (steps, tasks) in enumerate(stages):
+            logs = str(folder / f"logs{number}")
+            LocalPipelineExecutor(steps, tasks=tasks, workers=cores, logging_dir=logs, start_method="fork").run()
+        pairs = [
+            (file * share + row, other_file * share + other)
+            for found in (folder / "pairs").glob("*.dups")
+            for file, row, other_file, other in struct.iter_unpack("<4I", found.read_bytes())
+        ]
+    return _labels(len(lines), pairs)
+
+
 TOOLS = {
     "assay-fast": Tool(lambda path: _assay(path, "fast"), ("numba",)),
     "assay-default": Tool(lambda path: _assay(path, "default"), ("numba",)),
     "gaoya": Tool(_gaoya, ("gaoya",)),
     "rensa": Tool(_rensa, ("rensa",), most_runs=1),
     "datasketch": Tool(_datasketch, ("datasketch",), most_runs=1),
+    "datatrove": Tool(_datatrove, ("datatrove", "spacy"), most_runs=1),
 }

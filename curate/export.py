@@ -28,6 +28,7 @@ SPLIT_SCHEMA: dict[str, Any] = {
     "record": pl.String,
     "label": pl.String,
     "group": pl.String,
+    "time": pl.String,
     "component": pl.Int64,
     "split_threshold": pl.Float64,
     "path": pl.String,
@@ -75,8 +76,8 @@ def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, 
 
     Args:
         corpus: the kept rows.
-        joined: `split`, `label`, `group`, `component`, `threshold` and `row_id`, under which a row is published, for
-            each row, in the corpus's order.
+        joined: `split`, `label`, `group`, `time`, `component`, `threshold` and `row_id`, under which a row is
+            published, for each row, in the corpus's order.
         shape: the function from records to shaped rows that the corpus was read with.
         folder: where the files are made.
         split: its name.
@@ -91,7 +92,8 @@ def write_split(corpus: Corpus, joined: pl.DataFrame, shape: Any, folder: Path, 
             part = chosen[start : start + length]
             start += length
             rows = _taken(corpus.rows.select("index", "source", "line", "row", "kind", "start", "stop"), part)
-            about = _taken(joined.select("row_id", "label", "group", "component", split_threshold="threshold"), part)
+            named = joined.select("row_id", "label", "group", "time", "component", split_threshold="threshold")
+            about = _taken(named, part)
             columns, text = _written(corpus.records(rows), shape)
             lines.write(text)
             yield pl.DataFrame(

@@ -16,6 +16,7 @@ from curate.sensitive import masker
 from curate.similar import comparable_texts
 from curate.splitting import MAX_SHARE, PROOF_THRESHOLD
 from curate.task_items import task_items
+from curate.time_split import rows_past_cut
 from schemas.config import TaskGate
 from schemas.errors import UserError
 from schemas.finding import Severity
@@ -271,8 +272,9 @@ def check_split_proof(project: Project, dataset: Dataset) -> list[Check]:
     pairs = int(str(proof["cross_split_pairs"]))
     components = _across(rows, "component")
     groups = _across(rows, "group") if "group" in rows.columns else 0
+    late = rows_past_cut(rows["time"], rows["split"], claimed["time"]["cuts"]) if claimed.get("time") else 0
     honest = claimed.get("cross_split_pairs") == pairs
-    if pairs or components or groups or not honest:
+    if pairs or components or groups or late or not honest:
         outcome, advice = Outcome.FAIL, "curate again; do not move rows between splits by hand"
     elif rows["split"].n_unique() > 1:
         outcome, advice = Outcome.PASS, ""
@@ -284,12 +286,14 @@ def check_split_proof(project: Project, dataset: Dataset) -> list[Check]:
             outcome=outcome,
             message=(
                 f"{pairs:,} pairs of similar rows, {components:,} components and {groups:,} groups lie across splits"
+                + (f", {late:,} rows are later than their split may be" if claimed.get("time") else "")
                 + ("" if honest else f"; the dataset's own proof claims {claimed.get('cross_split_pairs')} pairs")
             ),
             measured={
                 "cross_split_pairs": pairs,
                 "components": components,
                 "groups": groups,
+                "rows_past_cut": late,
                 "method": proof["method"],
             },
             required={"split_proof": wanted, "threshold": PROOF_THRESHOLD},

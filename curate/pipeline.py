@@ -29,7 +29,8 @@ from curate.rows import Corpus
 from curate.rules.base import Need, Rule
 from curate.rules.catalogue import select_rules
 from curate.sensitive import masked, masker
-from curate.splitting import SPLITS, Splits, published_ids, split_rows
+from curate.split import SPLITS
+from curate.splitting import Splits, published_ids, split_rows
 from curate.steps import as_published, rows_found, run_steps
 from schemas.errors import ExitCode, UnopenedError, UserError
 from schemas.finding import Finding

@@ -16,10 +16,12 @@ import polars as pl
 from curate.dedup.exact_join import Checker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
+SPLITS = ("train", "validation", "test")
+"""In the order of time, where time decides."""
 _EXAMPLES = 10
 _REPAIRS = 5
 
@@ -51,7 +53,7 @@ def assign_splits(
     if any(share < 0 for share in fractions.values()) or abs(sum(fractions.values()) - 1.0) > 1e-6:
         raise ValueError(f"split fractions must be at least 0 and sum to 1, found {dict(fractions)}")
     n = len(component_ids)
-    unit = _units(component_ids, groups)
+    unit = units_of(component_ids, groups)
     label = np.zeros(n, dtype=np.int64) if labels is None else _label_codes(labels)
     drawn = _drawn(keys, n, seed)
     units = _Units(unit, label, drawn)
@@ -59,21 +61,22 @@ def assign_splits(
     return pl.Series("split", list(fractions), dtype=pl.String).gather(units.assigned(shares)[unit])
 
 
-def leak_free_splits(  # noqa: PLR0913 - what `assign_splits` and `split_proof` take
+def leak_free_splits(
     text: pl.Series,
     component_ids: pl.Series,
-    fractions: Mapping[str, float],
-    seed: int,
+    assign: Callable[[pl.Series], pl.Series],
     *,
-    groups: pl.Series | None = None,
-    labels: pl.Series | None = None,
-    keys: pl.Series | None = None,
     threshold: float = 0.7,
     thresholds: pl.Series | None = None,
 ) -> tuple[pl.Series, dict[str, object]]:
     """Assign splits, prove them, and join any rows that the proof finds across splits until none is left.
 
-    Args: as `assign_splits` and `split_proof`.
+    Args:
+        text: String Series [n].
+        component_ids: [n] integers; rows with equal ids stay together.
+        assign: gives the split of each row for component ids, see `assign_splits`.
+        threshold: as `split_proof` takes it.
+        thresholds: as `split_proof` takes it.
 
     Returns:
         (split of each row, the proof, with the number of joined pairs under `repaired_pairs`).
@@ -83,7 +86,7 @@ def leak_free_splits(  # noqa: PLR0913 - what `assign_splits` and `split_proof` 
     least = _thresholds(threshold, thresholds, len(text))
     checker = Checker(text)
     for attempt in range(_REPAIRS + 1):
-        splits = assign_splits(pl.Series(joined), groups, labels, fractions, seed, keys)
+        splits = assign(pl.Series(joined))
         found = _Found()
         for batch in checker.batches(splits, least):
             found.add(batch)
@@ -156,7 +159,7 @@ def _thresholds(threshold: float, thresholds: pl.Series | None, n: int) -> NDArr
     return least
 
 
-def _units(component_ids: pl.Series, groups: pl.Series | None) -> NDArray[np.int64]:
+def units_of(component_ids: pl.Series, groups: pl.Series | None) -> NDArray[np.int64]:
     """Dense numbers of the sets of rows that must stay together."""
     unit = component_ids.rank("dense").cast(pl.Int64).to_numpy() - 1
     if groups is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +14,13 @@ from curate.repeats import with_repeats
 from curate.rows import Corpus, row_keys
 from curate.similar import comparable_texts
 from curate.spill import in_parts
-from curate.split import leak_free_splits
+from curate.split import SPLITS, assign_splits, leak_free_splits
+from curate.time_split import account, assign_by_time, cuts_by_share, given_cuts, parsed, times_of
 from schemas.config import SplitConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SPLITS = ("train", "validation", "test")
 PROOF_SCHEMA = "assay/split-proof/1"
 PROOF_THRESHOLD = 0.7
 MAX_SHARE = 0.05
@@ -31,7 +32,7 @@ class Splits:
     """The kept rows' splits and why they are so."""
 
     rows: pl.DataFrame
-    """`index`, `split`, `component`, `threshold` (where it had to be raised), `group`, `label`, in reading order."""
+    """`index`, `split`, `component`, `threshold` (where raised), `group`, `label`, `time`, in reading order."""
     proof: dict[str, Any]
 
 
@@ -42,12 +43,13 @@ def split_rows(whole: Corpus, kept: Corpus, config: SplitConfig, group_by: str |
         whole: all readable rows as they would be written, the dropped ones included: they carry similarity between rows
             that stay.
         kept: the rows that stay.
-        config: shares, label, seed, threshold.
+        config: shares, label, seed, threshold, time.
         group_by: metadata field whose values never straddle splits.
 
     Raises:
-        UserError: a field named for groups or labels occurs in no row.
+        UserError: a field named for groups or labels occurs in no row; one named for time is missing in some.
     """
+    times = times_of(kept, config.time_by) if config.time_by else None
     groups = field_values(kept, group_by, "data.group_by") if group_by else None
     labels = labels_of(kept, config.stratify_by)
     parts = components(whole, config.threshold, kept.rows["index"], groups)
@@ -55,18 +57,23 @@ def split_rows(whole: Corpus, kept: Corpus, config: SplitConfig, group_by: str |
         component=pl.coalesce("component", pl.col("index").cast(pl.Int64)),
         label=labels,
         group=groups if groups is not None else pl.lit(None, pl.String),
+        time=times if times is not None else pl.lit(None, pl.String),
     )
     if kept.spill is not None:
         rows = kept.spill.frame(rows)
     fractions = {name: getattr(config, name) for name in SPLITS}
+    if times is not None:
+        moments = parsed(times)
+        cuts = given_cuts(config, times) or cuts_by_share(rows["component"], groups, moments, fractions)
+        assign = partial(assign_by_time, groups=groups, times=moments, cuts=cuts)
+    else:
+        named = labels if labels.null_count() < labels.len() else None
+        keys = published_ids(kept)
+        assign = partial(assign_splits, groups=groups, labels=named, fractions=fractions, seed=config.seed, keys=keys)
     splits, proof = leak_free_splits(
         _of_rows(kept, comparable_texts(kept).select("index", "text"))["text"],
         rows["component"],
-        fractions,
-        config.seed,
-        groups=groups,
-        labels=labels if labels.null_count() < labels.len() else None,
-        keys=published_ids(kept),
+        assign,
         threshold=PROOF_THRESHOLD,
         thresholds=rows["threshold"],
     )
@@ -85,6 +92,7 @@ def split_rows(whole: Corpus, kept: Corpus, config: SplitConfig, group_by: str |
         "components_across_splits": _straddling(rows["component"], splits),
         "seed": config.seed,
         "fractions": fractions,
+        "time": None if times is None else account(str(config.time_by), times, splits, cuts),
     }
     return Splits(rows.with_columns(split=splits), about | proof)
 

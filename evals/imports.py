@@ -22,8 +22,8 @@ from curate.rows import Corpus
 from curate.rules.catalogue import select_rules
 from curate.similar import comparable_texts
 from curate.sources import expand_paths
-from curate.split import split_proof
-from curate.splitting import PROOF_SCHEMA, SPLITS, Splits, split_rows
+from curate.split import SPLITS, split_proof
+from curate.splitting import PROOF_SCHEMA, Splits, split_rows
 from curate.steps import run_steps
 from schemas.base import file_digest
 from schemas.config import SplitConfig

@@ -56,9 +56,11 @@ def _split_proof(pl: Any, folder: Path) -> list[str]:
     Rows of components that were cut are held to higher thresholds, which the rows do not carry: then everything is
     counted at the highest of them, where no fewer pairs may be claimed than are found.
     """
+    from curate.time_split import rows_past_cut
+
     claimed: dict[str, Any] = json.loads((folder / "split_proof.json").read_bytes())
     units = pl.concat(
-        pl.read_parquet(folder / "data" / f"{name}.parquet", columns=["group", "component"]).with_columns(
+        pl.read_parquet(folder / "data" / f"{name}.parquet", columns=["group", "component", "time"]).with_columns(
             split=pl.lit(name)
         )
         for name in SPLITS
@@ -69,6 +71,9 @@ def _split_proof(pl: Any, folder: Path) -> list[str]:
         )
         for unit in ("group", "component")
     }
+    if claimed.get("time"):
+        found["rows_past_cut"] = rows_past_cut(units["time"], units["split"], claimed["time"]["cuts"])
+        claimed["rows_past_cut"] = claimed["time"]["rows_past_cut"]
     exact = not claimed["rows_at_a_higher_threshold"]
     pairs = _cross_split_pairs(pl, folder, claimed["threshold"] if exact else claimed["highest_threshold"])
     problems = [

@@ -6,7 +6,7 @@ import datetime
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from schemas.base import PathText, Strict
 from schemas.records import Kind
@@ -112,6 +112,28 @@ class SplitConfig(Strict):
     seed: Seed = 0
     threshold: Share = 0.5
     """Similarity at or above which two rows stay in one split; below the drop threshold."""
+    time_by: str | None = None
+    """Metadata field with a date or a number: the latest rows are the test split, those before them the validation
+    split. Rows that must stay together go where the latest of them goes."""
+    time_cuts: dict[Literal["validation", "test"], str] = Field(default_factory=dict)
+    """First time of the validation and of the test split; without them the shares decide."""
+
+    @field_validator("time_cuts", mode="before")
+    @classmethod
+    def _as_text(cls, cuts: object) -> object:
+        """YAML reads days, moments and numbers as such; here they are times as the rows write them."""
+        if not isinstance(cuts, dict):
+            return cuts
+        plain = (datetime.date, int, float)
+        return {name: str(cut) if isinstance(cut, plain) and cut is not True else cut for name, cut in cuts.items()}
+
+    @model_validator(mode="after")
+    def _time_decides_alone(self) -> Self:
+        if self.time_cuts and self.time_by is None:
+            raise ValueError("`time_cuts` needs `time_by`, the metadata field that holds the time of each row")
+        if self.time_by is not None and self.stratify_by is not None:
+            raise ValueError("`time_by` and `stratify_by` exclude each other: either time or the label decides")
+        return self
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:

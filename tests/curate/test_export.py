@@ -40,6 +40,7 @@ def write(rows: list[Any], folder: Path, splits: list[str] | None = None) -> Cor
             "split": splits or ["train"] * height,
             "label": pl.Series([None] * height, dtype=pl.String),
             "group": pl.Series([None] * height, dtype=pl.String),
+            "time": pl.Series([None] * height, dtype=pl.String),
             "component": pl.int_range(height, eager=True),
             "threshold": pl.Series([None] * height, dtype=pl.Float64),
         }

@@ -17,6 +17,10 @@ from curate.split import assign_splits, leak_free_splits, split_proof
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
+def by_share(component_ids: pl.Series) -> pl.Series:
+    return assign_splits(component_ids, None, None, FRACTIONS, 0)
+
+
 def counts(splits: pl.Series) -> dict[str, int]:
     return {name: int((splits == name).sum()) for name in FRACTIONS}
 
@@ -134,12 +138,12 @@ def test_the_proof_of_many_pairs_does_not_depend_on_batches(monkeypatch: pytest.
     splits = pl.Series(rng.choice(list(FRACTIONS), 200))
     whole, repaired = (
         split_proof(text, splits, threshold=0.4),
-        leak_free_splits(text, splits.rank("dense"), FRACTIONS, 0),
+        leak_free_splits(text, splits.rank("dense"), by_share),
     )
     monkeypatch.setattr("curate.dedup.exact_join._BATCH_PAIRS", 3)
     monkeypatch.setattr("curate.dedup.exact_join._CHUNK_BYTES", 4000)
     assert split_proof(text, splits, threshold=0.4) == whole
-    again = leak_free_splits(text, splits.rank("dense"), FRACTIONS, 0)
+    again = leak_free_splits(text, splits.rank("dense"), by_share)
     assert again[0].equals(repaired[0])
     assert again[1] == repaired[1]
 
@@ -173,7 +177,7 @@ def test_rows_the_components_missed_are_joined_until_none_is_left() -> None:
     rng = np.random.default_rng(6)
     base = [" ".join(rng.choice([f"word{at}" for at in range(400)], 12)) for _ in range(150)]
     text = pl.Series(base + base[:60])
-    splits, proof = leak_free_splits(text, pl.Series(range(210)), FRACTIONS, 0)
+    splits, proof = leak_free_splits(text, pl.Series(range(210)), by_share)
     assert proof["cross_split_pairs"] == 0
     assert proof["repaired_pairs"] > 0  # type: ignore[operator]
     assert all(splits[row] == splits[150 + row] for row in range(60))

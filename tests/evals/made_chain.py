@@ -103,9 +103,13 @@ def _dataset() -> dict[str, bytes]:
         lines = [json.dumps({"messages": row}) + "\n" for row in messages]
         files[f"data/{split}.jsonl"] = "".join(lines).encode()
         first = 10 * len(files)  # components of one split occur in no other
-        units = {"group": [None] * len(texts), "component": range(first, first + len(texts))}
+        units = {
+            "group": [None] * len(texts),
+            "time": [None] * len(texts),
+            "component": range(first, first + len(texts)),
+        }
         files[f"data/{split}.parquet"] = _parquet(
-            pl.DataFrame(units, schema={"group": pl.String, "component": pl.Int64})
+            pl.DataFrame(units, schema={"group": pl.String, "time": pl.String, "component": pl.Int64})
         )
     ledger = {
         "schema": "assay/ledger/1",
