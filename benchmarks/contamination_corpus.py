@@ -67,15 +67,16 @@ def labelled_corpus(name: str, per_kind: int, background: int, seed: int) -> Lab
         seed: of every choice.
     """
     rng = random.Random(f"{name} {seed}")
-    chats = _chats(name, background + 600)
+    chats = _chats(name, background + 900)
     made = Labelled()
-    filler = [turn for chat in chats[background:] for turn in chat if 40 <= len(turn.split()) <= 400]
+    turns = [[turn for turn in chat if 40 <= len(turn.split()) <= 400] for chat in chats[background:]]
+    filler, unsaid = (sum(some, []) for some in (turns[:600], turns[600:]))
     dresser = Dresser(rng, filler)
     for source in (_maths, _olympiad, _choices, _pairs, _passages, _code):
         records = list(source(name, rng))
         rng.shuffle(records)
         _plant(made, records, per_kind, dresser)
-    for kind, record, evals in look_alikes(rng, filler, per_kind):
+    for kind, record, evals in look_alikes(rng, filler, unsaid, per_kind):
         for item in evals:
             made.add_item(item)
         made.rows.append(Row(record, kind))

@@ -17,7 +17,7 @@ SYNONYMS = {
     "to": "toward", "in": "within", "he": "they", "she": "they", "for": "on", "each": "every", "if": "when",
     "which": "what", "has": "had", "have": "had", "does": "did", "his": "their", "her": "their", "with": "using",
 }  # fmt: skip
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"(?<![\w^.])\d+(?!\w)")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 
@@ -179,7 +179,7 @@ def marked_up(dresser: Dresser, item: Record) -> Record | None:
         return dresser.row(text.replace("{", "").replace("}", ""), dresser.said(item))
     left, right = rng.choice((("**", "**"), ("_", "_"), ("`", "`"), ("<b>", "</b>"), ("\\textbf{", "}"), ("*", "*")))
     text = _WORD.sub(lambda match: f"{left}{match[0]}{right}" if rng.random() < 0.2 else match[0], text)
-    if left != "`":
+    if left != "`" and "$" not in text:
         text = _NUMBER.sub(lambda match: rng.choice((f"${match[0]}$", f"\\({match[0]}\\)", match[0])), text)
     return dresser.row(rng.choice(("### Question\n\n", "- ", "1. ", "")) + text, dresser.said(item))
 
