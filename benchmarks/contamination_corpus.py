@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from benchmarks.contamination_dresses import DRESSES, Dresser
-from benchmarks.contamination_lookalikes import look_alikes
+from benchmarks.contamination_lookalikes import look_alikes, sentences
 from benchmarks.dedup_corpus import package_folder, sharegpt_conversations
 
 CORPORA = ("tune", "other")
@@ -70,7 +70,9 @@ def labelled_corpus(name: str, per_kind: int, background: int, seed: int) -> Lab
     chats = _chats(name, background + 900)
     made = Labelled()
     turns = [[turn for turn in chat if 40 <= len(turn.split()) <= 400] for chat in chats[background:]]
-    filler, unsaid = (sum(some, []) for some in (turns[:600], turns[600:]))
+    filler, unsaid = ([turn for some in part for turn in some] for part in (turns[:600], turns[600:]))
+    said = {sentence for chat in [*chats[:background], filler] for turn in chat for sentence in sentences(turn)}
+    unsaid = [sentence for turn in unsaid for sentence in sentences(turn) if sentence not in said]
     dresser = Dresser(rng, filler)
     for source in (_maths, _olympiad, _choices, _pairs, _passages, _code):
         records = list(source(name, rng))

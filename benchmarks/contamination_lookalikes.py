@@ -72,18 +72,22 @@ SMALL_TALK = (
 )  # fmt: skip
 
 
+def sentences(text: str) -> list[str]:
+    """Its sentences of middling length."""
+    return re.findall(r"(?<=[.!?] )[A-Z][^.!?\n]{40,140}[.!?]", text)
+
+
 def look_alikes(rng: random.Random, filler: list[str], unsaid: list[str], per_kind: int) -> Iterator[LookAlike]:
     """(kind, row, eval items that it resembles), `per_kind` rows of each kind.
 
     Args:
         rng: of every choice.
         filler: real text to put around things.
-        unsaid: real text that no other row holds, for items and what is asked in their place.
+        unsaid: sentences that no other row holds, for items and what is asked in their place.
         per_kind: rows of each kind.
     """
-    sentences = [said for text in unsaid for said in re.findall(r"(?<=[.!?] )[A-Z][^.!?\n]{40,140}[.!?]", text)]
-    sentences = rng.sample(sorted(set(sentences)), min(len(set(sentences)), 40 * per_kind))
-    fresh = iter(sentences)
+    distinct = sorted(set(unsaid))
+    fresh = iter(rng.sample(distinct, len(distinct)))
     makers: dict[str, Callable[[int], tuple[Record, list[Record]]]] = {
         "famous quotation": lambda at: _quotation(rng, filler, at),
         "formula": lambda at: _formula(rng, filler, at),

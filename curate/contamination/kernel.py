@@ -24,7 +24,7 @@ _SPACE, _MARK, _LINE, _STOP = 0x20, 0xC2, 0xB6, 0xA7  # a space; the first and s
 AT_LINE, AT_STOP = 1, 2
 UNIT, WITHIN = 0, 1
 SHORT_RUNS = (3, 4)
-"""Questions of so many words are too short for runs, and are looked for everywhere; shorter ones as a whole sentence."""
+"""Questions of so many words are too short for runs; they are looked for where a sentence begins or ends as well."""
 NUMBER = np.uint64(0x9E3779B97F4A7C15)
 """Stands for any word with a digit in masked runs."""
 
@@ -264,9 +264,12 @@ def find_runs(hashes, numbers, count, width, key, table, row, used, out):  # typ
 
 
 @compiled_inner
-def note_whole(hashes, first, end, kind, key, table, row, used, out):  # type: ignore[no-untyped-def]
-    """Look up the words first to end as a whole question; see `scan_texts`."""
+def note_whole(hashes, span, kind, key, table, longest, row, used, out):  # type: ignore[no-untyped-def]
+    """Look up the words of a span (first, behind the last) as a whole question; see `scan_texts`."""
     filter_bits, directory, shift, wholes = table
+    first, end = span
+    if not 0 < end - first <= longest:
+        return used
     at = look_up(siphash(hashes, first, end - first, key, hashes, False), filter_bits, directory, shift, wholes)
     if at < 0:
         return used
@@ -277,32 +280,32 @@ def note_whole(hashes, first, end, kind, key, table, row, used, out):  # type: i
 
 
 @compiled_inner
-def find_wholes(hashes, lines, count, key, table, row, used, out):  # type: ignore[no-untyped-def]
+def find_wholes(hashes, lines, count, key, table, longest, row, used, out):  # type: ignore[no-untyped-def]
     """Look up one text, its lines and its sentences as whole questions; see `scan_texts`."""
     line = sentence = 0
-    for first in range(count):
-        for few in SHORT_RUNS:
-            if first + few <= count:
-                used = note_whole(hashes, first, first + few, WITHIN, key, table, row, used, out)
     for at in range(1, count + 1):
         if at < count and not lines[at]:
             continue
-        used = note_whole(hashes, sentence, at, UNIT, key, table, row, used, out)
-        size = at - sentence
-        sentence = at
+        used = note_whole(hashes, (sentence, at), UNIT, key, table, longest, row, used, out)
+        for few in SHORT_RUNS:
+            if sentence + few <= count:
+                used = note_whole(hashes, (sentence, sentence + few), WITHIN, key, table, longest, row, used, out)
+            if at - few > sentence:
+                used = note_whole(hashes, (at - few, at), WITHIN, key, table, longest, row, used, out)
         if at == count or lines[at] == AT_LINE:
-            if sentence - line > size:
-                used = note_whole(hashes, line, at, UNIT, key, table, row, used, out)
-            if at - line > 1:  # behind a number, a letter, or the word that announces it
-                used = note_whole(hashes, line + 1, at, UNIT, key, table, row, used, out)
+            if line < sentence:
+                used = note_whole(hashes, (line, at), UNIT, key, table, longest, row, used, out)
+            # Behind a number, a letter, or the word that announces it.
+            used = note_whole(hashes, (line + 1, at), UNIT, key, table, longest, row, used, out)
             if at == count and line:
-                used = note_whole(hashes, 0, count, UNIT, key, table, row, used, out)
+                used = note_whole(hashes, (0, count), UNIT, key, table, longest, row, used, out)
             line = at
+        sentence = at
     return used
 
 
 @compiled
-def scan_texts(addresses, lengths, width, key, tables, room, runs, wholes):  # type: ignore[no-untyped-def]
+def scan_texts(addresses, lengths, width, key, tables, longest, room, runs, wholes):  # type: ignore[no-untyped-def]
     """Look up every run of words of some texts, and every line and sentence as a whole question.
 
     Args:
@@ -311,11 +314,12 @@ def scan_texts(addresses, lengths, width, key, tables, room, runs, wholes):  # t
         width: words a run.
         key: uint64 [2].
         tables: of runs and of whole questions: (filter_bits, directory, shift, hashes), see `look_up`.
+        longest: words of the longest question.
         room: (hashes, numbers, lines) for the longest text, see `cut_words`.
         runs: (text, place, gram), int32, filled: for each hit the text, the word at which the run begins, and the place
             of the run in its table.
         wholes: (text, place, whole, kind, stop), int32, likewise; `kind` is UNIT for a turn, a line or a sentence,
-            WITHIN for a few words within one; `stop` is the word behind it.
+            WITHIN for a few words where one begins or ends; `stop` is the word behind it.
 
     Returns:
         (hits of runs, hits of whole questions, words); hits beyond the room are counted and not noted.
@@ -327,7 +331,7 @@ def scan_texts(addresses, lengths, width, key, tables, room, runs, wholes):  # t
         words += count
         found = find_runs(hashes, numbers, count, width, key, tables[0], row, found, runs)
         if count:
-            used = find_wholes(hashes, lines, count, key, tables[1], row, used, wholes)
+            used = find_wholes(hashes, lines, count, key, tables[1], longest, row, used, wholes)
     return found, used, words
 
 

@@ -60,8 +60,8 @@ class Scan:
     segment; `missing`: how many are not there; `changed`: words with digits that differ; `start`, `stop`: first and last word of the turn; `telling`: words of the segment that have any weight.
     """
     whole: pl.DataFrame
-    """Columns of WHOLE_SCHEMA: turns that are a whole question, or a line or sentence of which is; with `within`, it
-    stands within one."""
+    """Columns of WHOLE_SCHEMA: turns that are a whole question, or a line or sentence of which is; with `within`, one
+    begins or ends with it."""
     own_wording: NDArray[np.bool_]
     """For each item, whether only whole questions could be compared, since its runs are the training data's own."""
     words: int
@@ -128,12 +128,12 @@ def _look(content: pl.Series, numbers: NDArray[np.int64], index: EvalIndex) -> t
 
     spans = string_spans(comparable(content))
     tables = index.run_table, index.whole_table
+    longest = int(index.items["words"].max() or 0)  # type: ignore[arg-type]
     sizes = [1 << 14, 1 << 10]
     while True:
         runs, wholes = ([np.empty(size, np.int32) for _ in range(n)] for size, n in zip(sizes, (3, 5), strict=True))
-        *found, words = scan_texts(
-            spans.addresses, spans.lengths, index.width, index.key_array, tables, _room(spans), tuple(runs), tuple(wholes)
-        )
+        how = index.width, index.key_array, tables, longest, _room(spans)
+        *found, words = scan_texts(spans.addresses, spans.lengths, *how, tuple(runs), tuple(wholes))
         if found[0] <= sizes[0] and found[1] <= sizes[1]:
             break
         sizes = [max(size, number) for size, number in zip(sizes, found, strict=True)]

@@ -16,8 +16,9 @@ SLACK_WORDS = 20
 """A text may spread a segment over twice its words and these."""
 MAX_CELLS = 1 << 21
 """Words of the segment times words of the text beyond which only runs are compared."""
-SAME, NUMBERS = 3, 2
-"""What an aligned pair of words is worth: equal, or equal but for numbers."""
+SAME, NUMBERS = 6, 4
+"""What an aligned word is worth: equal, or equal but for numbers. One more where the next word follows in both, so that
+of two places for the same words the one within its text is taken."""
 NEAR = 3
 """Words between an isolated word and an aligned one."""
 EXACT, MASKED, COVERAGE, LONGEST, GAP, HOLE, EDGE, MISSING, CHANGED, START, STOP, WORDS = range(12)
@@ -75,7 +76,9 @@ def align(cells, worth, aligned):  # type: ignore[no-untyped-def]
         for at in range(columns - 2, -1, -1):
             best = max(worth[row + 1, at], worth[row, at + 1])
             if cells[row, at] and cells[row + 1, at + 1]:
-                best = max(best, worth[row + 1, at + 1] + cells[row, at] + cells[row + 1, at + 1])
+                goes_on = row + 2 < rows and at + 2 < columns and cells[row + 2, at + 2] > 0
+                worth_both = cells[row, at] + cells[row + 1, at + 1] + goes_on
+                best = max(best, worth[row + 1, at + 1] + worth_both)
             worth[row, at] = best
     aligned[:] = -1
     row = at = 0

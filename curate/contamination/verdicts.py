@@ -16,7 +16,7 @@ from curate.rows import Corpus
 
 VERBATIM = 0.97
 """Share of a question from which on it stands there as it is."""
-WITH_LONG_ANSWER, SUPPORTED, EDITED, LONG_EDITED = 0.5, 0.6, 0.75, 0.7
+WITH_LONG_ANSWER, SUPPORTED, EDITED, LONG_EDITED = 0.5, 0.7, 0.75, 0.7
 """Shares of a question from which on it is the item with edits: beside its long answer, beside its rare answer, its
 choices or its passage, where there is no answer to compare, and for long questions whatever the answer."""
 LEAST_WORDS, SUPPORTED_WORDS, SHORT_WORDS, EDITED_WORDS, LONG_WORDS = 4, 7, 8, 10, 20
@@ -154,12 +154,14 @@ class Evidence:
         if self._only_numbers_differ():
             return Grade.VARIANT
         if self.whole is not None or self._stands():
-            return seen if self._counts() else Grade.PARTIAL
+            if self._counts():
+                return seen
+            return Grade.PARTIAL if self.words >= LEAST_WORDS and not self._within else None
         if self._is_edit() or self.choices >= CHOICES:
             return seen
         if self.long_answer >= ANSWER_ALONE:
             return Grade.ANSWER
-        near = self.match is not None and self.match["masked"] >= HALF and self.match["telling"] >= SHORT_WORDS
+        near = self.match is not None and self.match["masked"] >= HALF and self.match["longest"] >= SHORT_WORDS
         return Grade.PARTIAL if near else None
 
     def scores(self) -> dict[str, Any]:
@@ -174,6 +176,11 @@ class Evidence:
     @property
     def _exact(self) -> float:
         return 0.0 if self.match is None else float(self.match["exact"])
+
+    @property
+    def _within(self) -> bool:
+        """Whether all that stands there is a question of a few words within a sentence."""
+        return self.whole is not None and bool(self.whole["within"])
 
     @property
     def _supported(self) -> bool:
@@ -193,7 +200,7 @@ class Evidence:
 
     def _counts(self) -> bool:
         """Whether a question that stands there says enough: short ones are asked by chance."""
-        if self.ambiguous or (self.whole is not None and self.whole["within"]):
+        if self.ambiguous or self._within:
             return self._supported
         alone = self.whole is not None and self.words >= LEAST_WORDS and not self.comparable
         words = self.words if self.whole is not None or self.match is None else self.match["telling"]

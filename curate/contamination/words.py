@@ -32,7 +32,7 @@ TAGS = (
     "a b blockquote br center code div em font h1 h2 h3 h4 h5 h6 hr i img li mark ol p pre s small span strong sub sup "
     "table tbody td th thead tr tt u ul"
 ).split()
-MARKUP = rf"(?i)</?(?:{'|'.join(TAGS)})(?:\s[^<>]{{0,200}})?/?>|&(?:nbsp|amp|lt|gt|quot|#39|#x27);"
+MARKUP = rf"(?i)</?(?:{'|'.join(TAGS)})(?:\s[^<>]{{0,200}}=[^<>]{{0,200}})?\s*/?>|&(?:nbsp|amp|lt|gt|quot|#39|#x27);"
 UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
 NO_WORD = rf"[^\p{{L}}\p{{M}}\p{{N}}{LINE}{STOP}]+"
 
