@@ -16,9 +16,9 @@ SLACK_WORDS = 20
 """A text may spread a segment over twice its words and these."""
 MAX_CELLS = 1 << 21
 """Words of the segment times words of the text beyond which only runs are compared."""
-SAME, NUMBERS = 6, 4
-"""What an aligned word is worth: equal, or equal but for numbers. One more where the next word follows in both, so that
-of two places for the same words the one within its text is taken."""
+SAME, NUMBERS, FOLLOWS = 6, 4, 3
+"""What an aligned word is worth: equal, or equal but for numbers; and what it is worth that the next words follow in
+both, so that of two places for the same words the one in their midst is taken."""
 NEAR = 3
 """Words between an isolated word and an aligned one."""
 EXACT, MASKED, COVERAGE, LONGEST, GAP, HOLE, EDGE, MISSING, CHANGED, START, STOP, WORDS = range(12)
@@ -61,6 +61,17 @@ def compare_words(segment, window, key, cells):  # type: ignore[no-untyped-def]
 
 
 @compiled_inner
+def pair_worth(cells, row, at):  # type: ignore[no-untyped-def]
+    """What it is worth to align two neighbouring words with two; 0 where they cannot be."""
+    if not cells[row, at] or not cells[row + 1, at + 1]:
+        return 0
+    worth = int(cells[row, at]) + int(cells[row + 1, at + 1])
+    if row + 2 < cells.shape[0] and at + 2 < cells.shape[1] and cells[row + 2, at + 2]:
+        worth += FOLLOWS
+    return worth
+
+
+@compiled_inner
 def align(cells, worth, aligned):  # type: ignore[no-untyped-def]
     """Fill, for each word of the segment, the word of the text that it is aligned with; -1 for none.
 
@@ -75,21 +86,21 @@ def align(cells, worth, aligned):  # type: ignore[no-untyped-def]
     for row in range(rows - 2, -1, -1):
         for at in range(columns - 2, -1, -1):
             best = max(worth[row + 1, at], worth[row, at + 1])
-            if cells[row, at] and cells[row + 1, at + 1]:
-                goes_on = row + 2 < rows and at + 2 < columns and cells[row + 2, at + 2] > 0
-                worth_both = cells[row, at] + cells[row + 1, at + 1] + goes_on
-                best = max(best, worth[row + 1, at + 1] + worth_both)
+            both = pair_worth(cells, row, at)
+            if both > 0:
+                best = max(best, worth[row + 1, at + 1] + both)
             worth[row, at] = best
     aligned[:] = -1
     row = at = 0
     while row < rows - 1 and at < columns - 1:
-        if worth[row, at] == worth[row + 1, at]:
-            row += 1
-        elif worth[row, at] == worth[row, at + 1]:
-            at += 1
-        else:
+        both = pair_worth(cells, row, at)
+        if both > 0 and worth[row, at] == worth[row + 1, at + 1] + both:
             aligned[row], aligned[row + 1] = at, at + 1
             row += 1
+            at += 1
+        elif worth[row, at] == worth[row + 1, at]:
+            row += 1
+        else:
             at += 1
     for step in range(rows):  # from both ends, so that a word next to one that was taken in follows
         take_in(cells, aligned, step)
