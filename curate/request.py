@@ -14,7 +14,8 @@ import yaml
 from curate.adoption import Adoption, FileIgnore, file_ignore, set_aside
 from curate.audit import Audit, audit_corpus
 from curate.baseline import DEFAULT_BASELINE, read_baseline
-from curate.configfile import read_config, validated
+from curate.configfile import read_config, suite_files, validated
+from curate.contamination.tasks import EvalTask, eval_sources
 from curate.load_supervisor import load_token_settings
 from curate.readers import read_corpus
 from curate.readers.files import STDIN
@@ -75,7 +76,8 @@ class Settings:
     rules: tuple[Rule, ...]
     paths: Mapping[Path, str | None]
     """File -> the split that it holds, where a saved dataset says so."""
-    evals: tuple[Path, ...]
+    evals: Mapping[Path, EvalTask | None]
+    """Files of eval items, with the task that they belong to."""
     reading: Mapping[str, Any]
     """Kind and columns of the rows, for `read_corpus`."""
     skipped: Mapping[str, str]
@@ -125,14 +127,14 @@ def settings_of(request: AuditRequest) -> Settings:
     with _collecting(problems):
         rules = _rules(request, config, problems)
     sources = Found()
-    evals: tuple[Path, ...] = ()
+    evals: dict[Path, EvalTask | None] = {}
     reading: dict[str, Any] = {}
     with _collecting(problems):
         sources = _sources(request, config)
     with _collecting(problems):
         reading = _reading(request, config)
     with _collecting(problems):
-        evals = expand_paths(request.against, Path(), "--against", start="") or config.evals()
+        evals = eval_sources(expand_paths(request.against, Path(), "--against", start="") or config.evals())
     tokens = None
     with _collecting(problems):
         tokens = load_token_settings(request.model, request.max_length or config.max_length)
@@ -215,7 +217,9 @@ class _Config:
         return self._found(self.file.data.sources, "data.sources")
 
     def evals(self) -> tuple[Path, ...]:
-        return tuple(self._found(self.file.data.evals, "data.evals").files) if self.file.data else ()
+        """Files of `data.evals`, and the task files of the suites with items of their own."""
+        named = tuple(self._found(self.file.data.evals, "data.evals").files) if self.file.data else ()
+        return (*named, *suite_files(self.file.evals.suites, self.root)) if self.file.evals else named
 
     def _found(self, entries: Sequence[str], name: str) -> Found:
         path = self._document.path if self._document else DEFAULT_CONFIG

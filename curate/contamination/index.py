@@ -167,28 +167,25 @@ class EvalIndex:
         return table.select(pl.col("rest").n_unique().over("asked") > 1).to_series().to_numpy()
 
     def weights(self, dropped: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """What each position counts: the mean rarity of the runs over it, least where they are too common to be kept.
+        """What each position counts: the mean rarity of the runs over it, the least there is where none is kept.
 
-        0 for the wording that the eval set's items share, and where `dropped` runs are all that there are.
+        Words of the wording that the eval set's items share count nothing, nor do those of dropped runs.
 
         Args:
             dropped: [grams], runs that do not count.
         """
-        size = len(self.numbers)
-        total, runs, lost = np.zeros(size, np.float32), np.zeros(size, np.uint16), np.zeros(size, np.bool_)
-        gram = self.gram_numbers
         exact = self.post_masked == 0
-        first = self.seg_begin[self.post_seg] + self.post_place
-        for counted, step in ((c, s) for c in (True, False) for s in range(self.width)):
-            chosen = exact & (dropped[gram] != counted)
-            if counted:
-                np.add.at(total, first[chosen] + step, self.idf[gram[chosen]])
-                np.add.at(runs, first[chosen] + step, np.uint16(1))
-            else:
-                lost[first[chosen] + step] = True
+        gram = self.gram_numbers[exact]
+        first = self.seg_begin[self.post_seg[exact]] + self.post_place[exact]
+        total, runs = np.zeros(len(self.numbers), np.float32), np.zeros(len(self.numbers), np.uint16)
+        lost = self.template.copy()
+        for step in range(self.width):
+            np.add.at(total, first + step, self.idf[gram])
+            np.add.at(runs, first + step, np.uint16(1))
+            lost[first[dropped[gram]] + step] = True
         common = np.float32(np.log1p(1 / HOT_SHARE))
-        mean = np.where(runs > 0, total / np.maximum(runs, 1), np.where(lost, 0, common))
-        return np.where(self.template, 0, mean).astype(np.float32)
+        mean = np.where(runs > 0, total / np.maximum(runs, np.uint16(1)), common)
+        return np.where(lost, np.float32(0), mean).astype(np.float32)
 
 
 def lookup_table(hashes: NDArray[np.uint64]) -> Table:

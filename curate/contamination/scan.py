@@ -20,8 +20,8 @@ from curate.rows import Corpus
 BATCH_BYTES = 1 << 22
 COMMON_SHARE, COMMON_ROWS = 0.01, 20
 """A run in more of the rows than this share, and this number, is the data's own wording."""
-OWN_WORDING = 0.5
-"""An item of which the data's own wording makes up more than this is compared as a whole only."""
+LEAST_TELLING = 8
+"""An item of which the data's own wording leaves fewer words than this is compared as a whole only."""
 LEAST = 0.3
 """Share of a segment below which a match is not looked at further."""
 MATCHES_SCHEMA = {
@@ -63,7 +63,7 @@ class Scan:
     """Columns of WHOLE_SCHEMA: turns that are a whole question, or a line or sentence of which is; with `within`, one
     begins or ends with it."""
     own_wording: NDArray[np.bool_]
-    """For each item, whether only whole questions could be compared, since its runs are the training data's own."""
+    """For each item, whether only its whole question could be compared: the rest of it is the data's own wording."""
     words: int
 
 
@@ -87,7 +87,7 @@ def scan_rows(corpus: Corpus, index: EvalIndex, threads: int | None = None) -> S
         found = list(pool.map(look, parts))
         hits = pl.concat([_NO_HITS, *(hits for hits, _, _ in found)])
         whole = pl.concat([pl.DataFrame(schema=WHOLE_SCHEMA), *(whole for _, whole, _ in found)])
-        dropped, own_wording = _own_wording(hits, texts, corpus.height, index)
+        dropped = _too_common(hits, texts, corpus.height, index)
         pairs = _promising(_pairs(hits, index, dropped), index)
         weights = index.weights(dropped)
 
@@ -98,7 +98,7 @@ def scan_rows(corpus: Corpus, index: EvalIndex, threads: int | None = None) -> S
     measured = pl.concat([pl.DataFrame(schema=_MEASURED), *matches])
     measured = measured.join(_overlap(pairs, index, dropped), on=["text", "seg"], how="left", maintain_order="left")
     whole = whole.sort("text", "item", "within", "start").unique(["text", "item"], keep="first", maintain_order=True)
-    return Scan(texts, measured, whole, own_wording, sum(words for *_, words in found))
+    return Scan(texts, measured, whole, _own_wording(index, weights), sum(words for *_, words in found))
 
 
 _NO_HITS = pl.DataFrame(schema={"text": pl.Int64, "place": pl.Int32, "gram": pl.Int32})
@@ -162,10 +162,8 @@ def _spread(begin: NDArray[Any], chosen: NDArray[np.int64]) -> tuple[NDArray[np.
     return begin[chosen][owner] + step, owner
 
 
-def _own_wording(
-    hits: pl.DataFrame, texts: pl.DataFrame, rows: int, index: EvalIndex
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(runs that the training data uses everywhere, items that consist of them)."""
+def _too_common(hits: pl.DataFrame, texts: pl.DataFrame, rows: int, index: EvalIndex) -> NDArray[np.bool_]:
+    """For each run, whether the training data uses it everywhere."""
     common = max(COMMON_ROWS, int(rows * COMMON_SHARE))
     often = (
         hits.lazy()
@@ -181,13 +179,17 @@ def _own_wording(
     )
     dropped = np.zeros(len(index.grams), np.bool_)
     dropped[often] = True
-    lost = np.zeros(index.items.height, np.int64)
-    held = np.zeros(index.items.height, np.int64)
-    asked = (index.seg_kind[index.post_seg] == QUESTION) & (index.post_masked == 0)
-    owner = index.seg_item[index.post_seg[asked]]
-    np.add.at(held, owner, 1)
-    np.add.at(lost, owner, dropped[index.gram_numbers[asked]])
-    return dropped, (held > 0) & (lost > OWN_WORDING * held)
+    return dropped
+
+
+def _own_wording(index: EvalIndex, weights: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """For each item, whether common wording leaves too little of its question to compare anything but the whole."""
+    counted = np.concatenate([np.zeros(1, np.int64), np.cumsum(weights > 0)])
+    telling = counted[index.seg_begin[1:]] - counted[index.seg_begin[:-1]]
+    few = (index.seg_kind == QUESTION) & (telling < LEAST_TELLING) & (telling < index.sizes)
+    found = np.zeros(index.items.height, np.bool_)
+    found[index.seg_item[few]] = True
+    return found
 
 
 def _pairs(hits: pl.DataFrame, index: EvalIndex, dropped: NDArray[np.bool_]) -> pl.DataFrame:
@@ -208,7 +210,7 @@ def _pairs(hits: pl.DataFrame, index: EvalIndex, dropped: NDArray[np.bool_]) -> 
 
 
 def _promising(pairs: pl.DataFrame, index: EvalIndex) -> pl.DataFrame:
-    """Pairs of a turn and a segment with enough distinct runs to reach LEAST at all."""
+    """Pairs of a turn and a segment with enough distinct runs to reach LEAST of its words that count."""
     sizes = pl.Series(index.sizes[pairs["seg"].to_numpy()])
     enough = (pl.col("at").n_unique().over("text", "seg") + index.width - 1) >= LEAST * sizes
     return pairs.filter(enough)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from curate.audit import Audit
 from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, markdown, place, twin_place
+from curate.outputs.sources import eval_lines
 from curate.outputs.text import summary
 
 SHOWN = 3
@@ -34,7 +35,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
         if shown and len(found) > shown:
             lines.append(f"- and {len(found) - shown:,} more")
         lines += ["", "</details>", ""]
-    lines += [f"- {markdown(line)}" for line in idle_rules(audit)]
+    lines += [f"- {markdown(line)}" for line in (*eval_lines(audit.eval_sets), *idle_rules(audit))]
     if with_statistics:
         lines += _statistics(audit)
     return "\n".join(lines).rstrip() + "\n"

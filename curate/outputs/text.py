@@ -9,7 +9,7 @@ from rich.cells import cell_len, chop_cells
 
 from curate.audit import Audit
 from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, place, twin_place
-from curate.outputs.sources import detected, skipped_lines, source_line
+from curate.outputs.sources import detected, eval_lines, skipped_lines, source_line
 from curate.rules.base import Rule
 from schemas.finding import Finding, Severity
 from schemas.terminal import NO_SCREEN, Screen, printable
@@ -47,6 +47,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False, scree
     if with_statistics:
         lines += ["", *_statistics(audit)]
     lines += ["", *_at_a_glance(groups, page)]
+    lines += eval_lines(audit.eval_sets)
     lines += [page.paint(printable(line), "dim") for line in idle_rules(audit)]
     lines.append(_painted_summary(audit, page))
     for notice in audit.aside.notices:
@@ -123,10 +124,18 @@ def _finding(finding: Finding, excerpts: Excerpts, page: Screen, columns: int | 
     twin = _twin(finding)
     where = page.paint(f"{place(finding)}{turn}", "bold")
     first = f"  {where}  {printable(finding.message)}{f'  ← {twin}' if twin else ''}"
+    if pair := _eval_pair(finding):
+        return [first, *(" " * MARGIN + page.paint(line, "dim") for line in pair)]
     excerpt = excerpts.of(finding)
     if columns is not None:
         excerpt = _fitted(excerpt, max(columns - MARGIN, 20))
     return [first, " " * MARGIN + page.paint(excerpt, "dim")] if excerpt else [first]
+
+
+def _eval_pair(finding: Finding) -> list[str]:
+    """The words of the row and those of the eval item that they match, one below the other."""
+    row, item = finding.evidence.get("row_words"), finding.evidence.get("item_words")
+    return [printable(f"row   {row}"), printable(f"item  {item}")] if isinstance(row, str) and item else []
 
 
 def _twin(finding: Finding) -> str:
