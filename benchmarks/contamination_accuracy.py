@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -31,11 +31,12 @@ Found = dict[int, set[int]]
 DECON = """
 import decon, sys
 folder = sys.argv[1]
-decon.detect(decon.Config(training_dir=folder + "/train", evals_dir=folder + "/evals", report_output_dir=folder + "/out"))
+train, evals, out = (folder + name for name in ("/train", "/evals", "/out"))
+decon.detect(decon.Config(training_dir=train, evals_dir=evals, report_output_dir=out))
 """
 
 
-def jsonl(records: list[dict[str, object]]) -> bytes:
+def jsonl(records: Sequence[Mapping[str, object]]) -> bytes:
     """One line a record."""
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 

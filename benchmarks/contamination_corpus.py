@@ -31,7 +31,9 @@ LANGUAGES = {
 }
 CODE = {"tune": ("json", "email", "html", "http", "logging"), "other": ("networkx", "click", "yaml", "sympy")}
 NO_ITEM = -1
-_CHOICE_ITEM = re.compile(r"Q: (?P<stem>.+?)\n(?P<choices>\(A\).+?)\nA: .*?The answer is \((?P<letter>[A-D])\)", re.DOTALL)
+_CHOICE_ITEM = re.compile(
+    r"Q: (?P<stem>.+?)\n(?P<choices>\(A\).+?)\nA: .*?The answer is \((?P<letter>[A-D])\)", re.DOTALL
+)
 _OPTION = re.compile(r"\([A-D]\)\s*(.+?)(?=\s*\([A-D]\)|$)", re.DOTALL)
 
 

@@ -13,8 +13,9 @@ from benchmarks.dedup_corpus import Editor
 
 Record = dict[str, Any]
 SYNONYMS = {
-    "how": "what", "many": "several", "the": "this", "a": "one", "is": "was", "are": "were", "and": "plus", "of": "from",
-    "to": "toward", "in": "within", "he": "they", "she": "they", "for": "on", "each": "every", "if": "when",
+    "how": "what", "many": "several", "the": "this", "a": "one", "is": "was", "are": "were", "and": "plus",
+    "of": "from", "to": "toward", "in": "within", "he": "they", "she": "they", "for": "on", "each": "every",
+    "if": "when",
     "which": "what", "has": "had", "have": "had", "does": "did", "his": "their", "her": "their", "with": "using",
 }  # fmt: skip
 _NUMBER = re.compile(r"(?<![\w^.])\d+(?!\w)")
@@ -102,7 +103,7 @@ def wrapped(dresser: Dresser, item: Record) -> Record | None:
     elif how == 2:
         text = f"Question: {text}\nAnswer:"
     else:
-        text = f"Please answer this question.\n\n\"{text}\"\n\nThink step by step."
+        text = f'Please answer this question.\n\n"{text}"\n\nThink step by step.'
     return dresser.row(text, dresser.said(item))
 
 

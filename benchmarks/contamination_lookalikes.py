@@ -34,7 +34,7 @@ ASKED_OF_QUOTATIONS = (
 )  # fmt: skip
 FORMULAS = (
     ("E = m c^2", "mass-energy equivalence"), ("a^2 + b^2 = c^2", "the theorem of Pythagoras"),
-    ("x = (-b + sqrt(b^2 - 4 a c)) / (2 a)", "the quadratic formula"), ("F = G m_1 m_2 / r^2", "the law of gravitation"),
+    ("x = (-b + sqrt(b^2 - 4 a c)) / (2 a)", "the quadratic formula"), ("F = G m_1 m_2 / r^2", "the law of gravity"),
     ("e^{i \\pi} + 1 = 0", "Euler's identity"), ("P V = n R T", "the ideal gas law"),
     ("\\int_a^b f'(x) dx = f(b) - f(a)", "the fundamental theorem of calculus"),
     ("P(A | B) = P(B | A) P(A) / P(B)", "Bayes' theorem"), ("\\nabla \\cdot E = \\rho / \\epsilon_0", "Gauss's law"),
@@ -53,9 +53,9 @@ TEMPLATES = (
      ("entailment", "contradiction", "neutral")),
 )  # fmt: skip
 SCAFFOLDS = (
-    "The following is a multiple choice question. Choose the one correct answer out of A, B, C and D and reply with its "
-    "letter only.\n\nQuestion: {}\nA. All of the above\nB. None of the above\nC. Both of them\nD. It cannot be known\n"
-    "Answer:",
+    "The following is a multiple choice question. Choose the one correct answer out of A, B, C and D and reply with "
+    "its letter only.\n\nQuestion: {}\nA. All of the above\nB. None of the above\nC. Both of them\n"
+    "D. It cannot be known\nAnswer:",
     "Which of the following statements is true?\nA. {}\nB. None of the above\nC. All of the above\nD. I do not know",
     "Which one of these is not like the others, and why? Pick the best answer.\n(a) {}\n(b) neither\n(c) both",
 )
@@ -119,7 +119,9 @@ def _quotation(rng: random.Random, filler: list[str], at: int) -> tuple[Record, 
 
 def _formula(rng: random.Random, filler: list[str], at: int) -> tuple[Record, list[Record]]:
     formula, name = FORMULAS[at % len(FORMULAS)]
-    items = [{"question": f"What is expressed by the formula ${formula}$?", "answer": name}] if at < len(FORMULAS) else []
+    items = (
+        [{"question": f"What is expressed by the formula ${formula}$?", "answer": name}] if at < len(FORMULAS) else []
+    )
     return _chat(f"{rng.choice(filler)} Derive {formula}.", f"We start from ${formula}$. {rng.choice(filler)}"), items
 
 

@@ -71,7 +71,8 @@ def contamination_file(corpus: Corpus, splits: pl.Series) -> dict[str, Any]:
     for verdict in sorted(found.verdicts, key=lambda v: (v.item, RANK[v.grade], v.index)):
         entry = touched.setdefault(
             verdict.item,
-            _named(corpus, found, verdict.item) | {"grade": str(verdict.grade), "row_id": rows[verdict.index], "rows": {}},
+            _named(corpus, found, verdict.item)
+            | {"grade": str(verdict.grade), "row_id": rows[verdict.index], "rows": {}},
         )
         split = entry["rows"].setdefault(split_of[verdict.index], {})
         split[str(verdict.grade)] = split.get(str(verdict.grade), 0) + 1
@@ -93,7 +94,7 @@ def _named(corpus: Corpus, found: Found, item: int) -> dict[str, Any]:
 
 
 def _ids(corpus: Corpus, found: Found) -> list[str]:
-    """The name that the evals stage gives each item: a digest of its record; its row id where only an index is there."""
+    """The name that the evals stage gives each item, a digest of its record; where there is an index, its row id."""
     evals = corpus.evals
     if evals is None or corpus.eval_index is not None:
         return [text or "" for text in found.index.items["row_id"].to_list()]

@@ -21,7 +21,7 @@ QUESTION, CHOICE, ANSWER, PASSAGE = 0, 1, 2, 3
 HOT_SHARE, HOT_ITEMS = 0.005, 20
 """A run that more segments than this share of the items, and than this number, hold is not looked for."""
 TEMPLATE_SHARE, TEMPLATE_ITEMS = 0.5, 5
-"""Words in runs that this share of an eval set's items, and this number, hold are its template and count for nothing."""
+"""Words in runs that this share of an eval set's items, and this number, hold are its template and count nothing."""
 MAX_PLACES = 4
 """Places of one run in one segment that count: a word repeated a thousand times must not cost a million pairs."""
 UNKEYED = (0, 0)
@@ -103,7 +103,9 @@ class EvalIndex:
         made = replace(
             self,
             grams=self.grams[rare],
-            post_begin=np.concatenate([np.zeros(1, np.int32), np.cumsum(np.diff(self.post_begin)[rare])]).astype(np.int32),
+            post_begin=np.concatenate([np.zeros(1, np.int32), np.cumsum(np.diff(self.post_begin)[rare])]).astype(
+                np.int32
+            ),
             post_seg=self.post_seg[kept],
             post_place=self.post_place[kept],
             post_masked=self.post_masked[kept],
@@ -123,7 +125,9 @@ class EvalIndex:
         gram, owner = self.gram_numbers[in_often].astype(np.int64), self.seg_item[self.post_seg[in_often]]
         count = int(sets.max()) + 1
         pairs = np.unique(gram * self.items.height + owner)
-        in_set, held = np.unique(pairs // self.items.height * count + sets[pairs % self.items.height], return_counts=True)
+        in_set, held = np.unique(
+            pairs // self.items.height * count + sets[pairs % self.items.height], return_counts=True
+        )
         shared = in_set[held >= np.maximum(TEMPLATE_ITEMS, TEMPLATE_SHARE * np.bincount(sets)[in_set % count])]
         of_set = np.isin(gram * count + sets[owner], shared)
         first = self.seg_begin[self.post_seg[in_often]] + self.post_place[in_often]

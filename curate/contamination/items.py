@@ -20,7 +20,8 @@ QUESTIONS = (
 """Fields that may hold what is asked; the first one that a record has is taken."""
 ANSWERS = (
     "answer", "target", "gold", "ground_truth", "correct_answer", "reference", "solution", "completion", "response",
-    "output", "final_answer", "answerkey", "answer_key", "label", "answers", "best_answer", "canonical_solution", "code",
+    "output", "final_answer", "answerkey", "answer_key", "label", "answers", "best_answer", "canonical_solution",
+    "code",
 )  # fmt: skip
 CHOICES = ("choices", "options", "endings", "candidates", "alternatives")
 PASSAGES = ("passage", "context", "article", "document", "story", "support", "background")

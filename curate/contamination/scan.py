@@ -57,7 +57,8 @@ class Scan:
     with any number for any other; `coverage`: unweighted, as Tulu 3 has it; `overlap`: rarity-weighted share of
     distinct runs, as decon has it; `longest`: words of the longest match, as ConTAM has it; `gap`: most words in a row
     that are not there; `hole`: most that are not there among eight; `edge`: most at the beginning or the end of the
-    segment; `missing`: how many are not there; `changed`: words with digits that differ; `start`, `stop`: first and last word of the turn; `telling`: words of the segment that have any weight.
+    segment; `missing`: how many are not there; `changed`: words with digits that differ; `start`, `stop`: first and
+    last word of the turn; `telling`: words of the segment that have any weight.
     """
     whole: pl.DataFrame
     """Columns of WHOLE_SCHEMA: turns that are a whole question, or a line or sentence of which is; with `within`, one
@@ -225,9 +226,7 @@ def _by_texts(pairs: pl.DataFrame, content: pl.Series) -> Iterator[pl.DataFrame]
         yield pairs.slice(first, last - first)
 
 
-def _scored(
-    pairs: pl.DataFrame, content: pl.Series, index: EvalIndex, weights: NDArray[np.float32]
-) -> pl.DataFrame:
+def _scored(pairs: pl.DataFrame, content: pl.Series, index: EvalIndex, weights: NDArray[np.float32]) -> pl.DataFrame:
     """Every (turn, segment) with at least LEAST of it, by all measures but `overlap`.
 
     Args:
@@ -275,7 +274,7 @@ def _overlap(pairs: pl.DataFrame, index: EvalIndex, dropped: NDArray[np.bool_]) 
 
 
 def best_matches(scan: Scan, index: EvalIndex, kind: int) -> pl.DataFrame:
-    """The match of each turn with each item that holds most of a segment of this kind: MATCHES_SCHEMA, `item`, `words`."""
+    """The best match of each turn with a segment of this kind of each item: MATCHES_SCHEMA, `item`, `words`."""
     seg = scan.matches["seg"].to_numpy()
     of_kind = scan.matches.with_columns(item=index.seg_item[seg]).filter(pl.Series(index.seg_kind[seg] == kind))
     of_kind = of_kind.with_columns(words=pl.Series(index.sizes).gather(of_kind["seg"]).cast(pl.Int32))

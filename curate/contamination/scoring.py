@@ -121,7 +121,7 @@ def take_in(cells, aligned, row):  # type: ignore[no-untyped-def]
     low = aligned[before] + 1 if before >= 0 else 0
     high = aligned[after] if after < rows else columns
     for side in range(2):
-        if side == 0 and (before < 0 or row - before > NEAR) or side == 1 and (after >= rows or after - row > NEAR):
+        if (side == 0 and (before < 0 or row - before > NEAR)) or (side == 1 and (after >= rows or after - row > NEAR)):
             continue
         expected = aligned[before] + row - before if side == 0 else aligned[after] - (after - row)
         for at in (expected, expected - 1, expected + 1):

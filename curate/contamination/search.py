@@ -75,10 +75,7 @@ def hits(corpus: Corpus, grades: Collection[Grade], sentence: str) -> Iterator[H
 
 
 def _evidence(corpus: Corpus, found: Found, verdict: Verdict, item: dict[str, Any]) -> dict[str, Any]:
-    scores = {
-        name: round(value, 4) if isinstance(value, float) else value
-        for name, value in verdict.scores.items()
-    }
+    scores = {name: round(value, 4) if isinstance(value, float) else value for name, value in verdict.scores.items()}
     similarity = 1.0 if verdict.whole else round(max(verdict.scores.get("exact", 0.0), 0.0), 4)
     return {
         "twin": {name: item[name] for name in ("path", "line", "row", "row_id")},

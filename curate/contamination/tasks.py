@@ -60,7 +60,9 @@ def eval_sources(paths: Iterable[Path]) -> dict[Path, EvalTask | None]:
                 expected="`dataset_path: json` with `dataset_kwargs: {data_files: {test: items.jsonl}}`",
                 help="name the file with its items instead",
             )
-        task = EvalTask(str(config.get("task", path.stem)), _fields(config, "doc_to_text"), _fields(config, "doc_to_target"))
+        task = EvalTask(
+            str(config.get("task", path.stem)), _fields(config, "doc_to_text"), _fields(config, "doc_to_target")
+        )
         found |= dict.fromkeys(files, task)
     return found
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from curate.contamination.search import search
 from curate.contamination.items import unread_records
+from curate.contamination.search import search
 from curate.rows import Corpus
 from curate.rules.base import Example, FileHit, Hit, Need, Rule
 from schemas.finding import Severity
