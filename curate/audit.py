@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.contamination.account import searched_sets, unread_items
 from curate.findings import findings_of, without_echoes
 from curate.labels import label_counts
 from curate.language import language_counts
@@ -52,6 +53,12 @@ class Audit:
     def counts(self) -> dict[str, int]:
         """Rule code -> number of findings."""
         return dict(sorted(Counter(finding.code for finding in self.findings).items()))
+
+    @property
+    def eval_sets(self) -> dict[str, Any]:
+        """What was found of each eval set, and how many records of eval files could not be read; empty without any."""
+        table = searched_sets(self.corpus)
+        return {} if table is None else {"eval_sets": table, "eval_records_unread": unread_items(self.corpus)}
 
     @property
     def statistics(self) -> dict[str, Any]:

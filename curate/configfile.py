@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from curate.contamination.tasks import EvalTask, data_files, eval_sources, read_task
 from curate.sources import Found, expand_paths, find_sources
 from curate.yamlfile import Document, Location, invalid, read_yaml
 from schemas.config import AuditFile, Config
@@ -63,9 +64,15 @@ class Project:
         """
         return tuple(self.found_sources().files)
 
-    def eval_files(self) -> tuple[Path, ...]:
-        """Every file of `data.evals`; empty when none is configured."""
-        return expand_paths(self.config.data.evals, self.root, f"{self.path}: data.evals", results=self.runs)
+    def eval_files(self) -> dict[Path, EvalTask | None]:
+        """Every file of `data.evals` and of the suites with items of their own, with the task that it belongs to.
+
+        Raises:
+            ConfigError: an entry matches nothing.
+            UserError: a task file cannot be read.
+        """
+        named = expand_paths(self.config.data.evals, self.root, f"{self.path}: data.evals", results=self.runs)
+        return eval_sources([*named, *suite_files(self.config.evals.suites, self.root)])
 
     def with_indexes(self, paths: Sequence[Path], key_file: Path | None) -> Project:
         """The project with the indexes and the key of a command line, which win over the config's."""
@@ -83,6 +90,17 @@ class Project:
         """The file of `data.index_key_file`."""
         name = self.config.data.index_key_file
         return None if name is None else self.root / name
+
+
+def suite_files(suites: Sequence[str], root: Path) -> list[Path]:
+    """Task files beside a config whose items lie in files of their own.
+
+    Args:
+        suites: names of task files.
+        root: the config's folder.
+    """
+    paths = [path for name in suites if (path := root / f"{name}.yaml").is_file()]
+    return [path for path in paths if any(file.is_file() for file in data_files(read_task(path), path))]
 
 
 def load_project(path: Path, overrides: Sequence[str] = (), out: Path | None = None) -> Project:

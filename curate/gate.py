@@ -18,7 +18,7 @@ from curate.gate_checks import (
     check_supervised_tokens,
 )
 from schemas.atomic import write_atomic
-from schemas.manifest import input_stage
+from schemas.manifest import input_file, input_stage
 from schemas.progress import SILENT, Progress
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 from schemas.verdict import Check, Outcome, Verdict, combine
@@ -67,7 +67,10 @@ def data_gate_stage(project: Project, dataset: Path) -> Stage:
             "rules": config.curate.rules,
         },
         config_given={key: project.given[key] for key in ("gates", "evals") if key in project.given},
-        inputs=(input_stage("dataset", dataset, inputs_from(project.runs, STAGE)),),
+        inputs=(
+            input_stage("dataset", dataset, inputs_from(project.runs, STAGE)),
+            *(input_file("evals", path, inputs_from(project.runs, STAGE)) for path in project.eval_files()),
+        ),
         code=code_digest(["schemas", "curate"]),
         root=project.runs,
         packages=("polars",),

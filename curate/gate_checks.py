@@ -193,11 +193,17 @@ def check_contamination(project: Project, dataset: Dataset) -> list[Check]:
             )
         ]
     shared, tested = shared_prompts(dataset)
-    found = _eval_hits(project, dataset.corpus)
+    found, sets, unscanned = _eval_hits(project, dataset.corpus)
     hits = sum(found.values())
     outside = f"{hits:,} rows hold configured eval items" if found else "no other eval items are configured"
-    if shared or hits:
+    if unscanned:
+        outside += f"; {unscanned:,} eval items could not be compared"
+    if hits:
+        outcome, advice = Outcome.FAIL, "curate again with the step `contamination`, which drops these rows"
+    elif shared:
         outcome, advice = Outcome.FAIL, "curate again: its splits keep equal prompts together"
+    elif unscanned:
+        outcome, advice = Outcome.INCONCLUSIVE, "mend these items, or take them out of the eval: LEK406 names them"
     elif tested:
         outcome, advice = Outcome.PASS, ""
     else:
@@ -207,7 +213,7 @@ def check_contamination(project: Project, dataset: Dataset) -> list[Check]:
             name="contamination",
             outcome=outcome,
             message=f"{shared:,} of {tested:,} test prompts stand in the other splits as well; {outside}",
-            measured={"test_prompts": tested, "test_prompts_elsewhere": shared, "eval_rows_by_rule": found},
+            measured={"test_prompts": tested, "test_prompts_elsewhere": shared, "eval_rows_by_rule": found} | sets,
             required={"contamination": "none"},
             help=advice,
         )
@@ -229,20 +235,30 @@ def shared_prompts(dataset: Dataset) -> tuple[int, int]:
     return int(test.is_in(other.implode()).sum()), test.len()
 
 
-def _eval_hits(project: Project, corpus: Corpus) -> dict[str, int]:
-    """Rule code -> rows in which it finds an eval item; empty where no eval items are configured."""
+def _eval_hits(project: Project, corpus: Corpus) -> tuple[dict[str, int], dict[str, Any], int]:
+    """Rule code -> rows in which it finds an eval item; the table of eval sets; items that could not be compared.
+
+    All empty where no eval items are configured.
+    """
     from dataclasses import replace
 
+    from curate.contamination.account import searched_sets, unread_items
     from curate.indexes import holds_rows, open_indexes
     from curate.readers import read_corpus
 
     files = project.eval_files()
     indexes = open_indexes([path for path in project.index_paths() if not holds_rows(path)], project.index_key_file())
     if not files and indexes.evals is None:
-        return {}
-    together = indexes.beside(replace(corpus, evals=read_corpus(files) if files else None, memo={}))
+        return {}, {}, 0
+    evals = read_corpus((), evals=files).evals if files else None
+    together = indexes.beside(replace(corpus, evals=evals, memo={}))
     rules = select_rules(["eval-item"], project.config.curate.rules, root=project.root)
-    return {rule.code: len({hit.index for hit in rule.find(together)}) for rule in rules}
+    found = {rule.code: len({hit.index for hit in rule.find(together)}) for rule in rules}
+    sets = searched_sets(together) or []
+    unread = unread_items(together)
+    table = {"eval_sets": sets, "eval_records_unread": unread}
+    # Eval files without any item say nothing of what they were to hold.
+    return found, table, sum(entry["not_compared"] for entry in sets) + unread + (not sets)
 
 
 def check_split_proof(project: Project, dataset: Dataset) -> list[Check]:

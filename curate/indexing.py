@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.contamination.index import Key
 from curate.contamination.items import eval_items
 from curate.contamination.store import KEY_VARIABLE, add_evals, build_evals, make_key, read_key
+from curate.contamination.tasks import eval_sources
 from curate.earlier import index_rows
 from curate.indexes import dataset_files
 from curate.readers import read_corpus
@@ -59,14 +60,14 @@ def build_index(
         UserError: a file or the key cannot be opened, or the folder exists.
         NoItems, NothingToIndex: there is nothing to index.
     """
-    rows = _read(paths, columns, progress)
     if kind == "duplicates":
-        return Built(build_rows(out, index_rows(rows), exact_only))
+        return Built(build_rows(out, index_rows(_read(paths, columns, progress)), exact_only))
+    items = eval_items(_read_evals(paths, columns, progress))
     if key_file is not None and not keyed:
         raise UserError("a key is given, and --keyed is not", where="the command line", help="add --keyed")
     key, new_key = _key(key_file, out) if keyed else (None, None)
     try:
-        return Built(build_evals(out, eval_items(rows), key), new_key)
+        return Built(build_evals(out, items, key), new_key)
     except BaseException:
         if new_key is not None:
             new_key.unlink()
@@ -89,7 +90,7 @@ def add_to_index(
     """
     if kind_of(index, kind) == "duplicates":
         return add_rows(index, index_rows(_read(paths, columns, progress)))
-    return add_evals(index, eval_items(_read(paths, columns, progress)), read_key(key_file))
+    return add_evals(index, eval_items(_read_evals(paths, columns, progress)), read_key(key_file))
 
 
 def kind_of(index: Path, wanted: str | None) -> str:
@@ -126,11 +127,26 @@ def row_files(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _read(paths: Sequence[str], columns: Sequence[str], progress: Progress) -> Corpus:
-    files = expand_paths(row_files(paths), Path(), "the command line", results=DEFAULT_RUNS, start="")
+    return _read_files(_files(paths), columns, progress)
+
+
+def _read_evals(paths: Sequence[str], columns: Sequence[str], progress: Progress) -> Corpus:
+    """Eval items; task files stand for the items that they name."""
+    files = eval_sources(_files(paths))
+    read = _read_files(files, columns, progress)
+    tasks = zip(read.sources, files.values(), strict=True)
+    return replace(read, tasks={source.path: task for source, task in tasks if task is not None})
+
+
+def _files(paths: Sequence[str]) -> tuple[Path, ...]:
+    return expand_paths(row_files(paths), Path(), "the command line", results=DEFAULT_RUNS, start="")
+
+
+def _read_files(files: Iterable[Path], columns: Sequence[str], progress: Progress) -> Corpus:
     progress.begin("reading")
-    rows = read_corpus(files, columns=column_map(columns))
+    read = read_corpus(tuple(files), columns=column_map(columns))
     progress.begin("indexing")
-    return rows
+    return read
 
 
 def _key(path: Path | None, out: Path) -> tuple[Key, Path | None]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from curate.audit import statistics
 from curate.configfile import Project
+from curate.contamination.account import FILE, contamination_file, searched_sets
 from curate.export import ROWS_PER_PART, write_parquet, write_split
 from curate.findings import one_per_row, to_finding
 from curate.indexes import Indexes, holds_rows, index_input, open_indexes
@@ -99,6 +100,7 @@ def curate_stage(project: Project) -> Stage:
             "curate": project.config.curate.model_dump(mode="json"),
             # Findings name files; equal content under other names makes other rows of dropped.parquet.
             "files": [_name(project, path) for path in (*project.source_files(), *project.eval_files())],
+            "eval_tasks": [task and vars(task) for task in project.eval_files().values()],
         },
         config_given=given,
         inputs=tuple(refs),
@@ -303,6 +305,9 @@ def write_dataset(made: Curated, shape: Callable[[Any], Shaped | None], folder: 
     ledger = made.ledger.as_json(made.rows_by_split)
     write_json(folder / "ledger.json", ledger)
     write_json(folder / "split_proof.json", made.splits.proof)
+    if made.kept.evals is not None:
+        order = made.kept.rows.select("index").join(joined.select("index", "split"), on="index", maintain_order="left")
+        write_json(folder / FILE, contamination_file(made.kept, order["split"]))
     write_json(folder / "report.json", report(made))
     counts = {key: ledger[key] for key in ("rows_in", "rows_kept", "rows_dropped", "rows_changed")}
     return counts | made.rows_by_split
@@ -321,6 +326,7 @@ def report(made: Curated) -> dict[str, Any]:
         "before": statistics(made.whole),
         "after": statistics(made.kept),
         "searches": made.ledger.searches,
+        "eval_sets": searched_sets(made.kept) or [],
         "findings_kept": {code: found.rows for code, found in sorted(made.remaining.items())},
     }
     findings = [finding.model_dump(mode="json") for found in made.remaining.values() for finding in found.first]

@@ -14,7 +14,8 @@ import yaml
 from curate.adoption import Adoption, FileIgnore, file_ignore, set_aside
 from curate.audit import Audit, audit_corpus
 from curate.baseline import DEFAULT_BASELINE, read_baseline
-from curate.configfile import read_config, validated
+from curate.configfile import read_config, suite_files, validated
+from curate.contamination.tasks import EvalTask, eval_sources
 from curate.indexes import Indexes, open_indexes
 from curate.load_supervisor import load_token_settings
 from curate.readers import read_corpus
@@ -84,7 +85,8 @@ class Settings:
     rules: tuple[Rule, ...]
     paths: Mapping[Path, str | None]
     """File -> the split that it holds, where a saved dataset says so."""
-    evals: tuple[Path, ...]
+    evals: Mapping[Path, EvalTask | None]
+    """Files of eval items, with the task that they belong to."""
     indexes: Indexes
     reading: Mapping[str, Any]
     """How the rows are read, for `read_corpus`."""
@@ -137,14 +139,14 @@ def settings_of(request: AuditRequest) -> Settings:
     with _collecting(problems):
         rules = _rules(request, config, problems)
     sources = Found()
-    evals: tuple[Path, ...] = ()
+    evals: dict[Path, EvalTask | None] = {}
     reading: dict[str, Any] = {}
     with _collecting(problems):
         sources = _sources(request, config)
     with _collecting(problems):
         reading = _reading(request, config)
     with _collecting(problems):
-        evals = expand_paths(request.against, Path(), "--against", start="") or config.evals()
+        evals = eval_sources(expand_paths(request.against, Path(), "--against", start="") or config.evals())
     indexes = Indexes()
     with _collecting(problems):
         given = [Path(entry) for entry in request.index] or config.index_paths()
@@ -233,7 +235,9 @@ class _Config:
         return self._found(self.file.data.sources, "data.sources")
 
     def evals(self) -> tuple[Path, ...]:
-        return tuple(self._found(self.file.data.evals, "data.evals").files) if self.file.data else ()
+        """Files of `data.evals`, and the task files of the suites with items of their own."""
+        named = tuple(self._found(self.file.data.evals, "data.evals").files) if self.file.data else ()
+        return (*named, *suite_files(self.file.evals.suites, self.root)) if self.file.evals else named
 
     def index_paths(self) -> list[Path]:
         return [self.root / entry for entry in self.file.data.index] if self.file.data else []

@@ -21,6 +21,7 @@ from schemas.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from curate.contamination.index import EvalIndex
+    from curate.contamination.tasks import EvalTask
     from curate.earlier import Earlier
     from curate.row_tokens import TokenSettings
 
@@ -113,6 +114,8 @@ class Corpus:
     faults: pl.DataFrame
     evals: Corpus | None = None
     """Eval items to keep out of training."""
+    tasks: Mapping[str, EvalTask] = field(default_factory=dict)
+    """Path of a source of eval items -> the task whose items it holds, where a task file named it."""
     eval_index: EvalIndex | None = None
     """An index of eval items, which stands for `evals`."""
     earlier: Earlier | None = None

@@ -15,6 +15,7 @@ from curate.load_supervisor import load_supervisor
 from curate.supervision import Supervisor
 from evals import references
 from evals.consistency import ITEM_SCHEMA, filled
+from evals.contaminated import marked_items, read_contamination
 from evals.dataset_items import AskedRow, dataset_items, loss_rows, prompt_check, sampled, split_rows, trained_rows
 from evals.parts import Parts, count_parts
 from evals.scoring import LossRow, expect_losses, score_losses, summarise_losses
@@ -90,11 +91,13 @@ class Evaluation:
         self._answer(folder, base, questions, losses, parts)
         tables = [self._table(question, trained, parts) for question in questions]
         loss_table = pl.concat([parts.read(f"losses.{model}") for model in MODELS])
+        found = read_contamination(self.dataset)
         results = EvalResults(
             scores=tuple(score for table in tables for score in self._scores(table)),
             models=self._models(),
             tasks={
-                q.task.name: _describe(q, table, trained, folder) for q, table in zip(questions, tables, strict=True)
+                q.task.name: _describe(q, table, trained, folder) | _marks(q, table, found)
+                for q, table in zip(questions, tables, strict=True)
             },
             losses=summarise_losses(loss_table),
         )
@@ -267,6 +270,11 @@ def _interval(answers: pl.DataFrame, alpha: float, *, higher: bool) -> Interval:
     values = filled(scores, higher=higher).to_numpy()
     binary = bool(scores.drop_nulls().is_in([0.0, 1.0]).all())
     return proportion(values, clusters, alpha) if binary else clustered_mean(values, clusters, alpha)
+
+
+def _marks(question: Question, table: pl.DataFrame, found: dict[str, Any] | None) -> dict[str, Any]:
+    """Which items touch trained rows; rows of the dataset's own splits are kept apart by its proof."""
+    return {} if question.rows else {"contamination": marked_items(found, table)}
 
 
 def _describe(question: Question, table: pl.DataFrame, trained: Sequence[AskedRow], folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.chain import Node
+from evals.contaminated import sentences
 from schemas.errors import ManifestError
 from schemas.results import EvalResults, TaskScore
 from schemas.verdict import Check, Outcome, Verdict
@@ -89,6 +90,8 @@ class Facts:
     name: str
     verdict: Verdict
     scores: tuple[TaskScore, ...]
+    touched: tuple[str, ...]
+    """On eval items that stand in trained rows, a sentence for each task that has any."""
     comparisons: tuple[Comparison, ...]
     losses: LossTable | None
     curve: Curve
@@ -129,6 +132,7 @@ def gather(root: Node) -> Facts:
         name=manifest.name,
         verdict=verdict,
         scores=tuple(sorted(results.scores, key=_score_order)),
+        touched=tuple(sentences(results.tasks)),
         comparisons=tuple(_comparisons(verdict)),
         losses=_losses(verdict),
         curve=_curve(root.find("train")),

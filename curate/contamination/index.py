@@ -1,4 +1,4 @@
-"""An index of eval items: runs of words, whole questions and answers as keyed hashes; no text of any item."""
+"""An index of eval items: runs of words, whole segments and single words as keyed hashes; no text of any item."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from curate.dedup.spans import string_spans
 
 WIDTH = 5
 """Words of a run: long enough that strangers share few, short enough that one edited word leaves most runs whole."""
-QUESTION, CHOICE, ANSWER = 0, 1, 2
-MAX_ANSWER_WORDS = 30
-"""Answers of up to so many words are looked for as a whole; longer ones by their runs."""
+QUESTION, CHOICE, ANSWER, PASSAGE = 0, 1, 2, 3
 HOT_SHARE, HOT_ITEMS = 0.005, 20
-"""A run that more items than this share, and than this number, hold is the eval's own wording and proves nothing."""
+"""A run that more segments than this share of the items, and than this number, hold is not looked for."""
+TEMPLATE_SHARE, TEMPLATE_ITEMS = 0.5, 5
+"""Words in runs that this share of an eval set's items, and this number, hold are its template and count nothing."""
 MAX_PLACES = 4
 """Places of one run in one segment that count: a word repeated a thousand times must not cost a million pairs."""
 UNKEYED = (0, 0)
 Key = tuple[int, int]
+Table = tuple[NDArray[np.uint8], NDArray[np.int32], np.uint64, NDArray[np.uint64]]
 
 ITEMS_SCHEMA = {
     "eval_set": pl.String,
@@ -40,32 +41,30 @@ ITEMS_SCHEMA = {
 
 @dataclass(frozen=True)
 class EvalIndex:
-    """Eval items as hashes. A segment is the question, one choice, or one long answer of an item."""
+    """Eval items as hashes. A segment is the question, one choice, one answer or the passage of an item."""
 
     key: Key
     items: pl.DataFrame
     """Columns of ITEMS_SCHEMA, a row for each item."""
     seg_item: NDArray[np.int32]
+    """Ascending: the segments of an item follow one another."""
     seg_kind: NDArray[np.uint8]
+    seg_hash: NDArray[np.uint64]
+    """Of all words of each segment."""
     seg_begin: NDArray[np.int64]
     """[segments + 1]: where the positions of each segment begin."""
     numbers: NDArray[np.uint8]
     """For each position, whether its word holds a digit."""
+    prints: NDArray[np.uint32]
+    """For each position, what tells its word from others there, see `kernel.print_of`."""
     grams: NDArray[np.uint64]
     """Sorted and distinct."""
-    post_begin: NDArray[np.int64]
+    post_begin: NDArray[np.int32]
     """[grams + 1]: where the postings of each run begin."""
     post_seg: NDArray[np.int32]
     post_place: NDArray[np.int32]
     post_masked: NDArray[np.uint8]
     """Whether the run has its numbers masked."""
-    whole: NDArray[np.uint64]
-    """Sorted hashes of whole questions."""
-    whole_item: NDArray[np.int32]
-    answer_begin: NDArray[np.int64]
-    """[items + 1]: where the answers of each item begin."""
-    answer_hash: NDArray[np.uint64]
-    answer_words: NDArray[np.int32]
     width: int = WIDTH
 
     @property
@@ -74,70 +73,137 @@ class EvalIndex:
         return np.array(self.key, dtype=np.uint64)
 
     @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Words of each segment."""
+        return np.diff(self.seg_begin)
+
+    @property
     def post_grams(self) -> NDArray[np.uint64]:
         """The run of each posting."""
         return self.grams[self.gram_numbers]
 
-    @cached_property
-    def gram_numbers(self) -> NDArray[np.int64]:
+    @property
+    def gram_numbers(self) -> NDArray[np.int32]:
         """For each posting, the place of its run in `grams`."""
-        return np.repeat(np.arange(len(self.grams)), np.diff(self.post_begin))
+        return np.repeat(np.arange(len(self.grams), dtype=np.int32), np.diff(self.post_begin))
 
     @cached_property
-    def held(self) -> NDArray[np.int64]:
-        """For each run, how many items hold it."""
-        pairs = np.unique(self.gram_numbers * (self.items.height + 1) + self.seg_item[self.post_seg])
-        return np.bincount(pairs // (self.items.height + 1), minlength=len(self.grams))
+    def held(self) -> NDArray[np.int32]:
+        """For each run, how many different segments hold it."""
+        contents, unit = np.unique(self.seg_hash, return_inverse=True)
+        pairs = np.unique(self.gram_numbers * np.int64(len(contents) + 1) + unit[self.post_seg])
+        return np.bincount(pairs // (len(contents) + 1), minlength=len(self.grams)).astype(np.int32)
 
     @cached_property
     def telling(self) -> EvalIndex:
-        """The same without the runs that so many items hold that they prove nothing."""
+        """The same without the runs that so many segments hold that looking for them tells little."""
         rare = self.held <= max(HOT_ITEMS, HOT_SHARE * self.items.height)
-        kept = rare[self.gram_numbers]
-        lengths = np.diff(self.post_begin)[rare]
-        return replace(
+        numbers = self.gram_numbers
+        kept = rare[numbers]
+        made = replace(
             self,
             grams=self.grams[rare],
-            post_begin=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+            post_begin=np.concatenate([np.zeros(1, np.int32), np.cumsum(np.diff(self.post_begin)[rare])]).astype(
+                np.int32
+            ),
             post_seg=self.post_seg[kept],
             post_place=self.post_place[kept],
             post_masked=self.post_masked[kept],
         )
+        made.__dict__["template"] = self.template
+        return made
+
+    @cached_property
+    def template(self) -> NDArray[np.bool_]:
+        """For each position, whether its word is the wording that the items of its eval set share."""
+        found = np.zeros(len(self.numbers), np.bool_)
+        sets = self.items["eval_set"].rank("dense").to_numpy().astype(np.int64) - 1
+        if not len(sets):
+            return found
+        often = np.flatnonzero(self.held >= TEMPLATE_ITEMS)
+        in_often = np.isin(self.gram_numbers, often) & (self.post_masked == 0)
+        gram, owner = self.gram_numbers[in_often].astype(np.int64), self.seg_item[self.post_seg[in_often]]
+        count = int(sets.max()) + 1
+        pairs = np.unique(gram * self.items.height + owner)
+        in_set, held = np.unique(
+            pairs // self.items.height * count + sets[pairs % self.items.height], return_counts=True
+        )
+        shared = in_set[held >= np.maximum(TEMPLATE_ITEMS, TEMPLATE_SHARE * np.bincount(sets)[in_set % count])]
+        of_set = np.isin(gram * count + sets[owner], shared)
+        first = self.seg_begin[self.post_seg[in_often]] + self.post_place[in_often]
+        for step in range(self.width):
+            found[first[of_set] + step] = True
+        return found
 
     @cached_property
     def idf(self) -> NDArray[np.float32]:
-        """ln(1 + items / items that hold the run), for each run."""
+        """ln(1 + items / segments that hold the run), for each run."""
         return np.log1p(self.items.height / np.maximum(self.held, 1)).astype(np.float32)
 
     @cached_property
-    def lookup(self) -> tuple[NDArray[np.uint8], NDArray[np.int64], np.uint64, NDArray[np.uint64]]:
-        """What `kernel.look_up` needs: a filter, a directory by the top bits, how far they are shifted, the runs."""
-        size = 1 << max(6, int(np.ceil(np.log2(max(1, len(self.grams))))))  # bytes: at least eight bits a run
-        spots = self.grams & np.uint64(8 * size - 1)
-        bits = np.zeros(size, np.uint8)
-        mask = np.uint8(1) << (spots & np.uint64(7)).astype(np.uint8)
-        np.bitwise_or.at(bits, (spots >> np.uint64(3)).astype(np.int64), mask)
-        top = max(1, int(np.log2(max(2, len(self.grams)))) - 2)
-        shift = np.uint64(64 - top)
-        directory = np.zeros((1 << top) + 1, np.int64)
-        np.cumsum(np.bincount((self.grams >> shift).astype(np.int64), minlength=1 << top), out=directory[1:])
-        return bits, directory, shift, self.grams
+    def run_table(self) -> Table:
+        """What `kernel.look_up` needs to find runs."""
+        return lookup_table(self.grams)
+
+    @cached_property
+    def wholes(self) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int64]]:
+        """Distinct hashes of whole questions; their items; [hashes + 1] where the items of each begin."""
+        asked = np.flatnonzero((self.seg_kind == QUESTION) & (self.sizes > 0))
+        hashes, owners = self.seg_hash[asked], self.seg_item[asked]
+        order = np.lexsort((owners, hashes))
+        distinct, begin = np.unique(hashes[order], return_index=True)
+        return distinct, owners[order], np.append(begin, len(order)).astype(np.int64)
+
+    @cached_property
+    def whole_table(self) -> Table:
+        """What `kernel.look_up` needs to find whole questions."""
+        return lookup_table(self.wholes[0])
+
+    @cached_property
+    def ambiguous(self) -> NDArray[np.bool_]:
+        """For each item, whether another one asks the same of another passage, with other choices or answers."""
+        rest = np.zeros(self.items.height, np.uint64)
+        others = self.seg_kind != QUESTION
+        np.add.at(rest, self.seg_item[others], self.seg_hash[others])
+        asked = np.zeros(self.items.height, np.uint64)
+        asked[self.seg_item[~others]] = self.seg_hash[~others]
+        table = pl.DataFrame({"asked": asked, "rest": rest})
+        return table.select(pl.col("rest").n_unique().over("asked") > 1).to_series().to_numpy()
 
     def weights(self, dropped: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """What each position counts: the mean rarity of the unmasked runs over it, 0 where none is left.
+        """What each position counts: the mean rarity of the runs over it, the least there is where none is kept.
+
+        Words of the wording that the eval set's items share count nothing, nor do those of dropped runs.
 
         Args:
             dropped: [grams], runs that do not count.
         """
-        total, runs = np.zeros(len(self.numbers), np.float32), np.zeros(len(self.numbers), np.int32)
-        gram = self.gram_numbers
-        counts = (self.post_masked == 0) & ~dropped[gram]
-        first = self.seg_begin[self.post_seg[counts]] + self.post_place[counts]
-        rarity = self.idf[gram[counts]]
+        exact = self.post_masked == 0
+        gram = self.gram_numbers[exact]
+        first = self.seg_begin[self.post_seg[exact]] + self.post_place[exact]
+        total, runs = np.zeros(len(self.numbers), np.float32), np.zeros(len(self.numbers), np.uint16)
+        lost = self.template.copy()
         for step in range(self.width):
-            np.add.at(total, first + step, rarity)
-            np.add.at(runs, first + step, 1)
-        return (total / np.maximum(runs, 1)).astype(np.float32)
+            np.add.at(total, first + step, self.idf[gram])
+            np.add.at(runs, first + step, np.uint16(1))
+            lost[first[dropped[gram]] + step] = True
+        common = np.float32(np.log1p(1 / HOT_SHARE))
+        mean = np.where(runs > 0, total / np.maximum(runs, np.uint16(1)), common)
+        return np.where(lost, np.float32(0), mean).astype(np.float32)
+
+
+def lookup_table(hashes: NDArray[np.uint64]) -> Table:
+    """A filter, a directory by the top bits, how far they are shifted, and the hashes, sorted and distinct."""
+    size = 1 << max(6, int(np.ceil(np.log2(max(1, len(hashes))))))  # bytes: at least eight bits a hash
+    spots = hashes & np.uint64(8 * size - 1)
+    bits = np.zeros(size, np.uint8)
+    mask = np.uint8(1) << (spots & np.uint64(7)).astype(np.uint8)
+    np.bitwise_or.at(bits, (spots >> np.uint64(3)).astype(np.int64), mask)
+    top = max(1, int(np.log2(max(2, len(hashes)))) - 2)
+    shift = np.uint64(64 - top)
+    directory = np.zeros((1 << top) + 1, np.int32)
+    np.cumsum(np.bincount((hashes >> shift).astype(np.int64), minlength=1 << top), out=directory[1:])
+    return bits, directory, shift, hashes
 
 
 def build_index(items: Iterable[Item], key: Key = UNKEYED) -> EvalIndex:
@@ -147,23 +213,22 @@ def build_index(items: Iterable[Item], key: Key = UNKEYED) -> EvalIndex:
         items: of any number of sets.
         key: 128 secret bits as two words; without them nobody can ask the index for a text.
     """
-    from curate.contamination.kernel import item_grams
+    from curate.contamination.kernel import item_grams, word_prints
 
     kept = list(items)
     texts, owner, kind = _segments(kept)
     words, numbers, offsets = word_hashes(pl.Series(texts, dtype=pl.String))
     counts = np.diff(offsets)
     keys = np.array(key, dtype=np.uint64)
+    hashes = hash_runs(words, offsets[:-1], counts, keys)
+    prints = np.empty(len(words), np.uint32)
+    word_prints(words, offsets, hashes, keys, prints)
     room = 2 * len(words) + 1
     grams, masked = np.empty(room, np.uint64), np.empty(room, np.uint8)
     owners, places = np.empty(room, np.int32), np.empty(room, np.int32)
     used = item_grams(offsets, words, numbers, WIDTH, keys, grams, owners, places, masked)
-    is_whole = (kind == QUESTION) & (counts > 0)
-    whole = hash_runs(words, offsets[:-1][is_whole], counts[is_whole], keys)
-    answers = answers_of([item.answers for item in kept], keys)
-    segments = Segments(_items(kept, owner, kind, counts), owner, kind, offsets, numbers)
-    postings = Postings(grams[:used], owners[:used], places[:used], masked[:used])
-    return assemble(key, segments, postings, (whole, owner[is_whole]), answers)
+    segments = Segments(_items(kept, owner, kind, counts), owner, kind, hashes, offsets, numbers, prints)
+    return assemble(key, segments, Postings(grams[:used], owners[:used], places[:used], masked[:used]))
 
 
 class Segments(NamedTuple):
@@ -172,8 +237,10 @@ class Segments(NamedTuple):
     items: pl.DataFrame
     item: NDArray[np.int32]
     kind: NDArray[np.uint8]
+    hash: NDArray[np.uint64]
     begin: NDArray[np.int64]
     numbers: NDArray[np.uint8]
+    prints: NDArray[np.uint32]
 
 
 class Postings(NamedTuple):
@@ -185,36 +252,25 @@ class Postings(NamedTuple):
     masked: NDArray[np.uint8]
 
 
-def assemble(
-    key: Key,
-    segments: Segments,
-    postings: Postings,
-    wholes: tuple[NDArray[np.uint64], NDArray[np.int32]],
-    answers: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.int32]],
-    width: int = WIDTH,
-) -> EvalIndex:
-    """An index of its parts, everything in the order of the runs; the same for the same parts in any order."""
+def assemble(key: Key, segments: Segments, postings: Postings, width: int = WIDTH) -> EvalIndex:
+    """An index of its parts, the postings in the order of the runs; the same for the same parts in any order."""
     order = np.lexsort((postings.place, postings.seg, postings.gram))
     order = order[_first_places(postings.gram[order], postings.seg[order])]
     grams, begin = np.unique(postings.gram[order], return_index=True)
-    whole_order = np.lexsort((wholes[1], wholes[0]))
     return EvalIndex(
         key=key,
         items=segments.items,
         seg_item=segments.item,
         seg_kind=segments.kind,
+        seg_hash=segments.hash,
         seg_begin=segments.begin,
         numbers=segments.numbers,
+        prints=segments.prints,
         grams=grams,
-        post_begin=np.append(begin, len(order)).astype(np.int64),
+        post_begin=np.append(begin, len(order)).astype(np.int32),
         post_seg=postings.seg[order],
         post_place=postings.place[order],
         post_masked=postings.masked[order],
-        whole=wholes[0][whole_order],
-        whole_item=wholes[1][whole_order],
-        answer_begin=answers[0],
-        answer_hash=answers[1],
-        answer_words=answers[2],
         width=width,
     )
 
@@ -239,8 +295,10 @@ def merge(old: EvalIndex, new: EvalIndex) -> EvalIndex:
         pl.concat([old.items, new.items]),
         np.concatenate([old.seg_item, new.seg_item + np.int32(items)]),
         np.concatenate([old.seg_kind, new.seg_kind]),
+        np.concatenate([old.seg_hash, new.seg_hash]),
         np.concatenate([old.seg_begin, new.seg_begin[1:] + old.seg_begin[-1]]),
         np.concatenate([old.numbers, new.numbers]),
+        np.concatenate([old.prints, new.prints]),
     )
     postings = Postings(
         np.concatenate([old.post_grams, new.post_grams]),
@@ -248,13 +306,7 @@ def merge(old: EvalIndex, new: EvalIndex) -> EvalIndex:
         np.concatenate([old.post_place, new.post_place]),
         np.concatenate([old.post_masked, new.post_masked]),
     )
-    wholes = np.concatenate([old.whole, new.whole]), np.concatenate([old.whole_item, new.whole_item + np.int32(items)])
-    answers = (
-        np.concatenate([old.answer_begin, new.answer_begin[1:] + old.answer_begin[-1]]),
-        np.concatenate([old.answer_hash, new.answer_hash]),
-        np.concatenate([old.answer_words, new.answer_words]),
-    )
-    return assemble(old.key, segments, postings, wholes, answers, old.width)
+    return assemble(old.key, segments, postings, old.width)
 
 
 def _segments(items: Sequence[Item]) -> tuple[list[str], NDArray[np.int32], NDArray[np.uint8]]:
@@ -262,8 +314,9 @@ def _segments(items: Sequence[Item]) -> tuple[list[str], NDArray[np.int32], NDAr
     owner: list[int] = []
     kind: list[int] = []
     for number, item in enumerate(items):
-        texts += [item.question, *item.choices, *item.answers]
+        texts += [item.question, *item.choices, *item.answers, *([item.passage] if item.passage else [])]
         kind += [QUESTION] + [CHOICE] * len(item.choices) + [ANSWER] * len(item.answers)
+        kind += [PASSAGE] * (len(texts) - len(kind))
         owner += [number] * (len(texts) - len(owner))
     return texts, np.array(owner, np.int32), np.array(kind, np.uint8)
 
@@ -285,21 +338,6 @@ def _items(
         },
         schema=ITEMS_SCHEMA,
     )
-
-
-def answers_of(
-    answers: Sequence[tuple[str, ...]], key: NDArray[np.uint64]
-) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.int32]]:
-    """Keyed hashes of the answers that are short enough to be looked for as a whole: (begin, hash, words)."""
-    texts = [text for item in answers for text in item]
-    owner = np.array([number for number, item in enumerate(answers) for _ in item], dtype=np.int64)
-    words, _, offsets = word_hashes(pl.Series(texts, dtype=pl.String))
-    counts = np.diff(offsets)
-    short = (counts > 0) & (counts <= MAX_ANSWER_WORDS)
-    hashes = hash_runs(words, offsets[:-1][short], counts[short], key)
-    begin = np.zeros(len(answers) + 1, np.int64)
-    np.cumsum(np.bincount(owner[short], minlength=len(answers)), out=begin[1:])
-    return begin, hashes, counts[short].astype(np.int32)
 
 
 def word_hashes(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.int64]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from curate.contamination.tasks import EvalTask
 from curate.rows import Corpus
 
 QUESTIONS = (
@@ -19,7 +20,8 @@ QUESTIONS = (
 """Fields that may hold what is asked; the first one that a record has is taken."""
 ANSWERS = (
     "answer", "target", "gold", "ground_truth", "correct_answer", "reference", "solution", "completion", "response",
-    "output", "final_answer", "answerkey", "answer_key", "label", "answers", "best_answer",
+    "output", "final_answer", "answerkey", "answer_key", "label", "answers", "best_answer", "canonical_solution",
+    "code",
 )  # fmt: skip
 CHOICES = ("choices", "options", "endings", "candidates", "alternatives")
 PASSAGES = ("passage", "context", "article", "document", "story", "support", "background")
@@ -53,14 +55,24 @@ def eval_items(evals: Corpus) -> Iterator[Item]:
     for index, source in readable.iter_rows():
         place = evals.place(index)
         path = evals.sources[source].path
-        question, answers, choices, passage = parts_of(evals.record(index))
-        yield Item(
-            Path(path).stem, path, place.line, place.row, place.row_id, question, answers, choices, passage
-        )  # fmt: skip
+        task = evals.tasks.get(path)
+        parts = parts_of(evals.record(index), task)
+        yield Item(task.name if task else Path(path).stem, path, place.line, place.row, place.row_id, *parts)
 
 
-def parts_of(record: Any) -> tuple[str, tuple[str, ...], tuple[str, ...], str]:
-    """(question, answers, choices, passage) of one record; each empty where the record has none."""
+def unread_records(evals: Corpus) -> list[dict[str, Any]]:
+    """`path` and `line` of every record that could not be read, so that nobody knows what it asks."""
+    broken = evals.rows.filter(evals.rows["row_id"].is_null()).select("source", "line").iter_rows()
+    return [{"path": evals.sources[source].path, "line": line} for source, line in broken]
+
+
+def parts_of(record: Any, task: EvalTask | None = None) -> tuple[str, tuple[str, ...], tuple[str, ...], str]:
+    """(question, answers, choices, passage) of one record; each empty where the record has none.
+
+    Args:
+        record: of any shape.
+        task: the task file that names its fields, if there is one.
+    """
     if isinstance(record, str):
         return record[:MAX_FIELD_CHARS], (), (), ""
     if not isinstance(record, dict):
@@ -69,8 +81,9 @@ def parts_of(record: Any) -> tuple[str, tuple[str, ...], tuple[str, ...], str]:
         return _of_conversation(record)
     fields = {str(key).strip().lower().replace(" ", "_"): value for key, value in record.items()}
     choices = _choices(fields)
-    question = _question(fields)
-    answers = _answers(fields, choices)
+    question = _named(record, task.question if task else (), (*CHOICES, *PASSAGES)) or _question(fields)
+    told = _named(record, task.answer if task else (), CHOICES)
+    answers = _answers({"answer": _value(record, task)} if told and task else fields, choices)
     passage = next((text for name in PASSAGES if (text := text_of(fields.get(name)))), "")
     if not question:
         question = max(strings_of(record), key=len, default="")
@@ -88,6 +101,18 @@ def _of_conversation(record: Mapping[str, Any]) -> tuple[str, tuple[str, ...], t
     asked = "\n".join(text for role, text in said if role in ("user", "human"))
     answers = [text for role, text in said if role in ("assistant", "gpt", "model") and text]
     return asked[:MAX_FIELD_CHARS], _with_final(answers[-1:]), (), ""
+
+
+def _named(record: Mapping[str, Any], names: Sequence[str], elsewhere: Sequence[str]) -> str:
+    """The texts of the fields with these names, but for those that are told apart from them."""
+    texts = [text_of(record[name]) for name in names if name in record and name.lower() not in elsewhere]
+    return "\n".join(text for text in texts if text)
+
+
+def _value(record: Mapping[str, Any], task: EvalTask) -> Any:
+    """What the task's `doc_to_target` names: one field as it stands, several as text."""
+    names = [name for name in task.answer if name in record and name.lower() not in CHOICES]
+    return record[names[0]] if len(names) == 1 else _named(record, names, CHOICES)
 
 
 def _question(fields: Mapping[str, Any]) -> str:

@@ -19,7 +19,12 @@ _V2, _V3 = np.uint64(0x6C7967656E657261), np.uint64(0x7465646279746573)
 _U3, _U7, _U13, _U16, _U17, _U21, _U32, _U33, _U43, _U47, _U48, _U51, _U56, _UFF = map(
     np.uint64, (3, 7, 13, 16, 17, 21, 32, 33, 43, 47, 48, 51, 56, 0xFF)
 )
-_SPACE, _LINE_1, _LINE_2 = 0x20, 0xC2, 0xB6  # a space, and the two bytes of words.LINE
+_PAIR = np.uint64(16 << 56)
+_SPACE, _MARK, _LINE, _STOP = 0x20, 0xC2, 0xB6, 0xA7  # a space; the first and second bytes of words.LINE and STOP
+AT_LINE, AT_STOP = 1, 2
+UNIT, WITHIN = 0, 1
+SHORT_RUNS = (3, 4)
+"""Questions of so many words are too short for runs; they are looked for where a sentence begins or ends as well."""
 NUMBER = np.uint64(0x9E3779B97F4A7C15)
 """Stands for any word with a digit in masked runs."""
 
@@ -69,6 +74,48 @@ def siphash(words, start, count, key, numbers, masked):  # type: ignore[no-untyp
     return v0 ^ v1 ^ v2 ^ v3
 
 
+@compiled_inner
+def sip_pair(first, second, key):  # type: ignore[no-untyped-def]
+    """SipHash-1-3 of two 64-bit words: a secret number for each word of each segment."""
+    v0, v1, v2, v3 = key[0] ^ _V0, key[1] ^ _V1, key[0] ^ _V2, key[1] ^ _V3
+    v3 ^= first
+    v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+    v0 ^= first
+    v3 ^= second
+    v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+    v0 ^= second
+    v3 ^= _PAIR
+    v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+    v0 ^= _PAIR
+    v2 ^= _UFF
+    for _ in range(3):
+        v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+    return v0 ^ v1 ^ v2 ^ v3
+
+
+@compiled_inner
+def print_of(word_secret, place_secret):  # type: ignore[no-untyped-def]
+    """What an index holds of one word at one place: equal words at two places, or in two items, do not look alike."""
+    return np.uint32(mixed(word_secret ^ place_secret) >> _U32)
+
+
+@compiled
+def word_prints(words, begin, salts, key, out):  # type: ignore[no-untyped-def]
+    """The print of every word of every segment.
+
+    Args:
+        words: uint64, of all segments.
+        begin: int64 [segments + 1].
+        salts: uint64 [segments], a keyed hash of each segment.
+        key: uint64 [2].
+        out: uint32 [words], filled.
+    """
+    for seg in range(len(salts)):
+        for at in range(begin[seg], begin[seg + 1]):
+            place = sip_pair(~salts[seg], np.uint64(at - begin[seg]), key)
+            out[at] = print_of(sip_pair(salts[seg], words[at], key), place)
+
+
 @compiled
 def run_hashes(words, starts, counts, key, out):  # type: ignore[no-untyped-def]
     """Keyed hash of each of some runs of words.
@@ -94,17 +141,20 @@ def cut_words(address, length, hashes, numbers, lines):  # type: ignore[no-untyp
         length: bytes of the text.
         hashes: uint64, room for (length + 1) // 2 + 1 words.
         numbers: uint8, the same room; whether the word holds a digit.
-        lines: uint8, the same room; whether a line begins with the word.
+        lines: uint8, the same room; AT_LINE where a line begins with the word, AT_STOP where a sentence does.
     """
-    count, value, digit, begin, opens = 0, _OFFSET, 0, 0, 1
+    count, value, digit, begin, opens = 0, _OFFSET, 0, 0, AT_LINE
     for at in range(length + 1):
         byte = load_byte(address, at) if at < length else _SPACE
         if byte != _SPACE:
             value = (value ^ np.uint64(byte)) * _FNV
             digit |= 48 <= byte <= 57
             continue
-        if at == begin + 2 and load_byte(address, begin) == _LINE_1 and load_byte(address, begin + 1) == _LINE_2:
-            opens = 1
+        second = load_byte(address, begin + 1) if at == begin + 2 and load_byte(address, begin) == _MARK else _SPACE
+        if second == _LINE:
+            opens = AT_LINE
+        elif second == _STOP:
+            opens = AT_STOP if opens != AT_LINE else AT_LINE
         elif at > begin:
             hashes[count], numbers[count], lines[count] = mixed(value), digit, opens
             count += 1
@@ -190,85 +240,99 @@ def look_up(value, filter_bits, directory, shift, grams):  # type: ignore[no-unt
     return low if low < end and grams[low] == value else -1
 
 
+@compiled_inner
+def find_runs(hashes, numbers, count, width, key, table, row, used, out):  # type: ignore[no-untyped-def]
+    """Look up every run of words of one text, as it is and with its numbers masked; see `scan_texts`."""
+    filter_bits, directory, shift, grams = table
+    text, place, gram = out
+    digits = 0
+    for last in range(count):
+        # How many of the run's words hold a digit: the word that enters, the word that left.
+        digits += numbers[last]
+        if last >= width:
+            digits -= numbers[last - width]
+        if last < width - 1:
+            continue
+        first = last - width + 1
+        for kind in range(2 if digits else 1):
+            at = look_up(siphash(hashes, first, width, key, numbers, kind == 1), filter_bits, directory, shift, grams)
+            if at >= 0:
+                if used < len(text):
+                    text[used], place[used], gram[used] = row, first, at
+                used += 1
+    return used
+
+
+@compiled_inner
+def note_whole(hashes, span, kind, key, table, longest, row, used, out):  # type: ignore[no-untyped-def]
+    """Look up the words of a span (first, behind the last) as a whole question; see `scan_texts`."""
+    filter_bits, directory, shift, wholes = table
+    first, end = span
+    if not 0 < end - first <= longest:
+        return used
+    at = look_up(siphash(hashes, first, end - first, key, hashes, False), filter_bits, directory, shift, wholes)
+    if at < 0:
+        return used
+    text, place, whole, kinds, stop = out
+    if used < len(text):
+        text[used], place[used], whole[used], kinds[used], stop[used] = row, first, at, kind, end
+    return used + 1
+
+
+@compiled_inner
+def find_wholes(hashes, lines, count, key, table, longest, row, used, out):  # type: ignore[no-untyped-def]
+    """Look up one text, its lines and its sentences as whole questions; see `scan_texts`."""
+    line = sentence = 0
+    for at in range(1, count + 1):
+        if at < count and not lines[at]:
+            continue
+        used = note_whole(hashes, (sentence, at), UNIT, key, table, longest, row, used, out)
+        for few in SHORT_RUNS:
+            if sentence + few <= count:
+                used = note_whole(hashes, (sentence, sentence + few), WITHIN, key, table, longest, row, used, out)
+            if at - few > sentence:
+                used = note_whole(hashes, (at - few, at), WITHIN, key, table, longest, row, used, out)
+        if at == count or lines[at] == AT_LINE:
+            if line < sentence:
+                used = note_whole(hashes, (line, at), UNIT, key, table, longest, row, used, out)
+            # Behind a number, a letter, or the word that announces it.
+            used = note_whole(hashes, (line + 1, at), UNIT, key, table, longest, row, used, out)
+            if at == count and line:
+                used = note_whole(hashes, (0, count), UNIT, key, table, longest, row, used, out)
+            line = at
+        sentence = at
+    return used
+
+
 @compiled
-def find_grams(addresses, lengths, width, key, table, room, text, place, gram):  # type: ignore[no-untyped-def]
-    """Look up every run of words of some texts, as it is and with its numbers masked.
+def scan_texts(addresses, lengths, width, key, tables, longest, room, runs, wholes):  # type: ignore[no-untyped-def]
+    """Look up every run of words of some texts, and every line and sentence as a whole question.
 
     Args:
         addresses: uint64 [n], of the texts.
         lengths: int64 [n], their bytes.
         width: words a run.
         key: uint64 [2].
-        table: (filter_bits, directory, shift, grams), see `look_up`.
+        tables: of runs and of whole questions: (filter_bits, directory, shift, hashes), see `look_up`.
+        longest: words of the longest question.
         room: (hashes, numbers, lines) for the longest text, see `cut_words`.
-        text: int32, filled for each hit.
-        place: int32, likewise: the word at which the run begins.
-        gram: int32, likewise: the place of the run in `grams`.
+        runs: (text, place, gram), int32, filled: for each hit the text, the word at which the run begins, and the place
+            of the run in its table.
+        wholes: (text, place, whole, kind, stop), int32, likewise; `kind` is UNIT for a turn, a line or a sentence,
+            WITHIN for a few words where one begins or ends; `stop` is the word behind it.
 
     Returns:
-        (hits, words); hits beyond the room are counted and not noted.
+        (hits of runs, hits of whole questions, words); hits beyond the room are counted and not noted.
     """
-    filter_bits, directory, shift, grams = table
     hashes, numbers, lines = room
-    found = words = 0
+    found = used = words = 0
     for row in range(len(lengths)):
         count = cut_words(addresses[row], lengths[row], hashes, numbers, lines)
         words += count
-        digits = 0
-        for start in range(count):
-            # How many of the run's words hold a digit: the word that enters, the word that left.
-            digits += numbers[start]
-            if start >= width:
-                digits -= numbers[start - width]
-            if start < width - 1:
-                continue
-            first = start - width + 1
-            for kind in range(2 if digits else 1):
-                value = siphash(hashes, first, width, key, numbers, kind == 1)
-                at = look_up(value, filter_bits, directory, shift, grams)
-                if at >= 0:
-                    if found < len(text):
-                        text[found], place[found], gram[found] = row, first, at
-                    found += 1
-    return found, words
-
-
-@compiled
-def line_hashes(addresses, lengths, key, room, owners, out):  # type: ignore[no-untyped-def]
-    """Keyed hashes of whole texts and of their lines, the latter also without their first word.
-
-    Args:
-        addresses: uint64 [n], of the texts.
-        lengths: int64 [n], their bytes.
-        key: uint64 [2].
-        room: as for `find_grams`.
-        owners: int32, filled: the text of each.
-        out: uint64, filled: its hash.
-
-    Returns:
-        How many there are; those beyond the room are counted and not noted.
-    """
-    hashes, numbers, lines = room
-    used = 0
-    for row in range(len(lengths)):
-        count = cut_words(addresses[row], lengths[row], hashes, numbers, lines)
-        if not count:
-            continue
-        begin = 0
-        for at in range(1, count + 1):
-            if at < count and not lines[at]:
-                continue
-            for skip in range(2 if at - begin > 1 else 1):
-                if used < len(out):
-                    owners[used] = row
-                    out[used] = siphash(hashes, begin + skip, at - begin - skip, key, numbers, False)
-                used += 1
-            begin = at
-        if begin or lines[:count].sum() > 1:
-            if used < len(out):
-                owners[used], out[used] = row, siphash(hashes, 0, count, key, numbers, False)
-            used += 1
-    return used
+        found = find_runs(hashes, numbers, count, width, key, tables[0], row, found, runs)
+        if count:
+            used = find_wholes(hashes, lines, count, key, tables[1], longest, row, used, wholes)
+    return found, used, words
 
 
 @compiled

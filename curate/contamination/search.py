@@ -6,13 +6,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
-
 from curate.contamination.index import EvalIndex, build_index
 from curate.contamination.items import eval_items
 from curate.contamination.scan import Scan
 from curate.contamination.verdicts import Grade, Verdict, contamination
-from curate.contamination.words import LINE, comparable
+from curate.contamination.words import words_of
 from curate.rows import Corpus
 from curate.rules.base import Hit
 
@@ -77,11 +75,7 @@ def hits(corpus: Corpus, grades: Collection[Grade], sentence: str) -> Iterator[H
 
 
 def _evidence(corpus: Corpus, found: Found, verdict: Verdict, item: dict[str, Any]) -> dict[str, Any]:
-    scores = {
-        name: round(value, 4) if isinstance(value, float) else value
-        for name, value in verdict.scores.items()
-        if name not in ("start", "stop")
-    }
+    scores = {name: round(value, 4) if isinstance(value, float) else value for name, value in verdict.scores.items()}
     similarity = 1.0 if verdict.whole else round(max(verdict.scores.get("exact", 0.0), 0.0), 4)
     return {
         "twin": {name: item[name] for name in ("path", "line", "row", "row_id")},
@@ -105,11 +99,8 @@ def _named(index: EvalIndex, verdict: Verdict) -> dict[str, Any]:
 
 def _row_words(corpus: Corpus, verdict: Verdict) -> str:
     """The stretch of the turn that holds the item, as comparable words."""
-    said = pl.col("role").eq_missing(verdict.role) & (pl.col("turn") == verdict.turn)
-    turn = corpus.turns.filter((pl.col("index") == verdict.index) & said)
-    words = comparable(turn["content"].head(1)).fill_null("").str.replace_all(LINE, " ", literal=True)
-    start, stop = verdict.scores.get("start", 0), verdict.scores.get("stop", SHOWN_WORDS)
-    return _cut((words[0] if len(words) else "").split()[start : stop + 1])
+    first, last = verdict.span
+    return _cut(words_of(corpus.turns["content"][verdict.text] or "")[first : last + 1])
 
 
 def _item_words(corpus: Corpus, verdict: Verdict) -> str:
@@ -118,8 +109,7 @@ def _item_words(corpus: Corpus, verdict: Verdict) -> str:
     if evals is None or corpus.eval_index is not None:
         return ""
     items = corpus.remembered("eval_questions", lambda: [item.question for item in eval_items(evals)])
-    words = comparable(pl.Series([items[verdict.item]])).str.replace_all(LINE, " ", literal=True)
-    return _cut(words[0].split())
+    return _cut(words_of(items[verdict.item]))
 
 
 def _cut(words: list[str]) -> str:

@@ -55,9 +55,9 @@ KEY = re.compile(r"[0-9a-f]{32}")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Entries carry the zip format's first moment, so that equal indexes are equal files."""
 ARRAYS = {
-    "seg_item": np.int32, "seg_kind": np.uint8, "seg_begin": np.int64, "numbers": np.uint8, "grams": np.uint64,
-    "post_begin": np.int64, "post_seg": np.int32, "post_place": np.int32, "post_masked": np.uint8, "whole": np.uint64,
-    "whole_item": np.int32, "answer_begin": np.int64, "answer_hash": np.uint64, "answer_words": np.int32,
+    "seg_item": np.int32, "seg_kind": np.uint8, "seg_hash": np.uint64, "seg_begin": np.int64, "numbers": np.uint8,
+    "prints": np.uint32, "grams": np.uint64, "post_begin": np.int32, "post_seg": np.int32, "post_place": np.int32,
+    "post_masked": np.uint8,
 }  # fmt: skip
 PROBES = (
     "A farmer has twelve sheep, 4 dogs and 17 hens. How many legs?",
@@ -277,7 +277,6 @@ def _inconsistent(index: EvalIndex) -> str:
     ends = {
         "seg_begin": (len(index.seg_item) + 1, len(index.numbers)),
         "post_begin": (len(index.grams) + 1, len(index.post_seg)),
-        "answer_begin": (index.items.height + 1, len(index.answer_hash)),
     }
     for name, (length, last) in ends.items():
         array = getattr(index, name)
@@ -285,10 +284,9 @@ def _inconsistent(index: EvalIndex) -> str:
             return f"{name} does not fit what it divides"
     if dict(index.items.schema) != ITEMS_SCHEMA:
         return "the items have other columns"
-    bounds = (
-        (index.seg_item, index.items.height), (index.whole_item, index.items.height),
-        (index.post_seg, len(index.seg_item)),
-    )  # fmt: skip
+    if len(index.seg_hash) != len(index.seg_item) or len(index.prints) != len(index.numbers):
+        return "segments and their hashes are not as many"
+    bounds = ((index.seg_item, index.items.height), (index.post_seg, len(index.seg_item)))
     if any(len(array) and (array.min() < 0 or array.max() >= most) for array, most in bounds):
         return "a number points beyond what there is"
     sizes = np.diff(index.seg_begin)[index.post_seg]

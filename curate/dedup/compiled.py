@@ -1,8 +1,8 @@
 """The decorator of the compiled kernels. Importing this module imports numba.
 
 numba keeps machine code on disk beside each source file and looks only at that file to see whether it is still
-valid, although code of other files is compiled into it. Here the folder is named after the sources of the whole
-package instead, so that a change to any of them compiles anew.
+valid, although code of other files is compiled into it. Here the folder is named after the sources of all packages
+with such kernels instead, so that a change to any of them compiles anew.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def cache_folder() -> Path | None:
     if os.environ.get("NUMBA_CACHE_DIR"):
         return Path(os.environ["NUMBA_CACHE_DIR"])
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    rooms = Path(__file__).parents[1]
+    for source in sorted(path for room in ("contamination", "dedup") for path in (rooms / room).glob("*.py")):
         digest.update(source.read_bytes())
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = root / "assay" / f"compiled-{digest.hexdigest()[:12]}"

@@ -11,7 +11,7 @@ from curate.distributions import distributions
 from curate.outputs.excerpt import Excerpts, by_rule, counted, idle_rules, place, twin_place
 from curate.outputs.histogram import histogram, share_bar
 from curate.outputs.page import Safe, environment, html_page, html_text
-from curate.outputs.sources import files_read
+from curate.outputs.sources import eval_lines, files_read
 from curate.outputs.text import summary
 from curate.outputs.worddiff import side_by_side, visible
 from curate.rules.base import Rule
@@ -69,6 +69,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
         rows=audit.corpus.height,
         levels=[(word, sum(f.severity is level for f in audit.findings)) for level, word in WORDS.items()],
         groups=groups,
+        eval_sets=eval_lines(audit.eval_sets),
         not_run=idle_rules(audit),
         counted=[(_title(name, numbers), numbers[name]) for name in COUNTED if numbers.get(name)],
         quantiles=_quantiles(numbers),
@@ -127,6 +128,8 @@ class _Examples:
         if not self._excerpts.holds(twin):
             return None  # an eval item, or a row of an earlier dataset
         self._pairs += 1
+        if "row_words" in finding.evidence:  # a row and an eval item: the latter is no row of this corpus
+            return side_by_side(finding.evidence["item_words"], finding.evidence["row_words"])
         stays = self._excerpts.whole(twin["path"], twin["row"])
         row = self._excerpts.whole(finding.path, finding.row)
         if stays == row:

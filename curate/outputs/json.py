@@ -24,6 +24,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
         "counts": audit.counts,
         "stats": audit.statistics
         | {"not_run": audit.not_run, "sources": detected(audit.corpus), "skipped": dict(audit.corpus.skipped)}
+        | audit.eval_sets
         | audit.aside.as_json(),
     }
     return printable_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()) + "\n"

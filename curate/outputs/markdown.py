@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from curate.audit import Audit
 from curate.outputs.excerpt import Excerpts, by_rule, idle_rules, markdown, place, twin_place
+from curate.outputs.sources import eval_lines
 from curate.outputs.text import summary
 from curate.rules.base import Rule
 from schemas.finding import Finding
@@ -28,7 +29,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
             severity = min((finding.severity for finding in found), key=lambda level: level.rank)
             lines.append(f"| {rule.code} {rule.name} | {severity} | {len(found):,} | {markdown(rule.help)} |")
         lines.append("")
-    tail = [f"- {markdown(line)}" for line in idle_rules(audit)]
+    tail = [f"- {markdown(line)}" for line in (*eval_lines(audit.eval_sets), *idle_rules(audit))]
     if with_statistics:
         tail += _statistics(audit)
     excerpts = Excerpts(audit)

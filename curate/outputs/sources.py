@@ -66,6 +66,23 @@ def files_read(corpus: Corpus) -> list[str]:
     return lines
 
 
+def eval_lines(numbers: dict[str, Any]) -> list[str]:
+    """A line on each eval set: its items, those that rows hold and how much of them, and those that nobody compared.
+
+    Args:
+        numbers: of `Audit.eval_sets`.
+    """
+    lines = []
+    for entry in numbers.get("eval_sets", ()):
+        held = ", ".join(f"{count:,} {grade}" for grade, count in entry["items_hit"].items() if count)
+        aside = {"not compared": entry["not_compared"], "compared as a whole only": entry["compared_as_a_whole_only"]}
+        said = [f"in the rows: {held or 'none'}", *(f"{count:,} {what}" for what, count in aside.items() if count)]
+        lines.append(printable(f"eval set {entry['eval_set']}: {entry['items']:,} items; {'; '.join(said)}"))
+    if unread := numbers.get("eval_records_unread"):
+        lines.append(f"of the eval files {unread:,} records could not be read: nobody knows whether the rows hold them")
+    return lines
+
+
 def skipped_lines(corpus: Corpus) -> list[str]:
     """What the search for files left out, and why; a few by name, the others counted."""
     shown = [f"not read: {path} ({why})" for path, why in list(corpus.skipped.items())[:SKIPPED_SHOWN]]

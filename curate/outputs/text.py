@@ -10,7 +10,7 @@ from rich.cells import cell_len, chop_cells
 
 from curate.audit import Audit
 from curate.outputs.excerpt import Excerpts, by_rule, counted, idle_rules, place, twin_place
-from curate.outputs.sources import files_read, skipped_lines
+from curate.outputs.sources import eval_lines, files_read, skipped_lines
 from curate.rules.base import Rule
 from schemas.finding import Finding, Severity
 from schemas.terminal import NO_SCREEN, Screen, printable
@@ -51,6 +51,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False, scree
     if with_statistics:
         lines += ["", *_statistics(audit)]
     lines += ["", *_at_a_glance(groups, page)]
+    lines += [part for line in eval_lines(audit.eval_sets) for part in _wrapped(line, screen)]
     idle = [part for line in idle_rules(audit) for part in _wrapped(printable(line), screen)]
     lines += [page.paint(line, "dim") for line in idle]
     lines.append(_painted_summary(audit, page))
@@ -116,6 +117,8 @@ def _finding(finding: Finding, excerpts: Excerpts, page: Screen, screen: Screen 
     where = f"{place(finding)}{turn}"
     first, *rest = _wrapped(f"  {where}  {printable(finding.message)}{f'  ← {twin}' if twin else ''}", screen)
     lines = [first.replace(where, page.paint(where, "bold"), 1), *rest]
+    if pair := _eval_pair(finding):
+        return [*lines, *(" " * MARGIN + page.paint(line, "dim") for line in pair)]
     excerpt = excerpts.of(finding)
     if screen is not None:
         excerpt = _fitted(excerpt, max(screen.columns - MARGIN, 20))
@@ -133,6 +136,12 @@ def _wrapped(line: str, screen: Screen | None) -> list[str]:
         else:
             lines[-1] += word
     return lines
+
+
+def _eval_pair(finding: Finding) -> list[str]:
+    """The words of the row and those of the eval item that they match, one below the other."""
+    row, item = finding.evidence.get("row_words"), finding.evidence.get("item_words")
+    return [printable(f"row   {row}"), printable(f"item  {item}")] if isinstance(row, str) and item else []
 
 
 def _twin(finding: Finding) -> str:

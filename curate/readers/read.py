@@ -37,7 +37,7 @@ def read_corpus(  # noqa: PLR0913 - each option is one that a caller sets
         paths: data files; `-` is standard input. Of a mapping, the values are the splits that the files hold, or null.
         kind: record kind that every row must have; null detects it row by row.
         columns: our field name -> the files' column.
-        evals: files of eval items, read in the same way.
+        evals: files of eval items, read in the same way. Of a mapping, the values are the tasks whose items they hold.
         rows_per_chunk: how many rows are held as Python objects at a time; the result does not depend on it.
         progress: called with the bytes of each file once it is read.
         name: how a file is called in findings.
@@ -67,6 +67,8 @@ def read_corpus(  # noqa: PLR0913 - each option is one that a caller sets
         spill.release()
     items = tuple(evals)
     against = read_corpus(items, name=name) if items else None
+    if against is not None and isinstance(evals, Mapping):
+        against = replace(against, tasks={_shown(name(path)): task for path, task in evals.items() if task is not None})
     return Corpus(tuple(sources), rows, turns, faults, evals=against, columns=dict(columns or {}), spill=spill)
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from curate.contamination.items import unread_records
 from curate.contamination.search import search
 from curate.rows import Corpus
 from curate.rules.base import Example, FileHit, Hit, Need, Rule
@@ -19,8 +20,9 @@ class EvalUnscanned(Rule):
     """Eval items that could not be compared, or as a whole only.
 
     ## What it does
-    Counts items without any word, and items that consist of the training data's own wording, so that only rows that are
-    the whole question could be found; names the first of them.
+    Counts records of the eval files that cannot be read, items without any word, and items of which the training data's
+    own wording leaves fewer than eight words, so that only rows that hold the whole question could be found; names the
+    first of each. Eval files without any item are reported as well.
 
     ## Why
     An item that was not looked for is not an item that is not there.
@@ -55,11 +57,13 @@ class EvalUnscanned(Rule):
         items = found.index.items
         wordless = items["words"].to_numpy() == 0
         own = found.scan.own_wording & ~wordless
-        if wordless.any() or own.any():
+        unread = [] if corpus.evals is None else unread_records(corpus.evals)
+        if wordless.any() or own.any() or unread or not items.height:
             message = (
                 f"of {items.height:,} eval items {int(wordless.sum()):,} have no words and {int(own.sum()):,} are the "
-                "data's own wording, compared as a whole only"
+                f"data's own wording, compared as a whole only; {len(unread):,} records could not be read"
             )
-            first = items[np.flatnonzero(wordless | own)[:NAMED]].select("eval_set", "line", "row").to_dicts()
+            first = items[np.flatnonzero(wordless | own)[:NAMED]].select("eval_set", "path", "line", "row").to_dicts()
             evidence = {"without_words": int(wordless.sum()), "own_wording": int(own.sum()), "first": first}
+            evidence |= {"unread": len(unread), "first_unread": unread[:NAMED]}
             yield FileHit(0, None, message, evidence, detail="unscanned")

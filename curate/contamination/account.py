@@ -1,0 +1,120 @@
+"""The account of a search, by eval set and by item: what was compared, what was found, and what was not looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curate.contamination.items import unread_records
+from curate.contamination.search import Found, search
+from curate.contamination.verdicts import GATING, RANK, Grade
+from curate.rows import Corpus
+from schemas.base import canonical_json, digest
+
+SCHEMA = "assay/contamination/1"
+FILE = "contamination.json"
+
+
+def eval_sets(found: Found) -> list[dict[str, Any]]:
+    """For each eval set how many items it has, how many could not be compared, and how many rows hold of how much.
+
+    An item counts once, by the worst that any row holds of it; so does a row.
+    """
+    items = found.index.items.with_columns(
+        wordless=pl.col("words") == 0, own_wording=pl.Series(found.scan.own_wording) & (pl.col("words") > 0)
+    )
+    hits = pl.DataFrame(
+        [(verdict.item, verdict.index, RANK[verdict.grade]) for verdict in found.verdicts],
+        schema={"item": pl.Int64, "index": pl.Int64, "rank": pl.Int64},
+        orient="row",
+    ).with_columns(eval_set=items["eval_set"].gather(pl.Series([v.item for v in found.verdicts], dtype=pl.Int64)))
+    table = []
+    for (name,), group in items.group_by(["eval_set"], maintain_order=True):
+        of_set = hits.filter(pl.col("eval_set") == name)
+        worst = {by: of_set.group_by(by).agg(pl.col("rank").min())["rank"] for by in ("item", "index")}
+        table.append(
+            {
+                "eval_set": str(name),
+                "items": group.height,
+                "not_compared": int(group["wordless"].sum()),
+                "compared_as_a_whole_only": int(group["own_wording"].sum()),
+                "items_hit": {str(grade): int((worst["item"] == rank).sum()) for grade, rank in RANK.items()},
+                "rows_hit": {str(grade): int((worst["index"] == rank).sum()) for grade, rank in RANK.items()},
+            }
+        )
+    return table
+
+
+def unread_items(corpus: Corpus) -> int:
+    """How many records of the eval files could not be read."""
+    return 0 if corpus.evals is None else len(unread_records(corpus.evals))
+
+
+def searched_sets(corpus: Corpus) -> list[dict[str, Any]] | None:
+    """The table of a search that a rule has made; null where none was made."""
+    return eval_sets(search(corpus)) if "contamination" in corpus.memo else None
+
+
+def contamination_file(corpus: Corpus, splits: pl.Series) -> dict[str, Any]:
+    """What `contamination.json` of a dataset holds: which eval items touch which of its rows.
+
+    Args:
+        corpus: the rows that are published, with eval items.
+        splits: String, the split of each of these rows.
+    """
+    found = search(corpus)
+    split_of = dict(zip(corpus.rows["index"].to_list(), splits.to_list(), strict=True))
+    rows = dict(zip(corpus.rows["index"].to_list(), corpus.rows["row_id"].to_list(), strict=True))
+    touched: dict[int, dict[str, Any]] = {}
+    for verdict in sorted(found.verdicts, key=lambda v: (v.item, RANK[v.grade], v.index)):
+        entry = touched.setdefault(
+            verdict.item,
+            _named(corpus, found, verdict.item)
+            | {"grade": str(verdict.grade), "row_id": rows[verdict.index], "rows": {}},
+        )
+        split = entry["rows"].setdefault(split_of[verdict.index], {})
+        split[str(verdict.grade)] = split.get(str(verdict.grade), 0) + 1
+    wordless = np.flatnonzero(found.index.items["words"].to_numpy() == 0)
+    return {
+        "schema": SCHEMA,
+        "gating": [str(grade) for grade in GATING],
+        "sets": eval_sets(found),
+        "unread": unread_items(corpus),
+        "items": list(touched.values()),
+        "scanned": _ids(corpus, found),
+        "not_compared": [_named(corpus, found, int(item)) for item in wordless],
+    }
+
+
+def _named(corpus: Corpus, found: Found, item: int) -> dict[str, Any]:
+    entry = found.index.items.row(item, named=True)
+    return {"item_id": _ids(corpus, found)[item]} | {name: entry[name] for name in ("eval_set", "path", "line", "row")}
+
+
+def _ids(corpus: Corpus, found: Found) -> list[str]:
+    """The name that the evals stage gives each item, a digest of its record; where there is an index, its row id."""
+    evals = corpus.evals
+    if evals is None or corpus.eval_index is not None:
+        return [text or "" for text in found.index.items["row_id"].to_list()]
+
+    def compute() -> list[str]:
+        readable = evals.rows.filter(pl.col("row_id").is_not_null())["index"].to_list()
+        return [digest(canonical_json(evals.record(index)))[:16] for index in readable]
+
+    return corpus.remembered("eval_item_ids", compute)
+
+
+def worst_items(entries: list[dict[str, Any]], split: str) -> dict[str, Grade]:
+    """Item id -> the worst that any row of a split holds of it.
+
+    Args:
+        entries: `items` of a contamination file.
+        split: such as `train`.
+    """
+    return {
+        entry["item_id"]: min((Grade(grade) for grade in entry["rows"][split]), key=RANK.__getitem__)
+        for entry in entries
+        if split in entry["rows"]
+    }
