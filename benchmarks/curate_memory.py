@@ -10,7 +10,7 @@ row are the peak of RssAnon over the rows, what a run takes for none included; t
 took between the smallest and the largest size. The floor, measured in a process of its own, is reading the file with
 polars and hashing its lines.
 
-Sources of less than 64 MB stay in memory as a whole: sizes on both sides of that do not compare.
+Sources of less than 64 MB stay in memory as a whole (`data.memory_mb`): sizes on both sides of that do not compare.
 
 What this shows is how anonymous memory grows. No limit on memory is set: RLIMIT_AS and RLIMIT_DATA count addresses,
 those of mapped files or of threads' stacks as well, so that a run can pass or fail them whatever memory it takes.

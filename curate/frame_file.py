@@ -77,7 +77,8 @@ class FrameFile:
         self._file = file
         self._mapped = mapped
         self._others = [(pa.py_buffer(other), *place) for other, place in others]
-        self._size = 0
+        self.size = 0
+        """Bytes written."""
         self._schema = pl.DataFrame()
         self._columns: dict[str, list[Chunk]] = {}
 
@@ -97,7 +98,7 @@ class FrameFile:
         if not any(self._columns.values()):
             return self._schema
         self._file.flush()
-        file = pa.py_buffer(self._mapped(self._file) if self._size else b"")
+        file = pa.py_buffer(self._mapped(self._file) if self.size else b"")
         columns = []
         for name, chunks in self._columns.items():
             # A Series made of chunks directly would bring them into one piece of memory.
@@ -160,9 +161,9 @@ class FrameFile:
 
     def _write(self, data: Any) -> int:
         """Where in the file the bytes begin."""
-        start = -(-self._size // ALIGNMENT) * ALIGNMENT
-        self._file.write(bytes(start - self._size))
-        self._size = start + self._file.write(data)
+        start = -(-self.size // ALIGNMENT) * ALIGNMENT
+        self._file.write(bytes(start - self.size))
+        self.size = start + self._file.write(data)
         return start
 
 

@@ -74,7 +74,7 @@ class Spill:
         with self._nameless() as file:
             yield FrameFile(file, self._mapped, others)
 
-    def array(self, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    def array(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         """Zeros on disk, to be written and read.
 
         Raises:

@@ -276,7 +276,7 @@ class Sketch:
     def empty(cls, bands: int, n: int, num_perm: int = 0, spill: Spill | None = None) -> Sketch:
         """Room for n rows, and for their signatures of `num_perm` values; with a spill, the band keys lie on disk."""
         return cls(
-            np.zeros((bands, n), dtype=np.uint32) if spill is None else spill.array((bands, n), np.uint32),
+            np.zeros((bands, n), dtype=np.uint32) if spill is None else spill.array((bands, n), "u4"),
             np.zeros(n, dtype=np.uint64),
             np.zeros(n, dtype=np.uint64),
             np.zeros(n, dtype=np.int32),
