@@ -14,6 +14,7 @@ import math
 import mmap
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ SPILL_BYTES = 64_000_000
 PART_BYTES = 8 << 20
 """Text that is worked on at a time: few enough bytes that their memory is used again and again."""
 BLOCK_BYTES = 1 << 22
+RESIDENT_BYTES = 32 << 20
+"""Mapped bytes that may be in memory: a scan needs each page once, and one that is asked for again costs little."""
+WATCH_S = 0.02
 Bytes = bytes | mmap.mmap
 
 
@@ -118,6 +122,11 @@ class Spill:
             for mapped in maps:
                 mapped.madvise(mmap.MADV_DONTNEED)
 
+    def kept_small(self) -> Spill:
+        """Itself, with a thread that calls `release` whenever more than RESIDENT_BYTES of it have come into memory."""
+        threading.Thread(target=_watch, args=(weakref.ref(self),), daemon=True, name="spill").start()
+        return self
+
     def _mapped(self, file: IO[bytes], access: int = mmap.ACCESS_READ) -> mmap.mmap:
         mapped = mmap.mmap(file.fileno(), 0, access=access)
         with self._lock:
@@ -138,6 +147,22 @@ class Spill:
             yield file
 
 
+def _watch(watched: weakref.ref[Spill]) -> None:
+    """Keep what is mapped small until nobody uses it any more."""
+    before = _resident()
+    while (spill := watched()) is not None:
+        if _resident() - before > RESIDENT_BYTES:
+            spill.release()
+        del spill
+        time.sleep(WATCH_S)
+
+
+def _resident() -> int:
+    """Bytes of files that are in this process's memory, its libraries included."""
+    with open("/proc/self/statm", "rb") as numbers:
+        return int(numbers.read().split()[2]) * mmap.PAGESIZE
+
+
 def blocks_of(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
     """What a file holds from here on."""
     while block := file.read(BLOCK_BYTES):
@@ -156,7 +181,8 @@ def spill_for(paths: Iterable[Path], folder: Path | None, memory_mb: int | None 
     most = SPILL_BYTES if memory_mb is None else memory_mb * 1_000_000
     if size < most or importlib.util.find_spec("pyarrow") is None:
         return None
-    return Spill(folder or Path(tempfile.gettempdir()))
+    spill = Spill(folder or Path(tempfile.gettempdir()))
+    return spill.kept_small() if Path("/proc/self/statm").exists() else spill
 
 
 def frame_parts(rows: pl.DataFrame, size: pl.Expr) -> Iterator[tuple[int, int]]:
