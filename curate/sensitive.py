@@ -20,7 +20,7 @@ from schemas.finding import Severity
 ESCAPE = re.compile(r"\\{1,8}(?:u00([2-7][0-9A-Fa-f])|([nrt\"/_]))")
 """One character as JSON writes it in a string, or an underscore as Markdown does; more backslashes where one lies in
 another."""
-ESCAPED = r"\\(?:u00[2-7]|/)"
+ESCAPED = pl.col("text").str.contains(r"\\(?:u00[2-7]|/)")
 """Texts in which an escape may hide a value from a rule's `candidate`s."""
 PLAIN = {"n": "\n", "r": "\n", "t": "\t", '"': '"', "/": "/", "_": "_"}
 DIGITS = (r"[0-9](?:[ ().\-/A-Z\u00a0\u2010-\u2013]{0,3}[0-9]){5}",)
@@ -75,20 +75,18 @@ class SensitiveRule(Rule):
 
     def find(self, corpus: Corpus) -> Iterator[Hit]:
         """One hit for each text with at least one value."""
-        escaped = pl.col("text").str.contains(ESCAPED)
 
         def containing(*expressions: str) -> pl.Expr:
-            return pl.any_horizontal(escaped, *(pl.col("text").str.contains(found) for found in expressions))
+            return pl.any_horizontal("escaped", *(pl.col("text").str.contains(found) for found in expressions))
 
-        texts = all_texts(corpus)
+        texts = corpus.remembered("escaped", lambda: all_texts(corpus).with_columns(escaped=ESCAPED))
         if self.coarse:
-            texts = corpus.remembered(
-                ("coarse", self.coarse), lambda: all_texts(corpus).filter(containing(*self.coarse))
-            )
+            texts = corpus.remembered(("coarse", self.coarse), lambda: texts.filter(containing(*self.coarse)))
         for expression in self.narrow:
             texts = texts.filter(containing(expression))
-        texts = texts.filter(containing(*self.candidate))
-        for index, turn, content in texts.iter_rows():
+        for index, turn, content in (
+            texts.filter(containing(*self.candidate)).select("index", "turn", "text").iter_rows()
+        ):
             plain, _ = unescaped(content)
             found = list(self.values(plain))
             if found:

@@ -52,11 +52,12 @@ def comparable_texts(corpus: Corpus) -> pl.DataFrame:
             part.turns.with_columns(said=said)
             .group_by("index", maintain_order=True)
             .agg(
-                system=pl.col("said").filter(main & instructs).str.join("\n"),
-                text=pl.col("said").filter(main & ~instructs).str.join("\n"),
+                system=pl.col("said").filter(main & instructs),
+                text=pl.col("said").filter(main & ~instructs),
                 answer=pl.col("position").filter(answers).last(),
                 rejected=pl.col("position").filter(~main).last(),
             )
+            .with_columns(pl.col("system", "text").list.join("\n"))
         )
         return texts.filter(pl.col("text").str.strip_chars() != "")
 

@@ -8,7 +8,9 @@ package instead, so that a change to any of them compiles anew.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -16,6 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numba
+
+if "scipy.linalg" not in sys.modules:
+    # numba would load it, which takes longer than all of our code, to see whether there is BLAS; no kernel multiplies.
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules["scipy.linalg"]
 
 
 @cache

@@ -110,11 +110,13 @@ class PairSearch:
         self.seed = seed
         self.progress = progress
         self.spans = string_spans(text)
+        self.tokens = np.zeros(len(text), dtype=np.int64)
         self.templates = pl.DataFrame(schema={"row": pl.Int64, "key": pl.UInt64})
 
     def verified(self, rows: NDArray[np.int64]) -> Pairs:
         """All verified pairs among some rows."""
         sketch = self._sketch(rows)
+        self.tokens[rows] = sketch.tokens
         proposed = [_links(sketch.sequence, rows)]
         if self.setting.gram == 0:
             proposed.append(_links(sketch.masked, rows))
@@ -127,8 +129,10 @@ class PairSearch:
 
     def judged(self, pairs: NDArray[np.int64], learn_slots: bool = False) -> Pairs:
         """Verify pairs, sorted by their first row; pairs below the floor are left out."""
+        same = self._same_text(pairs)
+        alike = same | self._alike_in_size(pairs)
+        pairs, rest = pairs[alike], np.flatnonzero(~same[alike])
         kind, similarity = np.full(len(pairs), NORMALISED, dtype=np.uint8), np.ones(len(pairs))
-        rest = np.flatnonzero(~self._same_text(pairs))
         kind[rest], similarity[rest], slots = self._judge(self.spans, pairs[rest], self.floor)
         if learn_slots:
             self.templates = _template_rows(pairs[rest], kind[rest], slots)
@@ -162,6 +166,14 @@ class PairSearch:
 
         self._run("compare", work, _pair_slices(len(pairs)), len(pairs))
         return same
+
+    def _alike_in_size(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Pairs whose similarity may reach the floor: no more tokens match than the shorter row has."""
+        if self.setting.gram:
+            return np.ones(len(pairs), dtype=np.bool_)
+        tokens = self.tokens[pairs]
+        alike: NDArray[np.bool_] = tokens.min(axis=1) >= self.floor * tokens.max(axis=1)
+        return alike
 
     def _judge(
         self, spans: Spans, pairs: NDArray[np.int64], floor: float

@@ -94,6 +94,8 @@ def test_blank_lines_are_no_rows_but_are_noted_and_carriage_returns_are_space():
         (b'{"text": "a", "text": "b"}', "`text`"),
         (b'{"text":"a","\\u0074ext":"b"}', "`text`"),
         (b'{"messages" : [{"role" : "user", "role" : "system", "content" : "x"}]}', "`role`"),
+        (b'{"messages": [{"role":"user","role"\t:"user","content":"\\u003a"}]}', "`role`"),
+        (b'{"messages": [], "id": 1, "tools": [{"a": 1, "a": 2}], "id": 2}', "`a`, `id`"),
     ],
 )
 def test_a_repeated_key_is_found_however_it_is_spelt(line, keys):
