@@ -142,8 +142,7 @@ def transcode(address, length, fold, pairs, composed, out):  # type: ignore[no-u
             used += 1
         in_word = entry & _IS_WORD != 0
         last = folded
-        used = put_code(out, used, folded)
-        if code == _SHARP_S or code == _CAPITAL_SHARP_S:
+        for _ in range(2 if code == _SHARP_S or code == _CAPITAL_SHARP_S else 1):
             used = put_code(out, used, folded)
     return used
 

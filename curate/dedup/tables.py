@@ -19,8 +19,8 @@ from curate.dedup.kernel import (
     WORD_SET_BITS,
     row_tokens,
 )
+from curate.dedup.regions import LCS_SIDE
 from curate.dedup.spans import string_spans
-from curate.dedup.verify import LCS_SIDE
 from schemas.errors import UserError
 
 if TYPE_CHECKING:

@@ -335,42 +335,6 @@ def test_the_same_prompt_with_another_answer_is_kept_and_with_an_edited_answer_d
     assert found.kind.drop_nulls().to_list() == ["near"]
 
 
-ANSWER = (
-    "You will find the keys in the small drawer below the mirror, as long as nobody has put them back where they were."
-)
-
-
-@pytest.mark.parametrize(
-    ("answer", "dropped"),
-    [
-        (edited(ANSWER, "small drawer => little drawer"), 1),
-        (edited(ANSWER, "nobody has => nobody haz", "find the => see the"), 1),
-        (ANSWER[:90], 1),
-        (ANSWER[:87], 1),
-        (f"Sure! {ANSWER} Anything else?", 1),
-        (edited(ANSWER, "below the => above the"), 0),
-        (edited(ANSWER, "You will => You will not"), 0),
-        (edited(ANSWER, "small drawer => large drawer"), 0),
-        (
-            "You will find the keys in the pocket of the coat that you wore when all of us went to the lake in the rain.",
-            0,
-        ),
-    ],
-)
-def test_an_answer_that_is_long_enough_may_be_edited_as_the_rest_of_its_row(answer: str, dropped: int) -> None:
-    answers = [ANSWER, answer]
-    assert drops(*(f"{MEMO}\n{said}" for said in answers), answer=pl.Series(answers)) == dropped
-
-
-def test_a_short_answer_may_be_edited_only_where_the_prompt_is_as_well() -> None:
-    answers = pl.Series(
-        ["Look into the small drawer below the mirror.", "Look into the little drawer below the mirror."]
-    )
-    prompt = edited(MEMO, "decide how => determine how", "After a long => After a lengthy")
-    assert drops(*(f"{MEMO}\n{said}" for said in answers), answer=answers) == 0
-    assert drops(f"{MEMO}\n{answers[0]}", f"{prompt}\n{answers[1]}", answer=answers) == 1
-
-
 def test_a_value_that_stands_for_another_wherever_that_stood_is_a_slot() -> None:
     sea, sun = (
         f"Tell me about the {it}. {MEMO} That is all I know about the {it} at the moment." for it in ("sea", "sun")
