@@ -36,7 +36,7 @@ PART_BYTES = 8 << 20
 BLOCK_BYTES = 1 << 22
 RESIDENT_BYTES = 32 << 20
 """Mapped bytes that may be in memory: a scan needs each page once, and one that is asked for again costs little."""
-WATCH_S = 0.02
+WATCH_S = 0.01
 Bytes = bytes | mmap.mmap
 
 
@@ -149,10 +149,11 @@ class Spill:
 
 def _watch(watched: weakref.ref[Spill]) -> None:
     """Keep what is mapped small until nobody uses it any more."""
-    before = _resident()
+    least = _resident()
     while (spill := watched()) is not None:
-        if _resident() - before > RESIDENT_BYTES:
+        if _resident() - least > RESIDENT_BYTES:
             spill.release()
+            least = _resident()  # libraries, which stay
         del spill
         time.sleep(WATCH_S)
 
