@@ -47,7 +47,7 @@ def index_bytes(index: EvalIndex) -> int:
     arrays = [value for value in vars(index).values() if hasattr(value, "nbytes")]
     arrays += [*index.run_table[:2], *index.whole_table[:2], index.whole_table[3], *index.wholes]
     counted = {id(array): array.nbytes for array in arrays}
-    return sum(counted.values()) + index.items.estimated_size()
+    return sum(counted.values()) + int(index.items.estimated_size())
 
 
 def first_rows(corpus: Corpus, rows: int) -> Corpus:
@@ -86,12 +86,12 @@ def main() -> None:
     say(f"index: {len(items):,} items, {len(index.grams):,} runs, {built:.1f} s CPU to build, ")
     say(f"{taken / len(index.grams):.1f} bytes a run\n")
     content = corpus.turns["content"].drop_nulls()
-    size = content.str.len_bytes().sum() / 1e6
+    size = float(content.str.len_bytes().sum()) / 1e6
     cpu, wall = floor(content, given.threads)
     say(f"floor: {size:.0f} MB cut into words, {cpu:.1f} s CPU, {size / cpu:.1f} MB per CPU second, {wall:.1f} s\n")
     for step in map(int, given.steps.split(",")):
         part = first_rows(corpus, corpus.height * step // 10)
-        size = part.turns["content"].drop_nulls().str.len_bytes().sum() / 1e6
+        size = float(part.turns["content"].drop_nulls().str.len_bytes().sum()) / 1e6
         cpu, start = process_time(), perf_counter()
         verdicts, _ = contamination(part, index)
         cpu, wall = process_time() - cpu, perf_counter() - start
