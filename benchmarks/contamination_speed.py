@@ -46,7 +46,7 @@ def index_bytes(index: EvalIndex) -> int:
     """Bytes of every array of an index that is ready to be searched with, tables of look-ups included."""
     arrays = [value for value in vars(index).values() if hasattr(value, "nbytes")]
     arrays += [*index.run_table[:2], *index.whole_table[:2], index.whole_table[3], *index.wholes]
-    counted = {id(array): array.nbytes for array in arrays}
+    counted = {id(array): int(array.nbytes) for array in arrays}
     return sum(counted.values()) + int(index.items.estimated_size())
 
 
