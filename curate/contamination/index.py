@@ -87,12 +87,17 @@ class EvalIndex:
         """For each posting, the place of its run in `grams`."""
         return np.repeat(np.arange(len(self.grams), dtype=np.int32), np.diff(self.post_begin))
 
-    @cached_property
+    @property
     def held(self) -> NDArray[np.int32]:
         """For each run, how many different segments hold it."""
         contents, unit = np.unique(self.seg_hash, return_inverse=True)
-        pairs = np.unique(self.gram_numbers * np.int64(len(contents) + 1) + unit[self.post_seg])
-        return np.bincount(pairs // (len(contents) + 1), minlength=len(self.grams)).astype(np.int32)
+        counts = np.diff(self.post_begin)
+        several = np.repeat(counts > 1, counts)  # nearly all runs stand in one place
+        pairs = self.gram_numbers[several] * np.int64(len(contents) + 1) + unit[self.post_seg[several]]
+        pairs.sort()
+        distinct = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]] // (len(contents) + 1)
+        found = np.bincount(distinct, minlength=len(self.grams)).astype(np.int32)
+        return np.maximum(found, 1)
 
     @cached_property
     def telling(self) -> EvalIndex:
@@ -120,8 +125,7 @@ class EvalIndex:
         sets = self.items["eval_set"].rank("dense").to_numpy().astype(np.int64) - 1
         if not len(sets):
             return found
-        often = np.flatnonzero(self.held >= TEMPLATE_ITEMS)
-        in_often = np.isin(self.gram_numbers, often) & (self.post_masked == 0)
+        in_often = (self.held >= TEMPLATE_ITEMS)[self.gram_numbers] & (self.post_masked == 0)
         gram, owner = self.gram_numbers[in_often].astype(np.int64), self.seg_item[self.post_seg[in_often]]
         count = int(sets.max()) + 1
         pairs = np.unique(gram * self.items.height + owner)
@@ -170,25 +174,46 @@ class EvalIndex:
         table = pl.DataFrame({"asked": asked, "rest": rest})
         return table.select(pl.col("rest").n_unique().over("asked") > 1).to_series().to_numpy()
 
-    def weights(self, dropped: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """What each position counts: the mean rarity of the runs over it, the least there is where none is kept.
-
-        Words of the wording that the eval set's items share count nothing, nor do those of dropped runs.
+    def lost(self, dropped: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """For each position, whether its word counts nothing: the eval set's shared wording, and words of dropped runs.
 
         Args:
             dropped: [grams], runs that do not count.
         """
-        exact = self.post_masked == 0
-        gram = self.gram_numbers[exact]
-        first = self.seg_begin[self.post_seg[exact]] + self.post_place[exact]
-        total, runs = np.zeros(len(self.numbers), np.float32), np.zeros(len(self.numbers), np.uint16)
-        lost = self.template.copy()
+        found = self.template.copy()
+        counts = np.diff(self.post_begin)
+        gone = np.repeat(dropped, counts) & (self.post_masked == 0)
+        first = self.seg_begin[self.post_seg[gone]] + self.post_place[gone]
         for step in range(self.width):
-            np.add.at(total, first + step, self.idf[gram])
+            found[first + step] = True
+        return found
+
+    def runs_of(self, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(postings, their runs) of the unmasked runs of some segments.
+
+        Args:
+            wanted: [segments].
+        """
+        postings = np.flatnonzero(wanted[self.post_seg] & (self.post_masked == 0))
+        return postings, np.searchsorted(self.post_begin, postings, "right") - 1
+
+    def weights(self, lost: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """What each position of some segments counts: the mean rarity of the runs over it, 0 where it is lost.
+
+        Where no run is kept, it is the least there is.
+
+        Args:
+            lost: of `lost`.
+            wanted: [segments].
+        """
+        postings, gram = self.runs_of(wanted)
+        first = self.seg_begin[self.post_seg[postings]] + self.post_place[postings]
+        rarity = self.idf[gram]
+        total, runs = np.zeros(len(lost), np.float32), np.zeros(len(lost), np.uint16)
+        for step in range(self.width):
+            np.add.at(total, first + step, rarity)
             np.add.at(runs, first + step, np.uint16(1))
-            lost[first[dropped[gram]] + step] = True
-        common = np.float32(np.log1p(1 / HOT_SHARE))
-        mean = np.where(runs > 0, total / np.maximum(runs, np.uint16(1)), common)
+        mean = np.where(runs > 0, total / np.maximum(runs, np.uint16(1)), np.float32(np.log1p(1 / HOT_SHARE)))
         return np.where(lost, np.float32(0), mean).astype(np.float32)
 
 

@@ -91,16 +91,17 @@ def parts_of(record: Any, task: EvalTask | None = None) -> tuple[str, tuple[str,
 
 
 def _of_conversation(record: Mapping[str, Any]) -> tuple[str, tuple[str, ...], tuple[str, ...], str]:
-    """What users say before the last answer, and that answer."""
+    """What the user says last, the last answer, and what users said before, which no single turn of a row holds."""
     turns = next(record[name] for name in MESSAGES if isinstance(record.get(name), list))
     said = [
         (str(turn.get("role", turn.get("from"))), text_of(turn.get("content", turn.get("value"))))
         for turn in turns
         if isinstance(turn, dict)
     ]
-    asked = "\n".join(text for role, text in said if role in ("user", "human"))
+    asked = [text for role, text in said if role in ("user", "human") and text]
     answers = [text for role, text in said if role in ("assistant", "gpt", "model") and text]
-    return asked[:MAX_FIELD_CHARS], _with_final(answers[-1:]), (), ""
+    question = asked[-1] if asked else ""
+    return question[:MAX_FIELD_CHARS], _with_final(answers[-1:]), (), "\n".join(asked[:-1])[:MAX_FIELD_CHARS]
 
 
 def _named(record: Mapping[str, Any], names: Sequence[str], elsewhere: Sequence[str]) -> str:

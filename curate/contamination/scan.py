@@ -90,16 +90,21 @@ def scan_rows(corpus: Corpus, index: EvalIndex, threads: int | None = None) -> S
         whole = pl.concat([pl.DataFrame(schema=WHOLE_SCHEMA), *(whole for _, whole, _ in found)])
         dropped = _too_common(hits, texts, corpus.height, index)
         pairs = _promising(_pairs(hits, index, dropped), index)
-        weights = index.weights(dropped)
+        lost = index.lost(dropped)
+        wanted = np.zeros(len(index.seg_item), np.bool_)
+        wanted[pairs["seg"].unique().to_numpy()] = True
+        weights = index.weights(lost, wanted)
 
         def score(part: pl.DataFrame) -> pl.DataFrame:
             return _scored(part, corpus.turns["content"].gather(part["text"].unique().sort()), index, weights)
 
         matches = list(pool.map(score, _by_texts(pairs, corpus.turns["content"])))
     measured = pl.concat([pl.DataFrame(schema=_MEASURED), *matches])
-    measured = measured.join(_overlap(pairs, index, dropped), on=["text", "seg"], how="left", maintain_order="left")
+    measured = measured.join(
+        _overlap(pairs, index, dropped, wanted), on=["text", "seg"], how="left", maintain_order="left"
+    )
     whole = whole.sort("text", "item", "within", "start").unique(["text", "item"], keep="first", maintain_order=True)
-    return Scan(texts, measured, whole, _own_wording(index, weights), sum(words for *_, words in found))
+    return Scan(texts, measured, whole, _own_wording(index, lost), sum(words for *_, words in found))
 
 
 _NO_HITS = pl.DataFrame(schema={"text": pl.Int64, "place": pl.Int32, "gram": pl.Int32})
@@ -183,9 +188,9 @@ def _too_common(hits: pl.DataFrame, texts: pl.DataFrame, rows: int, index: EvalI
     return dropped
 
 
-def _own_wording(index: EvalIndex, weights: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _own_wording(index: EvalIndex, lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """For each item, whether common wording leaves too little of its question to compare anything but the whole."""
-    counted = np.concatenate([np.zeros(1, np.int64), np.cumsum(weights > 0)])
+    counted = np.concatenate([np.zeros(1, np.int64), np.cumsum(~lost)])
     telling = counted[index.seg_begin[1:]] - counted[index.seg_begin[:-1]]
     few = (index.seg_kind == QUESTION) & (telling < LEAST_TELLING) & (telling < index.sizes)
     found = np.zeros(index.items.height, np.bool_)
@@ -253,18 +258,17 @@ def _scored(pairs: pl.DataFrame, content: pl.Series, index: EvalIndex, weights: 
     return measured.filter(pl.max_horizontal("exact", "masked") >= LEAST)
 
 
-def _overlap(pairs: pl.DataFrame, index: EvalIndex, dropped: NDArray[np.bool_]) -> pl.DataFrame:
+def _overlap(
+    pairs: pl.DataFrame, index: EvalIndex, dropped: NDArray[np.bool_], wanted: NDArray[np.bool_]
+) -> pl.DataFrame:
     """Rarity-weighted share of a segment's distinct unmasked runs that a turn holds."""
-    gram = index.gram_numbers
-    wanted = np.zeros(len(index.seg_item), np.bool_)
-    wanted[pairs["seg"].unique().to_numpy()] = True
-    counts = (index.post_masked == 0) & ~dropped[gram] & wanted[index.post_seg]
-    every = pl.DataFrame({"seg": index.post_seg[counts], "gram": gram[counts], "idf": index.idf[gram[counts]]}).unique(
-        ["seg", "gram"]
-    )
+    postings, gram = index.runs_of(wanted)
+    postings, gram = postings[~dropped[gram]], gram[~dropped[gram]]
+    idf = index.idf
+    every = pl.DataFrame({"seg": index.post_seg[postings], "gram": gram, "idf": idf[gram]}).unique(["seg", "gram"])
     total = every.group_by("seg").agg(total=pl.col("idf").sum())
     held = pairs.filter(pl.col("masked") == 0).select("text", "seg", "gram").unique()
-    held = held.with_columns(idf=index.idf[held["gram"].to_numpy()])
+    held = held.with_columns(idf=idf[held["gram"].to_numpy()])
     return (
         held.group_by("text", "seg")
         .agg(held=pl.col("idf").sum())

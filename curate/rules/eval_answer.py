@@ -19,8 +19,8 @@ class EvalAnswer(Rule):
     """A row that holds the answer of an eval item, without its question.
 
     ## What it does
-    Reports rows in which at least 0.8 of a long answer of an item stands (runs of five words, weighted by how rare they
-    are), in any turn.
+    Reports rows in which at least 0.8 of a long answer of an item stands, weighted by how rare its runs of five words
+    are, in any turn.
 
     ## Why
     Worked solutions leak as well as questions do: lists of answers, answers quoted in a discussion.

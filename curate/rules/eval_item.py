@@ -20,11 +20,12 @@ class EvalItem(Rule):
 
     ## What it does
     Compares every turn of every row with every eval item. Words count, not case, punctuation, Markdown, LaTeX or the
-    order of choices. A row is reported if a turn or a line of it is a whole question of four words or more, if runs of
-    five words cover (weighted by how rare they are) at least 0.97 of a question of eight words or more, or at least 0.6
-    to 0.8 of a longer one with gaps that edits explain; a shorter or a more edited question counts if the item's answer
-    stands in the row's answer as well. Runs that more than 1% of the rows hold are the data's own wording and count for
-    nothing.
+    order of choices. A row is reported if it holds a whole question: of eight words or more, or with its answer, its
+    choices or its passage, or as a turn, a line or a sentence of its own if neither row nor item has a short answer to
+    compare. So is one with an edited question: its words are aligned with those of the row, and must hold 0.7 to 0.75
+    of its weight, with at most four of any eight words missing and hardly any at its ends; a question of fewer than
+    twenty words with another answer is no edit. Runs that more than 1% of the rows hold, or half of the items of a set,
+    are wording that counts for nothing.
 
     ## Why
     A model trained on the questions it is judged by gets a score that says nothing.
@@ -36,7 +37,7 @@ class EvalItem(Rule):
 
     ## Source
     The weights of AI2's decon, the coverage of the Tulu 3 report (arXiv:2411.15124) and the longest match of ConTAM
-    (arXiv:2411.03923): all three are in the evidence, the weighted share of covered words decides.
+    (arXiv:2411.03923): all three are in the evidence, the weighted share of aligned words decides.
     """
 
     code: ClassVar[str] = "LEK401"

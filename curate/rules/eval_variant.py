@@ -17,7 +17,7 @@ class EvalVariant(Rule):
     """A row that asks what an eval item asks, with other numbers.
 
     ## What it does
-    Reports rows that match a question once numbers are masked, and differ from it in at least one of them.
+    Reports rows that match a question, or its passage, once numbers are masked, and differ in at least one of them.
 
     ## Why
     Such rows teach the task, not the item: they are what synthetic training data for a benchmark looks like, and who

@@ -40,14 +40,16 @@ def test_a_task_file_stands_for_the_items_that_it_asks(tmp_path):
     path = task_file(tmp_path)
     found = eval_sources([path])
     assert list(found) == [tmp_path / "farm.jsonl"]
-    item = next(eval_items(read_corpus((), evals=found).evals))
+    evals = read_corpus((), evals=found).evals
+    assert evals is not None
+    item = next(eval_items(evals))
     assert (item.eval_set, item.question, item.answers) == ("farm", QUESTION, ("26",))
 
 
 def test_fields_of_python_are_guessed(tmp_path):
     path = task_file(tmp_path)
     path.write_text("task: farm\ndoc_to_text: !function x.y\ndataset_kwargs: {data_files: farm.jsonl}\n", "utf-8")
-    assert next(iter(eval_sources([path]).values())).question == ()
+    assert [task and task.question for task in eval_sources([path]).values()] == [()]
 
 
 @pytest.mark.parametrize(
