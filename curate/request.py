@@ -13,8 +13,8 @@ import yaml
 
 from curate.adoption import Adoption, FileIgnore, file_ignore, set_aside
 from curate.audit import Audit, audit_corpus
+from curate.audit_config import DEFAULT_CONFIG, AuditDocument
 from curate.baseline import DEFAULT_BASELINE, read_baseline
-from curate.configfile import read_config, suite_files, validated
 from curate.contamination.tasks import EvalTask, eval_sources
 from curate.indexes import Indexes, open_indexes
 from curate.load_supervisor import load_token_settings
@@ -25,13 +25,11 @@ from curate.rules.base import Rule
 from curate.rules.catalogue import resolve, select_rules
 from curate.sources import Found, expand_paths, find_sources
 from curate.waivers import Held, held, read_waivers
-from curate.yamlfile import MAX_BYTES, Document, Location
+from curate.yamlfile import MAX_BYTES
 from schemas.atomic import refuse_to_replace
-from schemas.config import AuditConfig, AuditFile
 from schemas.errors import ConfigError, Problem, UserError
 from schemas.progress import SILENT, Progress
 
-DEFAULT_CONFIG = Path("assay.yaml")
 DEFAULT_RUNS = Path("runs")
 
 
@@ -132,7 +130,7 @@ def settings_of(request: AuditRequest) -> Settings:
         UserError: a file cannot be opened, or is one that would be replaced.
         ConfigError: carries every problem of the command line, the config, the waivers and the baseline.
     """
-    config = _Config.of(request)
+    config = AuditDocument.of(_config_path(request))
     problems: list[Problem] = []
     adoption = _adoption(request, config, problems)
     rules: tuple[Rule, ...] = ()
@@ -177,77 +175,17 @@ def settings_of(request: AuditRequest) -> Settings:
     )
 
 
+def _config_path(request: AuditRequest) -> Path | None:
+    """The config that is to be read: none where files are named without one."""
+    return request.config if request.paths else request.config or DEFAULT_CONFIG
+
+
 def unused_config(request: AuditRequest) -> bool:
     """Whether the usual config has a section for the audit that is not used, because files were named without it."""
     if request.config is not None or not request.paths or not DEFAULT_CONFIG.is_file():
         return False
     with DEFAULT_CONFIG.open("rb") as stream:
         return any(line.startswith(b"audit:") for line in stream.read(MAX_BYTES).split(b"\n"))
-
-
-class _Config:
-    """The config that an audit goes by; an empty one where none is used."""
-
-    def __init__(self, document: Document | None, file: AuditFile) -> None:
-        self._document = document
-        self.file = file
-
-    @classmethod
-    def of(cls, request: AuditRequest) -> _Config:
-        if request.config is None and request.paths:
-            return cls(None, AuditFile())
-        document = read_config(request.config or DEFAULT_CONFIG)
-        return cls(document, validated(document, AuditFile))
-
-    @property
-    def audit(self) -> AuditConfig:
-        return self.file.audit
-
-    @property
-    def max_length(self) -> int | None:
-        """Most tokens a row has in training, if the config speaks of training."""
-        trains = self.file.gates is not None or "train" in self.file.model_fields_set
-        return self.file.train.max_length if trains else None
-
-    @property
-    def root(self) -> Path:
-        """The folder that its paths start from."""
-        return self._document.path.parent if self._document else Path()
-
-    def beside(self, path: str | None) -> Path | None:
-        return None if path is None else self.root / path
-
-    def where(self, *location: str | int) -> str:
-        """`file:line` of a value."""
-        places: Mapping[Location, str] = self._document.places if self._document else {}
-        return places.get(location, ".".join(map(str, location)))
-
-    def sources(self) -> Found:
-        """The files of `data.sources`.
-
-        Raises:
-            ConfigError: there are none.
-        """
-        if self.file.data is None:
-            path = str(self._document.path) if self._document else str(DEFAULT_CONFIG)
-            advice = "name files, or give the config `data: {sources: [...]}`"
-            raise ConfigError([Problem("nothing says which files to audit", where=path, help=advice)])
-        return self._found(self.file.data.sources, "data.sources")
-
-    def evals(self) -> tuple[Path, ...]:
-        """Files of `data.evals`, and the task files of the suites with items of their own."""
-        named = tuple(self._found(self.file.data.evals, "data.evals").files) if self.file.data else ()
-        return (*named, *suite_files(self.file.evals.suites, self.root)) if self.file.evals else named
-
-    def index_paths(self) -> list[Path]:
-        return [self.root / entry for entry in self.file.data.index] if self.file.data else []
-
-    def index_key_file(self) -> Path | None:
-        return self.beside(self.file.data.index_key_file) if self.file.data else None
-
-    def _found(self, entries: Sequence[str], name: str) -> Found:
-        path = self._document.path if self._document else DEFAULT_CONFIG
-        return find_sources(entries, self.root, f"{path}: {name}", results=self.root / self.file.runs)
 
 
 @contextmanager
@@ -259,7 +197,7 @@ def _collecting(problems: list[Problem]) -> Iterator[None]:
         problems += error.problems
 
 
-def _rules(request: AuditRequest, config: _Config, problems: list[Problem]) -> tuple[Rule, ...]:
+def _rules(request: AuditRequest, config: AuditDocument, problems: list[Problem]) -> tuple[Rule, ...]:
     audit = config.audit
     select, ignore = request.select or tuple(audit.select or ()), request.ignore or tuple(audit.ignore)
     checked = []
@@ -278,7 +216,7 @@ def _rules(request: AuditRequest, config: _Config, problems: list[Problem]) -> t
     return select_rules(checked[0], options, ignore=checked[1], where="audit", root=config.root)
 
 
-def _adoption(request: AuditRequest, config: _Config, problems: list[Problem]) -> Adoption:
+def _adoption(request: AuditRequest, config: AuditDocument, problems: list[Problem]) -> Adoption:
     target = request.baseline or config.beside(config.audit.baseline)
     if target is None and request.write_baseline:
         target = DEFAULT_BASELINE
@@ -301,7 +239,7 @@ def _adoption(request: AuditRequest, config: _Config, problems: list[Problem]) -
     )
 
 
-def _file_ignores(request: AuditRequest, config: _Config, problems: list[Problem]) -> tuple[FileIgnore, ...]:
+def _file_ignores(request: AuditRequest, config: AuditDocument, problems: list[Problem]) -> tuple[FileIgnore, ...]:
     if not request.file_ignores:
         given = config.audit.per_file_ignores.items()
         where = ("audit", "per_file_ignores")
@@ -321,7 +259,7 @@ def _file_ignores(request: AuditRequest, config: _Config, problems: list[Problem
     return tuple(found)
 
 
-def _waivers(request: AuditRequest, config: _Config, problems: list[Problem]) -> tuple[Held, ...]:
+def _waivers(request: AuditRequest, config: AuditDocument, problems: list[Problem]) -> tuple[Held, ...]:
     """Those of the command line's file, else those of the config and of the file that it names."""
     found: tuple[Held, ...] = ()
     with _collecting(problems):
@@ -336,7 +274,7 @@ def _waivers(request: AuditRequest, config: _Config, problems: list[Problem]) ->
     return found
 
 
-def _sources(request: AuditRequest, config: _Config) -> Found:
+def _sources(request: AuditRequest, config: AuditDocument) -> Found:
     """The files of the command line in the order they were named in, standard input among them, or the config's."""
     if not request.paths:
         return config.sources()
@@ -352,7 +290,7 @@ def _sources(request: AuditRequest, config: _Config) -> Found:
     return found
 
 
-def _reading(request: AuditRequest, config: _Config) -> dict[str, Any]:
+def _reading(request: AuditRequest, config: AuditDocument) -> dict[str, Any]:
     """How the rows are read: what the command line says wins over the config."""
     data = config.file.data
     return {
