@@ -25,7 +25,7 @@ from schemas.errors import AssayError, ExitCode
 from schemas.finding import Finding, Severity
 from schemas.progress import SILENT, Progress
 
-WAITING = 8
+WAITING = 2
 """Rules that may wait for what another one computes for all of them, beside those that keep the cores busy."""
 QUANTILES = (0.05, 0.5, 0.95)
 NAME_CHARS = 60
@@ -125,7 +125,8 @@ def audit_corpus(
 
     with ThreadPoolExecutor(workers or (os.cpu_count() or 1) + WAITING) as pool:
         # What takes longest begins first, so that no core waits for it in the end.
-        begun = sorted((rule for rule in rules if rule.code not in not_run), key=lambda rule: not rule.takes_long)
+        asked = (rule for rule in rules if rule.code not in not_run)
+        begun = sorted(asked, key=lambda rule: (not rule.takes_long, rule.waits))
         running = {rule.code: pool.submit(run, rule) for rule in begun}
         if with_statistics:
             pool.submit(audit_statistics, corpus, mask)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from curate.allocators import at_once, few_arenas
 from curate.cli_options import (
     AUDIT_FORMATS,
     DEFAULT_CONFIG,
@@ -87,6 +87,7 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
     cannot be opened; 4: there are no rows.
     """
     gc.set_threshold(YOUNG_OBJECTS)
+    few_arenas()
     from curate.outputs import render
     from curate.request import AuditRequest, run_settings, settings_of, unused_config
 
@@ -144,8 +145,8 @@ def curate(project: Project, form: str, quiet: bool, dry_run: bool, **given: Any
     `curate.keep` or `curate.keep_file` takes back one drop, and the ledger says so. With --index, rows that an earlier
     dataset holds are dropped, and only the new rows are hashed.
     """
-    # Read when polars is loaded: its allocator gives what is free back at once, and not only when memory is short.
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+    few_arenas()
+    at_once()
     from curate.pipeline import curate as run
     from curate.summary import account_markdown, account_of, ledger_of
 

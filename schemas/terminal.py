@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 
@@ -47,4 +48,6 @@ def printable_json(text: str) -> str:
     hidden = {char for char in set(text) if not char.isprintable() and char != "\n"}
     if not hidden:
         return text
-    return text.translate({ord(char): json.dumps(char)[1:-1] if ord(char) != 0x7F else "\\u007f" for char in hidden})
+    escaped = {char: json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f" for char in hidden}
+    # Many times as fast as `str.translate`, since few of them occur.
+    return re.sub(f"[{re.escape(''.join(sorted(hidden)))}]", lambda found: escaped[found[0]], text)

@@ -16,7 +16,7 @@ from curate.readers.shapes import Fault, Shaped, type_name
 from curate.rows import FAULTS_SCHEMA, ROWS_SCHEMA, TURNS_SCHEMA
 
 ROWS_PER_CHUNK = 1 << 15
-BYTES_PER_CHUNK = 1 << 23
+BYTES_PER_CHUNK = 1 << 22
 ROW_ID_HEX = 32
 """128 bits: two different rows of a billion share an id with probability below 1e-20."""
 
@@ -108,11 +108,12 @@ class Builder:
         self._in_source = 0
         self._bytes = 0
         self._rows: list[tuple[Any, ...]] = []
+        self._canonical: list[bytes | None] = []
         self._turns: dict[str, list[Any]] = {name: [] for name in TURNS_SCHEMA}
         self._faults: list[tuple[Any, ...]] = []
         self._tables = tables or (InMemory(), InMemory())
-        self._writer = ThreadPoolExecutor(1)  # frames are put away while the next rows are parsed
-        self._putting: list[Future[None]] = []
+        self._writer = ThreadPoolExecutor(1)
+        self._putting: Future[None] | None = None
 
     def start_source(self) -> None:
         """The rows that follow are of the next file."""
@@ -156,24 +157,25 @@ class Builder:
         elif shaped is None:
             keys = ", ".join(f"`{key}`" for key in list(record)[:12]) or "no keys"
             expected = self.kind or "chat, prompt-completion, preference, feedback, reward or text"
-            self._row(line, start, stop, _digest(canonical), said=[*said, ("unknown-shape", None, keys, expected)])
+            self._row(line, start, stop, canonical, said=[*said, ("unknown-shape", None, keys, expected)])
         else:
             beside = None if shaped.beside is None else row_identity(shaped.beside)
             about = (shaped.kind, shaped.shape, _metadata(record, shaped.content_keys), beside)
             self._add_turns(self.next_index, shaped)
-            self._row(line, start, stop, _digest(canonical), about, said + shaped.faults)
+            self._row(line, start, stop, canonical, about, said + shaped.faults)
 
     def _row(
         self,
         line: int | None,
         start: int,
         stop: int,
-        row_id: str | None,
+        canonical: bytes | None,
         about: tuple[str | None, ...] = (None,) * 4,
         said: Sequence[Fault] = (),
     ) -> None:
         index = self.next_index
-        self._rows.append((index, self.source, line, self._in_source, start, stop, row_id, *about))
+        self._rows.append((index, self.source, line, self._in_source, start, stop, None, *about))
+        self._canonical.append(canonical)
         for fault_kind, turn, found, expected in said:
             self._faults.append((fault_kind, index, self.source, line, turn, found, expected))
         self.next_index += 1
@@ -193,24 +195,26 @@ class Builder:
         columns["calls"].extend(calls)
 
     def _flush(self) -> None:
-        rows = pl.DataFrame(self._rows, schema=ROWS_SCHEMA, orient="row")
-        turns = pl.DataFrame(self._turns, schema=TURNS_SCHEMA)
-        for last in self._putting:
-            last.result()  # a slow disk holds up parsing, so that memory holds no more than two frames of each
-        self._putting = [
-            self._writer.submit(self._tables[0].add, rows),
-            self._writer.submit(self._tables[1].add, turns),
-        ]
-        self._rows = []
+        if self._putting is not None:
+            self._putting.result()  # a slow disk holds up parsing, so that memory holds no more than two frames of each
+        self._putting = self._writer.submit(self._put, self._rows, self._canonical, self._turns)
+        self._rows, self._canonical = [], []
         self._bytes = 0
         self._turns = {name: [] for name in TURNS_SCHEMA}
+
+    def _put(self, rows: list[tuple[Any, ...]], canonical: list[bytes | None], turns: dict[str, list[Any]]) -> None:
+        """Hash rows and put them away as frames, while the next ones are parsed."""
+        ids = [None if written is None else _digest(written) for written in canonical]
+        frame = pl.DataFrame(rows, schema=ROWS_SCHEMA, orient="row")
+        self._tables[0].add(frame.with_columns(row_id=pl.Series(ids, dtype=pl.String)))
+        self._tables[1].add(pl.DataFrame(turns, schema=TURNS_SCHEMA))
 
     def frames(self) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         """Rows, turns and faults of all files."""
         self._flush()
         faults = pl.DataFrame(self._faults, schema=FAULTS_SCHEMA, orient="row")
-        for last in self._putting:
-            last.result()
+        if self._putting is not None:
+            self._putting.result()
         self._writer.shutdown()
         rows, turns = (table.frame() for table in self._tables)
         return rows, turns, faults

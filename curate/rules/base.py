@@ -113,6 +113,8 @@ class Rule(Strict):
     """Codes of stricter rules: what one of them says of a row or a pair, this rule does not repeat in an audit."""
     takes_long: ClassVar[bool] = False
     """Whether it is one of the few dearest rules, with which an audit begins."""
+    waits: ClassVar[bool] = False
+    """Whether it goes by what such a rule computes: an audit leaves it for the end."""
     help: ClassVar[str]
     """What to do about a finding, in one sentence."""
     fires: ClassVar[tuple[Example, ...]]

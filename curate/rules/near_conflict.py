@@ -35,6 +35,7 @@ class NearConflict(Rule):
     code: ClassVar[str] = "CON302"
     name: ClassVar[str] = "near-conflict"
     severity: ClassVar[Severity] = Severity.INFO
+    waits: ClassVar[bool] = True
     help: ClassVar[str] = "compare the two rows and correct the label that is wrong"
     fires: ClassVar[tuple[Example, ...]] = (
         Example(

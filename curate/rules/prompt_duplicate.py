@@ -45,6 +45,7 @@ class PromptDuplicate(SimilarityRule):
     code: ClassVar[str] = "DUP205"
     name: ClassVar[str] = "prompt-duplicate"
     severity: ClassVar[Severity] = Severity.INFO
+    waits: ClassVar[bool] = True
     default_action: ClassVar[Action] = Action.KEEP
     help: ClassVar[str] = "nothing, if several answers to one prompt are wanted; otherwise keep one with `action: drop`"
     fires: ClassVar[tuple[Example, ...]] = (

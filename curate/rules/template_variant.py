@@ -37,6 +37,7 @@ class TemplateVariant(Rule):
     code: ClassVar[str] = "DUP204"
     name: ClassVar[str] = "template-variant"
     severity: ClassVar[Severity] = Severity.INFO
+    waits: ClassVar[bool] = True
     default_action: ClassVar[Action] = Action.KEEP
     help: ClassVar[str] = "nothing, if the slot is what the row teaches; otherwise drop with `action: drop`"
     fires: ClassVar[tuple[Example, ...]] = (

@@ -1,0 +1,26 @@
+"""How the memory allocators of this process give back what is free. To be asked for before any thread is started."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+ARENAS = 2
+"""Places that glibc takes memory from: each thread with one of its own would keep what another one could use."""
+M_ARENA_MAX = -8
+"""The parameter's number, see mallopt(3)."""
+
+
+def few_arenas() -> None:
+    """Let all threads share a few arenas, where the C library is glibc."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, ARENAS)
+
+
+def at_once() -> None:
+    """Let polars give free memory back at once, and not only when memory is short: slower, and much smaller.
+
+    Its allocator reads this when polars is imported.
+    """
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
