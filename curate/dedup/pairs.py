@@ -305,11 +305,12 @@ class Sketch:
         from curate.dedup.word_sketch import sketch_words
 
         outputs = (
-            self.bands[:, part],
+            self.bands,  # whole: a slice of it would be of another type, and compiled apart
             self.sequence[part],
             self.masked[part],
             self.tokens[part],
             self.signatures[part],
+            part.start,
         )
         space = row_space(int(spans.lengths.max()), len(drawn[0]))
         kernel = sketch_words if words else sketch_rows

@@ -76,7 +76,7 @@ def row_words(address, length, tables, room, hashes):  # type: ignore[no-untyped
 @compiled
 def sketch_words(addresses, lengths, tables, a, b, band_rows, space, outputs):  # type: ignore[no-untyped-def]
     """`kernel.sketch_rows` over pairs of neighbouring words; arguments as there, the masked hash is left alone."""
-    bands, sequence, _, tokens, _ = outputs
+    bands, sequence, _, tokens, _, first = outputs
     room, hashes, _, chosen, signature = space
     for row in range(len(lengths)):
         count = row_words(addresses[row], lengths[row], tables, room, hashes)
@@ -93,4 +93,4 @@ def sketch_words(addresses, lengths, tables, a, b, band_rows, space, outputs):  
             for k in range(band * band_rows, (band + 1) * band_rows):
                 key = (key ^ np.uint64(signature[k])) * _PRIME
                 key ^= key >> _U32
-            bands[band, row] = np.uint32(key)
+            bands[band, first + row] = np.uint32(key)
