@@ -245,9 +245,11 @@ def tokenise(address, length, words, room, hashes, marks):  # type: ignore[no-un
             stop -= 1
         size = stop - start
         carried = np.int64(0)
-        symbols = operators(address, before, start) if begins & 4 and edge else 0
         value = hash_word(address, start, size)
         ahead = load_byte(address, start - (start > 0))
+        # What stands before the word stands before its mark, too.
+        lead = start - np.int64(start > 0 and (ahead == _CAPITAL_BYTE or ahead == _UNSPACED_BYTE))
+        symbols = operators(address, before, lead) if begins & 4 and edge else 0
         # Without branches: what a word looks like cannot be predicted.
         mark = OPEN * (begins & 1 | np.int64(edge == 0)) | CAPITAL * (
             begins >> 1 & 1 | np.int64(ahead == _CAPITAL_BYTE)
@@ -255,15 +257,15 @@ def tokenise(address, length, words, room, hashes, marks):  # type: ignore[no-un
         mark |= UNSPACED * np.int64(ahead == _UNSPACED_BYTE) | INNER_CAPITAL * (leaves >> 1 & 1)
         if digits:
             mark |= NUMBER
-            value = signed(address, start, value)
+            value = signed(address, lead, value)
         value = (value ^ (value >> _U29)) * _MIX
         value ^= value >> _U32
-        if digits and count and start == before + 1 and joins_numbers(address, before):
+        if digits and count and lead == before + 1 and joins_numbers(address, before):
             # Points and commas between digits belong to the number.
             hashes[count - 1] = (hashes[count - 1] ^ value) * _PRIME
             before = stop
             continue
-        if count and start == before + 1 and load_byte(address, before) == 46:
+        if count and lead == before + 1 and load_byte(address, before) == 46:
             # Words that a point joins are a name: a file, a host, a method.
             marks[count - 1] |= INNER_CAPITAL
             mark |= INNER_CAPITAL

@@ -6,7 +6,7 @@ import random
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.dedup import find_duplicates, similarity_components
@@ -241,6 +241,15 @@ def test_the_curve_says_what_a_lower_threshold_would_keep_and_holds_the_one_used
     assert curve == {0.9: 2, 0.95: 2, 0.98: 3, 1.0: 3}
     assert strict.representative.null_count() == 3
     assert strict.pairs["kind"].to_list() == ["similar"]
+
+
+@settings(max_examples=150)
+@given(st.lists(st.text(alphabet="abβжé19-./!(=+_", min_size=1, max_size=8), min_size=1, max_size=12))
+@example(["TGF-β1"])
+def test_capitals_change_nothing_in_any_script(words: list[str]) -> None:
+    text = f"{BASE} {' '.join(words)} {BASE[:50]}"
+    kinds = find_duplicates(pl.Series([text, text.upper()])).pairs["kind"].to_list()
+    assert kinds == ["normalised"]
 
 
 def test_large_searches_use_longer_bands(monkeypatch: pytest.MonkeyPatch) -> None:
