@@ -17,6 +17,7 @@ from curate.gate_checks import (
     check_split_proof,
     check_supervised_tokens,
 )
+from curate.indexes import index_input
 from schemas.atomic import write_atomic
 from schemas.manifest import input_file, input_stage
 from schemas.progress import SILENT, Progress
@@ -70,6 +71,7 @@ def data_gate_stage(project: Project, dataset: Path) -> Stage:
         inputs=(
             input_stage("dataset", dataset, inputs_from(project.runs, STAGE)),
             *(input_file("evals", path, inputs_from(project.runs, STAGE)) for path in project.eval_files()),
+            *(index_input(path, inputs_from(project.runs, STAGE)) for path in project.index_paths()),
         ),
         code=code_digest(["schemas", "curate"]),
         root=project.runs,

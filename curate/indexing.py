@@ -20,7 +20,7 @@ from curate.rules import all_rules
 from curate.rules.base import Need
 from curate.sources import expand_paths
 from schemas.errors import UserError
-from schemas.index import IndexHeader, read_header
+from schemas.index import IndexHeader, check_kind, read_header
 from schemas.progress import Progress
 
 
@@ -99,16 +99,10 @@ def kind_of(index: Path, wanted: str | None) -> str:
     Raises:
         UserError: there is none, or it is not of the kind that is wanted.
     """
-    found = read_header(index).format.kind
-    if wanted not in (None, found):
-        raise UserError(
-            "this index is of another kind",
-            where=str(index),
-            found=f"kind {found}",
-            expected=f"kind {wanted}",
-            help="name the other index, or leave out --kind",
-        )
-    return found
+    header = read_header(index)
+    if wanted is not None:
+        check_kind(header, wanted, index)
+    return header.format.kind
 
 
 def rules_for(index: Path, wanted: str | None) -> tuple[str, ...]:

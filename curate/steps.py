@@ -90,12 +90,16 @@ def as_published(corpus: Corpus, rules: Iterable[Rule]) -> Corpus:
 
 def _outcome(rule: Rule, corpus: Corpus, mask: Callable[[str], str], ledger: Ledger, keeper: Keeper | None) -> Outcome:
     """Run one rule; its hits are collected only where the keep list must see them all, or they come out of order."""
-    if keeper is None:
-        try:
-            return _gathered(_blocks(rule.find(corpus)), rule, corpus, mask, ledger, keeper)
-        except OutOfOrderError:
-            pass
-    return _gathered([one_per_row(rule.find(corpus))], rule, corpus, mask, ledger, keeper)
+
+    def gathered(blocks: Iterable[list[Hit]]) -> Outcome:
+        return _gathered(blocks, rule, corpus, mask, ledger, keeper)
+
+    if keeper is not None:
+        return gathered([one_per_row(rule.find(corpus))])
+    try:
+        return gathered(_blocks(rule.find(corpus)))
+    except OutOfOrderError:  # only now is it known that the blocks will not do
+        return gathered([one_per_row(rule.find(corpus))])
 
 
 def _blocks(hits: Iterable[Hit]) -> Iterator[list[Hit]]:

@@ -169,6 +169,22 @@ def read_index(path: Path, wanted: IndexFormat | None = None) -> tuple[IndexHead
     return header, folder
 
 
+def check_kind(header: IndexHeader, wanted: str, folder: Path) -> None:
+    """Make sure that an index is of the kind that it is needed as.
+
+    Raises:
+        UserError: it is of the other one.
+    """
+    if header.format.kind != wanted:
+        raise UserError(
+            "this index is of another kind",
+            where=str(folder),
+            found=f"kind {header.format.kind}",
+            expected=f"kind {wanted}",
+            help="name the other index, or leave out --kind",
+        )
+
+
 def check_format(header: IndexHeader, wanted: IndexFormat, folder: Path) -> None:
     """Make sure that an index holds what it is needed for.
 
@@ -176,14 +192,7 @@ def check_format(header: IndexHeader, wanted: IndexFormat, folder: Path) -> None
         UserError: naming what differs, what was found and what was expected.
     """
     found = header.format
-    if found.kind != wanted.kind:
-        raise UserError(
-            "this index is of another kind",
-            where=str(folder),
-            found=f"kind {found.kind}",
-            expected=f"kind {wanted.kind}",
-            help="name the other index, or leave out --kind",
-        )
+    check_kind(header, wanted.kind, folder)
     names = sorted({*found.parameters, *wanted.parameters})
     pairs = [(name, found.parameters.get(name), wanted.parameters.get(name)) for name in names]
     told = [pair for pair in (("scheme", found.scheme, wanted.scheme), *pairs) if pair[1] != pair[2]]

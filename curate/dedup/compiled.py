@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,9 @@ if "scipy.linalg" not in sys.modules:
         importlib.import_module("numba.np.arraymath")
     finally:
         del sys.modules["scipy.linalg"]
+
+
+_CONFIG = threading.Lock()
 
 
 @cache
@@ -59,12 +63,14 @@ def compiled_inner(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compiled(function: Callable[..., Any], **options: bool) -> Callable[..., Any]:
     folder = cache_folder()
-    before = numba.config.CACHE_DIR
-    try:
-        numba.config.CACHE_DIR = str(folder or "")
-        made: Callable[..., Any] = numba.njit(cache=folder is not None, nogil=True, error_model="numpy", **options)(
-            function
-        )
-    finally:
-        numba.config.CACHE_DIR = before
+    # Rules import kernels from several threads: another one's end would leave numba with the current folder.
+    with _CONFIG:
+        before = numba.config.CACHE_DIR
+        try:
+            numba.config.CACHE_DIR = str(folder or "")
+            made: Callable[..., Any] = numba.njit(cache=folder is not None, nogil=True, error_model="numpy", **options)(
+                function
+            )
+        finally:
+            numba.config.CACHE_DIR = before
     return made

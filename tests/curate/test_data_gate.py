@@ -7,13 +7,15 @@ import polars as pl
 import pytest
 
 import assay
+from curate.contamination.items import Item, eval_items
+from curate.contamination.store import add_evals, build_evals
 from curate.dataset import Dataset, open_dataset
 from curate.gate import data_gate_stage, gate_data, judge, read_verdict
 from curate.pipeline import curate
 from schemas.errors import ManifestError
 from schemas.stage import Finished
 from schemas.verdict import Check, Outcome, Verdict
-from tests.curate.made_rows import chat, distinct_rows, lines_of, make_project
+from tests.curate.made_rows import chat, corpus_from, distinct_rows, lines_of, make_project
 
 NAMES = [
     "min-rows",
@@ -142,6 +144,26 @@ def test_eval_items_in_the_rows_fail(base):
     check = next(c for c in judge(guarded, open_dataset(dataset.path), {}).checks if c.name == "contamination")
     assert check.outcome is Outcome.FAIL
     assert check.measured["eval_rows_by_rule"] == {"LEK401": 1}
+
+
+def test_another_state_of_an_index_is_another_verdict(tmp_path):
+    def items(*rows: Any) -> list[Item]:
+        return list(eval_items(corpus_from(*rows)))
+
+    build_evals(tmp_path / "i", items({"question": "How many legs have six spiders in all?", "answer": "48"}), None)
+    rows = distinct_rows(60)
+    project = make_project(tmp_path / "p", rows, data={"sources": ["rows.jsonl"], "index": ["../i"]})
+    dataset = curate(project)
+    first = gate_data(project, dataset.path)
+    assert gate_data(project, dataset.path).reused
+    add_evals(tmp_path / "i", items({"question": rows[3]["messages"][0]["content"], "answer": "yes"}), None)
+    again = gate_data(project, dataset.path)
+    assert not again.reused
+    outcomes = [
+        next(check.outcome for check in read_verdict(verdict).checks if check.name == "contamination")
+        for verdict in (first, again)
+    ]
+    assert outcomes == [Outcome.PASS, Outcome.FAIL]
 
 
 def test_a_missing_proof_is_inconclusive_unless_it_is_optional_and_a_false_one_fails(base, tmp_path):
