@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from curate.contamination.index import EvalIndex, build_index, merge
-from curate.contamination.items import eval_items
-from curate.contamination.store import load_index, read_key
-from curate.dedup.index import RowIndex, grown
-from curate.earlier import Earlier, index_rows
 from curate.readers import read_corpus
-from curate.row_store import load_rows
 from curate.rows import Corpus
 from schemas.base import file_digest
 from schemas.errors import UserError
-from schemas.index import header_path, read_header
 from schemas.manifest import MANIFEST_NAME, InputRef, input_file, input_stage, manifest_path, open_stage
+
+# What opens an index is imported when one is named: every audit would wait for it otherwise.
+if TYPE_CHECKING:
+    from curate.contamination.index import EvalIndex
+    from curate.dedup.index import RowIndex
 
 SPLIT_FILES = tuple(f"data/{split}.jsonl" for split in ("train", "validation", "test"))
 
@@ -41,8 +40,13 @@ class Indexes:
         """
         evals, earlier = self.evals, None
         if evals is not None and corpus.evals is not None:
+            from curate.contamination.index import build_index, merge
+            from curate.contamination.items import eval_items
+
             evals = merge(evals, build_index(eval_items(corpus.evals), evals.key))
         if self.rows is not None:
+            from curate.earlier import Earlier, index_rows
+
             earlier = Earlier(self.rows, index_rows(published or corpus))
         return replace(corpus, eval_index=evals, earlier=earlier, memo={})
 
@@ -62,9 +66,13 @@ def open_indexes(paths: Sequence[Path], key_file: Path | None = None) -> Indexes
         seen = (*opened.sha256, file_digest(_named(path)))
         if holds_rows(path):
             _once(opened.rows, path)
+            from curate.row_store import load_rows
+
             rows = _rows_of_dataset(path) if is_dataset(path) else load_rows(path)
             opened = replace(opened, rows=rows, sha256=seen)
         else:
+            from curate.contamination.store import load_index, read_key
+
             _once(opened.evals, path)
             opened = replace(opened, evals=load_index(path, read_key(key_file)), sha256=seen)
     return opened
@@ -86,6 +94,8 @@ def holds_rows(path: Path) -> bool:
     Raises:
         UserError: it is neither, nor an index of eval items.
     """
+    from schemas.index import read_header
+
     return is_dataset(path) or read_header(path).format.kind == "duplicates"
 
 
@@ -112,10 +122,15 @@ def dataset_files(path: Path) -> tuple[Path, ...] | None:
 
 def _named(path: Path) -> Path:
     """The header or the manifest that stands for what a path names."""
+    from schemas.index import header_path
+
     return manifest_path(path) if is_dataset(path) else header_path(path)
 
 
 def _rows_of_dataset(path: Path) -> RowIndex:
+    from curate.dedup.index import RowIndex, grown
+    from curate.earlier import index_rows
+
     return grown(RowIndex(()), index_rows(read_corpus(dataset_files(path) or ())))
 
 
