@@ -27,7 +27,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from curate.load_supervisor import load_supervisor
 from curate.supervision import Supervised
-from schemas.config import LoraSettings, TrainConfig
+from schemas.train_config import LoraSettings, TrainConfig
 from train.adapter import load_weights, lora_config
 from train.base_model import ensure_base_model
 from train.batches import epoch_order, padded_tokens

@@ -47,12 +47,13 @@ def load_token_settings(model: str | None, max_length: int | None) -> TokenSetti
     return TokenSettings(supervisor, max_length, model)
 
 
-def load_supervisor(model_folder: Path, max_length: int) -> Supervisor:
+def load_supervisor(model_folder: Path, max_length: int, *, needs_template: bool = True) -> Supervisor:
     """Read tokenizer and chat template of a model folder.
 
     Args:
         model_folder: folder with tokenizer.json, tokenizer_config.json and, if not inside it, chat_template.jinja.
         max_length: most tokens a row may have.
+        needs_template: refuse a model without chat template; plain text needs none.
 
     Raises:
         UserError: a file is missing or broken, there is no chat template, or no end-of-sequence token.
@@ -86,7 +87,7 @@ def load_supervisor(model_folder: Path, max_length: int) -> Supervisor:
             expected="eos_token, a token of the vocabulary",
             help="use the instruct version of the model, or set eos_token in tokenizer_config.json",
         )
-    template = ChatTemplate(_template_source(model_folder, settings), special)
+    template = ChatTemplate(_template_source(model_folder, settings, needs_template), special)
     pad = special.get("pad_token")
     known_pad = pad if pad is not None and tokenizer.token_to_id(pad) is not None else None
     return Supervisor(
@@ -125,7 +126,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _template_source(folder: Path, settings: dict[str, Any]) -> str:
+def _template_source(folder: Path, settings: dict[str, Any], needed: bool) -> str:
     path = folder / "chat_template.jinja"
     if path.is_file():
         try:
@@ -137,6 +138,8 @@ def _template_source(folder: Path, settings: dict[str, Any]) -> str:
         named = {str(entry.get("name")): entry.get("template") for entry in source if isinstance(entry, dict)}
         source = named.get("default")
     if not isinstance(source, str) or not source.strip():
+        if not needed:
+            return ""
         raise UserError(
             "the base model has no chat template",
             where=str(folder),

@@ -153,6 +153,49 @@ class Supervisor:
             for item, row, offer in zip(rendered, rows, tools, strict=True)
         ]
 
+    def encode_text(self, text: str) -> list[Supervised]:
+        """Plain text in pieces that fit, each token with loss, the end-of-sequence token after the last.
+
+        A piece begins with the last token of the one before, which carries no loss there: every token but the first of
+        the text is predicted once.
+
+        Raises:
+            SupervisionError: no token to train (`no-supervised-token`), or `not-unicode`.
+        """
+        if not _is_unicode(text):
+            raise _not_unicode()
+        ids = [*self._tokenizer.encode(text, add_special_tokens=False).ids, self.eos_token_id]
+        if len(ids) < 2:
+            raise SupervisionError("no-supervised-token", "the text is empty", help="drop the row")
+        starts = range(0, len(ids) - 1, self.max_length - 1)
+        pieces = [ids[start : start + self.max_length] for start in starts]
+        return [
+            Supervised(piece, [False, *[True] * (len(piece) - 1)], 0, (), k == len(pieces) - 1)
+            for k, piece in enumerate(pieces)
+        ]
+
+    def encode_prompt(self, messages: Messages, tools: Sequence[Any] | None = None) -> Supervised:
+        """A prompt to be answered, with the generation prompt, without any token that carries loss.
+
+        Raises:
+            SupervisionError: the template refuses it (`template`), it is `not-unicode`, or `too-long`.
+        """
+        text = _attempt(self.prompt, messages, tools)
+        if isinstance(text, SupervisionError):
+            raise text
+        if not _is_unicode(text):
+            raise _not_unicode()
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        if len(ids) > self.max_length:
+            raise SupervisionError(
+                "too-long",
+                "the prompt leaves no room for an answer",
+                found=f"{len(ids)} tokens",
+                expected=f"at most {self.max_length} tokens",
+                help="raise train.max_length, lower train.max_new_tokens, or drop the row",
+            )
+        return Supervised(ids, [False] * len(ids), 0, (), True)
+
     def _render(self, messages: Messages, tools: Sequence[Any] | None) -> _Rendered:
         answers = [k for k, message in enumerate(messages) if message.get("role") == "assistant"]
         if not answers:
@@ -172,11 +215,7 @@ class Supervisor:
         # What follows the last trained turn has no effect on its loss.
         text = self._template.render(messages[: trained[-1] + 1], tools)
         if not _is_unicode(text):
-            raise SupervisionError(
-                "not-unicode",
-                "the row holds half of a surrogate pair, which is not a character and has no token",
-                help="repair the encoding of the row, or drop it",
-            )
+            raise _not_unicode()
         return _Rendered(text, [self._span(text, messages, k, trained[-1], tools) for k in trained])
 
     def _span(self, text: str, messages: Messages, turn: int, last: int, tools: Sequence[Any] | None) -> Span:
@@ -337,6 +376,14 @@ def _bounds(offsets: list[tuple[int, int]], span: Span) -> tuple[int, int]:
 
 def _first_difference(left: str, right: str) -> int:
     return next((k for k, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+
+
+def _not_unicode() -> SupervisionError:
+    return SupervisionError(
+        "not-unicode",
+        "the row holds half of a surrogate pair, which is not a character and has no token",
+        help="repair the encoding of the row, or drop it",
+    )
 
 
 def _is_unicode(text: str) -> bool:

@@ -14,6 +14,13 @@ CHUNK_BYTES = 1 << 20
 PathText = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 """A path as text: neither empty nor with the NUL that no file system takes."""
 
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A fraction in [0, 1]."""
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+"""What every generator of random numbers takes."""
+Count = Annotated[int, Field(ge=1, lt=1 << 31)]
+"""At least one of something."""
+
 
 class Strict(BaseModel):
     """A frozen model that refuses unknown fields; field docstrings become schema descriptions."""

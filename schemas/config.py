@@ -8,14 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
-from schemas.base import PathText, Strict
+from schemas.base import Count, PathText, Seed, Share, Strict
 from schemas.records import Kind
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-"""A fraction in [0, 1]."""
-Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
-"""What every generator of random numbers takes."""
-Count = Annotated[int, Field(ge=1, lt=1 << 31)]
+from schemas.train_config import TrainConfig
 
 
 class DataConfig(Strict):
@@ -219,39 +214,6 @@ class GatesConfig(Strict):
 
     data: DataGateConfig = DataGateConfig()
     model: ModelGateConfig
-
-
-class LoraSettings(Strict):
-    """The adapter, in peft's names."""
-
-    r: Count = 8
-    lora_alpha: Count = 16
-    lora_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    target_modules: list[str] = Field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"], min_length=1)
-    last_layers: Count | None = None
-    """Adapt only the last N transformer layers; null adapts all."""
-
-
-class TrainConfig(Strict):
-    """One training run."""
-
-    base_model: PathText = "smollm2-135m-instruct"
-    """Bundled name, hub id or local path."""
-    method: Literal["sft"] = "sft"
-    lora: LoraSettings = LoraSettings()
-    max_examples: Count | None = 300
-    """Seeded, stratified subset of the training split; null takes all."""
-    epochs: Count = 1
-    batch_size: Count = 6
-    """Rows per optimiser step."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: int = Field(default=0, ge=0, lt=1 << 31)
-    max_length: int = Field(default=256, ge=8, lt=1 << 31)
-    """Tokens per row; longer rows are truncated at the start of the prompt, never in the answer."""
-    checkpoint_steps: Count = 10
-    """Optimiser steps between checkpoints; a killed run resumes from the last one."""
-    seed: Seed = 0
 
 
 class EvalsConfig(Strict):

@@ -14,8 +14,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from schemas.atomic import write_atomic
-from schemas.config import LoraSettings
 from schemas.errors import UserError
+from schemas.train_config import LoraSettings
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 

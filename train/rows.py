@@ -1,21 +1,18 @@
-"""Rows of a curated split: which of them are trained, and what the trainer will receive of each."""
+"""Rows of a curated split, and which of them are trained."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from curate.supervision import Supervised, SupervisionError, Supervisor
-from schemas.errors import Problem, UserError
+from schemas.errors import UserError
 
-SHOWN_PROBLEMS = 5
 COLUMNS = ("row_id", "label", "component", "path", "line")
 
 
@@ -29,39 +26,31 @@ class SplitRow(NamedTuple):
     """Rows of one component are near-duplicates or of one group: the unit that is drawn independently."""
     path: str
     line: int | None
-    messages: list[dict[str, Any]]
-    tools: list[Any] | None
+    record: dict[str, Any]
+    """The row as `data/*.jsonl` has it: TRL's and OpenAI's fields, by kind."""
 
     @property
     def place(self) -> str:
         """Where the row came from, as `file:line`."""
         return self.path if self.line is None else f"{self.path}:{self.line}"
 
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The row as one conversation that ends in its answer; of a preference, in the better one."""
+        if "messages" in self.record:
+            return list(self.record["messages"])
+        if "text" in self.record:
+            return [{"role": "assistant", "content": self.record["text"]}]
+        answer = next((self.record[name] for name in ("chosen", "completion") if name in self.record), None)
+        if answer is None:
+            reference = self.record.get("reference")
+            answer = [{"role": "assistant", "content": reference}] if isinstance(reference, str) else []
+        return [*self.record.get("prompt", ()), *answer]
 
-@dataclass(frozen=True)
-class TokenLedger:
-    """What the trainer will receive, counted before it does."""
-
-    rows: int
-    tokens: int
-    supervised_tokens: int
-    truncated_tokens: int
-    truncated_rows: int
-    rows_with_end_of_turn: int
-    """Rows whose supervised turns all end in a supervised end-of-turn token."""
-
-    @classmethod
-    def of(cls, rows: Iterable[Supervised]) -> TokenLedger:
-        """Count."""
-        rows = list(rows)
-        return cls(
-            rows=len(rows),
-            tokens=sum(len(row.input_ids) for row in rows),
-            supervised_tokens=sum(row.supervised_tokens for row in rows),
-            truncated_tokens=sum(row.truncated_tokens for row in rows),
-            truncated_rows=sum(row.truncated_tokens > 0 for row in rows),
-            rows_with_end_of_turn=sum(row.end_of_turn_supervised for row in rows),
-        )
+    @property
+    def tools(self) -> list[Any] | None:
+        """The tools that the conversation may call."""
+        return self.record.get("tools")
 
 
 def read_split(dataset: Path, split: str) -> list[SplitRow]:
@@ -95,22 +84,7 @@ def read_split(dataset: Path, split: str) -> list[SplitRow]:
             help="run `assay curate` again",
         )
     keys = frame.select(COLUMNS).iter_rows()
-    return [_split_row(*key, record=record) for key, record in zip(keys, records, strict=True)]
-
-
-def _split_row(
-    row_id: str, label: str | None, component: int, path: str, line: int | None, *, record: dict[str, Any]
-) -> SplitRow:
-    messages = record.get("messages")
-    if not isinstance(messages, list):
-        raise UserError(
-            "the row is not a conversation, and method `sft` trains conversations",
-            where=path if line is None else f"{path}:{line}",
-            found=f"fields {', '.join(sorted(record))}",
-            expected="messages",
-            help="use chat or prompt-completion rows with train.method sft",
-        )
-    return SplitRow(row_id, label, component, path, line, messages, record.get("tools"))
+    return [SplitRow(*key, record) for key, record in zip(keys, records, strict=True)]
 
 
 def choose_rows(rows: Sequence[SplitRow], limit: int | None, seed: int) -> list[SplitRow]:
@@ -150,34 +124,3 @@ def _quotas(sizes: dict[str | None, int], limit: int) -> dict[str | None, int]:
     for label in by_remainder[: limit - sum(quotas.values())]:
         quotas[label] += 1
     return quotas
-
-
-def supervise(supervisor: Supervisor, rows: Sequence[SplitRow], split: str) -> list[Supervised]:
-    """Tokens and loss mask of every row.
-
-    Raises:
-        UserError: a row cannot be trained; the message names the first few rows and counts each reason.
-    """
-    results = supervisor.encode_rows([row.messages for row in rows], [row.tools for row in rows])
-    refused = [(row, error) for row, error in zip(rows, results, strict=True) if isinstance(error, SupervisionError)]
-    if refused:
-        raise _refusal(refused, len(rows), split)
-    return [result for result in results if isinstance(result, Supervised)]
-
-
-def _refusal(refused: Sequence[tuple[SplitRow, SupervisionError]], total: int, split: str) -> UserError:
-    reasons = Counter(error.reason for _, error in refused)
-    counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-    error = UserError(
-        f"{len(refused)} of {total} rows of the {split} split cannot be trained",
-        found=counts,
-        expected="rows in which at least one assistant token carries loss",
-        help="`assay audit` shows the rows; repair or drop them, and run `assay curate` again",
-    )
-    details = [
-        Problem(problem.what, where=row.place, found=problem.found, expected=problem.expected, help=problem.help)
-        for row, error in refused[:SHOWN_PROBLEMS]
-        for problem in error.problems
-    ]
-    error.problems = (*error.problems, *details)
-    return error

@@ -22,8 +22,8 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from curate.supervision import IGNORED, Supervised
-from schemas.config import TrainConfig
 from schemas.errors import AssayError, Problem
+from schemas.train_config import TrainConfig
 from train.adapter import TrainingDiverged
 from train.batches import epoch_order
 from train.checkpoints import PREFIX, latest, seal, step_of

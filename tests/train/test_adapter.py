@@ -8,8 +8,8 @@ import torch
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from schemas.config import LoraSettings
 from schemas.errors import UserError
+from schemas.train_config import LoraSettings
 from train.adapter import empty_model, load_weights, lora_config, save_adapter
 
 

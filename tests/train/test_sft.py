@@ -11,8 +11,8 @@ from transformers.trainer_utils import SchedulerType
 
 from curate.load_supervisor import load_supervisor
 from curate.supervision import IGNORED
-from schemas.config import LoraSettings, TrainConfig
 from schemas.errors import AssayError, ExitCode, UserError
+from schemas.train_config import LoraSettings, TrainConfig
 from tests.toy_project import toy_rows
 from train import sft
 from train.adapter import load_weights, lora_config
