@@ -117,7 +117,7 @@ class TrainConfig(Strict):
     """Tokens per row; longer rows are truncated at the start of the prompt, never in the answer."""
     checkpoint_steps: Count = 10
     """Optimiser steps between checkpoints; a killed run resumes from the last one."""
-    keep: Literal["best", "last"] = "last"
+    keep: Literal["best", "last"] = "best"
     """Which weights are published: those of the least validation loss that was measured, or the last."""
     early_stopping: Count | None = None
     """Stop once the validation loss has not improved for so many measurements; null never stops early."""

@@ -33,6 +33,23 @@ def toy_rows(count: int, prefix: str = "r") -> list[dict[str, Any]]:
     return rows
 
 
+def toy_kind(method: str, count: int, prefix: str = "r") -> list[dict[str, Any]]:
+    """Rows of the kind that a training method takes, made of `toy_rows`."""
+    rows = toy_rows(count, prefix)
+    for k, row in enumerate(rows):
+        prompt, answer = row["messages"][:1], row["messages"][1:]
+        other = [{"role": "assistant", "content": "yes" if row["label"] == "no" else "no"}]
+        records = {
+            "text": {"text": f"{prompt[0]['content']} {answer[0]['content']}" * (1 + 4 * (k % 3))},
+            "dpo": {"prompt": prompt, "chosen": answer, "rejected": other},
+            "kto": {"prompt": prompt, "completion": answer if k % 2 else other, "label": bool(k % 2)},
+            "grpo": {"prompt": prompt, "reference": answer[0]["content"]},
+        }
+        records["reward"] = records["dpo"]
+        row["record"] = records.get(method, {"messages": row["messages"]})
+    return rows
+
+
 @dataclass
 class ToyProject:
     """Makes the folders under `root/runs` that training needs."""
@@ -60,7 +77,7 @@ class ToyProject:
             for split, rows in splits.items():
                 keys = {name: [row.get(name, "rows.jsonl") for row in rows] for name in SCHEMA}
                 pl.DataFrame(keys, schema=SCHEMA).write_parquet(folder / "data" / f"{split}.parquet")
-                lines = [json.dumps({"messages": row["messages"]}) + "\n" for row in rows]
+                lines = [json.dumps(row.get("record", {"messages": row["messages"]})) + "\n" for row in rows]
                 (folder / "data" / f"{split}.jsonl").write_text("".join(lines), "utf-8")
             return {}
 

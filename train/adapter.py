@@ -10,13 +10,22 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
 from transformers.utils.logging import disable_progress_bar
 
+from curate.model_files import TOKENIZER_FILES
 from schemas.atomic import write_atomic
 from schemas.errors import UserError
-from schemas.train_config import LoraSettings
+from schemas.train_config import LoraSettings, TrainConfig
 
+INITS: dict[str, Any] = {"default": True, "gaussian": "gaussian", "orthogonal": "orthogonal"}
+"""Our name -> peft's; with each of them the new adapter changes nothing, and the base weights stay as they are."""
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -24,21 +33,68 @@ class TrainingDiverged(UserError):
     """A loss, a gradient or a weight is no number; the same training would end there again."""
 
 
-def load_weights(model_folder: Path) -> PreTrainedModel:
-    """Load a base model in float32, which is what CPUs without bf16 units are fast in.
+def wants_bfloat16(settings: TrainConfig) -> bool:
+    """Whether a run computes in bfloat16: as asked, else on GPUs that have it; CPUs without units for it are slower."""
+    if settings.dtype == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return settings.dtype == "bfloat16"
+
+
+def load_weights(model_folder: Path, settings: TrainConfig | None = None) -> PreTrainedModel:
+    """Load a base model.
+
+    Args:
+        model_folder: config and safetensors.
+        settings: of a training run; without them the model is loaded in float32, to be measured.
 
     Raises:
         UserError: a weight file is broken, or weights are missing or of other shapes than the model's config says.
     """
+    return _load(AutoModelForCausalLM, model_folder, _loading(settings), made_up=())
+
+
+def load_scorer(model_folder: Path, settings: TrainConfig | None, pad_token_id: int) -> PreTrainedModel:
+    """Load a base model under a score head of one output, which is drawn at random.
+
+    Args:
+        model_folder: config and safetensors of the base model.
+        settings: as in `load_weights`.
+        pad_token_id: of the batches; the score is read before padding begins.
+
+    Raises:
+        UserError: as `load_weights`.
+    """
+    options = {**_loading(settings), "num_labels": 1, "pad_token_id": pad_token_id}
+    return _load(AutoModelForSequenceClassification, model_folder, options, made_up=("score.weight",))
+
+
+def _loading(settings: TrainConfig | None) -> dict[str, Any]:
+    """How weights are loaded: type, attention kernel, quantisation."""
+    if settings is None:
+        return {"dtype": torch.float32}
+    # Every weight that is trained needs a copy of full precision; autocast computes in bfloat16 all the same.
+    low = wants_bfloat16(settings) and settings.method != "full"
+    options: dict[str, Any] = {"dtype": torch.bfloat16 if low else torch.float32}
+    if settings.attention != "auto":
+        options["attn_implementation"] = settings.attention
+    if settings.quantization == "4bit":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=options["dtype"],
+        )
+    return options
+
+
+def _load(kind: Any, model_folder: Path, options: dict[str, Any], made_up: tuple[str, ...]) -> PreTrainedModel:
     disable_progress_bar()
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            model_folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        loaded: Any = kind.from_pretrained(model_folder, trust_remote_code=False, output_loading_info=True, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _unreadable_weights(model_folder, str(error).strip().splitlines()[0][:200]) from error
     model, report = loaded
-    missing = sorted(report["missing_keys"])  # transformers would make random ones up
+    missing = sorted(set(report["missing_keys"]) - set(made_up))  # transformers would make random ones up
     if missing:
         raise _unreadable_weights(model_folder, f"no weights for {len(missing)} tensors, the first is {missing[0]}")
     assert isinstance(model, PreTrainedModel)
@@ -95,6 +151,13 @@ def lora_config(settings: LoraSettings, model: PreTrainedModel) -> LoraConfig:
             found=str(settings.last_layers),
             expected=f"at most {layers}, or null for all",
         )
+    if settings.init == "orthogonal" and settings.r % 2:
+        raise UserError(
+            "the adapter cannot start orthogonal at an odd rank",
+            where="train.lora.r",
+            found=str(settings.r),
+            expected="an even number",
+        )
     _check_targets(settings.target_modules, model)
     chosen = None if settings.last_layers is None else list(range(layers - settings.last_layers, layers))
     return LoraConfig(
@@ -104,7 +167,11 @@ def lora_config(settings: LoraSettings, model: PreTrainedModel) -> LoraConfig:
         target_modules=list(settings.target_modules),
         layers_to_transform=chosen,
         bias="none",
-        task_type="CAUSAL_LM",
+        use_rslora=settings.use_rslora,
+        use_dora=settings.use_dora,
+        init_lora_weights=INITS[settings.init],
+        # A model that scores keeps its new head in the adapter.
+        task_type="SEQ_CLS" if type(model).__name__.endswith("ForSequenceClassification") else "CAUSAL_LM",
     )
 
 
@@ -137,13 +204,7 @@ def save_adapter(model: PeftModel, folder: Path, base_model: str) -> None:
     Raises:
         TrainingDiverged: a trained weight is not a finite number.
     """
-    broken = [name for name, weight in model.named_parameters() if weight.requires_grad and not weight.isfinite().all()]
-    if broken:
-        raise TrainingDiverged(
-            "training ended with weights that are not finite numbers; nothing was published",
-            found=f"{len(broken)} tensors, the first is {broken[0]}",
-            help="lower train.learning_rate",
-        )
+    _check_finite(model)
     raw = folder.with_name(folder.name + ".raw")
     model.save_pretrained(str(raw), save_embedding_layers=False)
     folder.mkdir(exist_ok=True)
@@ -154,3 +215,31 @@ def save_adapter(model: PeftModel, folder: Path, base_model: str) -> None:
     write_atomic(folder / ADAPTER_FILES[0], text.encode("utf-8") + b"\n")
     (raw / ADAPTER_FILES[1]).replace(folder / ADAPTER_FILES[1])
     shutil.rmtree(raw)
+
+
+def save_full(model: PreTrainedModel, folder: Path, model_folder: Path) -> None:
+    """Write every weight as safetensors, with the base model's tokenizer files, as a folder that transformers reads.
+
+    Args:
+        model: the trained model.
+        folder: where to; it is made.
+        model_folder: of the base model.
+
+    Raises:
+        TrainingDiverged: a trained weight is not a finite number.
+    """
+    _check_finite(model)
+    model.save_pretrained(str(folder))
+    for name in TOKENIZER_FILES:
+        if (model_folder / name).is_file():
+            shutil.copyfile(model_folder / name, folder / name)
+
+
+def _check_finite(model: Any) -> None:
+    broken = [name for name, weight in model.named_parameters() if weight.requires_grad and not weight.isfinite().all()]
+    if broken:
+        raise TrainingDiverged(
+            "training ended with weights that are not finite numbers; nothing was published",
+            found=f"{len(broken)} tensors, the first is {broken[0]}",
+            help="lower train.learning_rate",
+        )

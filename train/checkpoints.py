@@ -17,8 +17,13 @@ PREFIX = "checkpoint-"
 MARK = "complete.json"
 
 
-def seal(checkpoint: Path) -> None:
-    """Declare a checkpoint complete, and delete all others."""
+def seal(checkpoint: Path, best_step: int | None = None) -> None:
+    """Declare a checkpoint complete, and delete all others but the best so far.
+
+    Args:
+        checkpoint: its folder.
+        best_step: step of the checkpoint that stays beside it.
+    """
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MARK)
     for path in files:
         sync(path)
@@ -26,7 +31,7 @@ def seal(checkpoint: Path) -> None:
     write_atomic(checkpoint / MARK, canonical_json(digests))
     sync(checkpoint.parent)
     for other in checkpoint.parent.glob(f"{PREFIX}*"):
-        if other != checkpoint:
+        if other != checkpoint and step_of(other) != best_step:
             shutil.rmtree(other)
 
 
@@ -34,6 +39,12 @@ def latest(folder: Path) -> Path | None:
     """The complete checkpoint with the highest step, or None."""
     found = sorted(folder.glob(f"{PREFIX}*"), key=step_of, reverse=True)
     return next((checkpoint for checkpoint in found if _is_complete(checkpoint)), None)
+
+
+def at_step(folder: Path, step: int) -> Path | None:
+    """The complete checkpoint of a step, or None."""
+    checkpoint = folder / f"{PREFIX}{step}"
+    return checkpoint if _is_complete(checkpoint) else None
 
 
 def step_of(checkpoint: Path) -> int:

@@ -144,7 +144,7 @@ def _conversations(supervisor: Supervisor, rows: Sequence[SplitRow], config: Tra
 
 
 def _texts(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig) -> list[Encoded]:
-    return [_attempt(lambda row=row: supervisor.encode_text(row.record["text"])) for row in rows]
+    return [_attempt(supervisor.encode_text, row.record["text"]) for row in rows]
 
 
 def _answers(name: str) -> Callable[[Supervisor, Sequence[SplitRow], TrainConfig], list[Encoded]]:
@@ -172,12 +172,12 @@ def _pairs(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig
             for limit, messages in zip(limits, conversations, strict=True)
         ]
 
-    return [_attempt(lambda row=row: pair(row)) for row in rows]
+    return [_attempt(pair, row) for row in rows]
 
 
 def _prompts(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig) -> list[Encoded]:
     room = supervisor.limited(supervisor.max_length - config.max_new_tokens)
-    return [_attempt(lambda row=row: [room.encode_prompt(row.record["prompt"], row.tools)]) for row in rows]
+    return [_attempt(lambda row: [room.encode_prompt(row.record["prompt"], row.tools)], row) for row in rows]
 
 
 def answered(row: SplitRow, name: str) -> list[dict[str, Any]]:
@@ -186,9 +186,9 @@ def answered(row: SplitRow, name: str) -> list[dict[str, Any]]:
     return [*prompt, *row.record[name]]
 
 
-def _attempt(encode: Callable[[], list[Supervised]]) -> Encoded:
+def _attempt(encode: Callable[[Any], list[Supervised]], given: Any) -> Encoded:
     try:
-        return encode()
+        return encode(given)
     except SupervisionError as error:
         return error
 

@@ -84,7 +84,7 @@ def read_split(dataset: Path, split: str) -> list[SplitRow]:
             help="run `assay curate` again",
         )
     keys = frame.select(COLUMNS).iter_rows()
-    return [SplitRow(*key, record) for key, record in zip(keys, records, strict=True)]
+    return [SplitRow(*(*key, record)) for key, record in zip(keys, records, strict=True)]
 
 
 def choose_rows(rows: Sequence[SplitRow], limit: int | None, seed: int) -> list[SplitRow]:

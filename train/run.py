@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-import math
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,34 +17,32 @@ from pydantic import ValidationError
 
 from curate.configfile import Project
 from curate.gate import data_gate_stage
-from curate.load_supervisor import load_supervisor
 from curate.model_files import base_model_inputs, find_model_folder
-from curate.supervision import Supervised, Supervisor
 from schemas.atomic import write_atomic
 from schemas.errors import AssayError, ManifestError, MissingExtra, UserError
 from schemas.manifest import MANIFEST_NAME, input_stage, manifest_path, open_stage, read_manifest
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage, stage_folder
+from schemas.train_config import TrainConfig
 from schemas.verdict import Outcome, Verdict
 from train.base_model import ensure_base_model
 from train.batches import epoch_order
-from train.rows import SplitRow, TokenLedger, choose_rows, read_split, supervise
+from train.examples import Example, TokenLedger
+from train.prepare import Prepared, prepare, watch_steps
 
 if TYPE_CHECKING:
     from train.monitor import View
 
 STAGE = "train"
 ADAPTER = "adapter"
+MODEL = "model"
 CHECKPOINTS = "checkpoints"
 LEDGER = "ledger.json"
 METRICS = "metrics.jsonl"
 TRAINED_ROWS = "trained_rows.parquet"
 VERDICT = "verdict.json"
 
-HELD_OUT_ROWS = 16
-HELD_OUT_SHARE = 0.1
-"""Most of the training's own work that measuring the held-out loss may cost."""
-FORWARD_SHARE = 2 / 3
-"""Work of a token that is only measured, against one that is trained: forward, against forward and backward."""
+NOT_OF_THE_RESULT = {"price_per_hour", "report_to"}
+"""Settings that change no byte of what is trained."""
 PACKAGES = ("accelerate", "datasets", "peft", "safetensors", "tokenizers", "torch", "transformers", "trl")
 
 
@@ -95,7 +91,7 @@ def train_stage(project: Project, dataset: Path, data_verdict: Path | None, *, n
     return Stage(
         stage=STAGE,
         name=project.config.name,
-        config=config.model_dump(mode="json"),
+        config=config.model_dump(mode="json", exclude=NOT_OF_THE_RESULT),
         config_given=project.given.get("train") or {},
         inputs=(input_stage("dataset", dataset, folder), *verdicts, *base_model_inputs(model_folder, folder)),
         code=code_digest(["schemas", "curate", "train"]),
@@ -185,101 +181,6 @@ def _read_verdict(path: Path) -> Verdict:
         ) from error
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Everything that is known before weights are loaded."""
-
-    model_folder: Path
-    supervisor: Supervisor
-    rows_in_split: int
-    chosen: list[SplitRow]
-    rows: list[Supervised]
-    held_out: list[Supervised]
-
-
-def prepare(project: Project, dataset_folder: Path, model_folder: Path) -> Prepared:
-    """Choose the rows, make their tokens, and check the config against the model, without loading weights.
-
-    Raises:
-        UserError: an empty split, rows that cannot be trained, or settings that do not fit the model.
-    """
-    from train.adapter import empty_model, lora_config
-
-    config = project.config.train
-    supervisor = load_supervisor(model_folder, config.max_length)
-    model = empty_model(model_folder)
-    lora_config(config.lora, model)
-    text_config = model.config.get_text_config()
-    _check_length(config.max_length, text_config)
-    everything = read_split(dataset_folder, "train")
-    if not everything:
-        raise UserError(
-            "the train split is empty",
-            where=str(dataset_folder / "data" / "train.parquet"),
-            found="0 rows",
-            help="look at dropped.parquet beside it, or change curate.split",
-        )
-    chosen = choose_rows(everything, config.max_examples, config.seed)
-    prepared = Prepared(
-        model_folder=model_folder,
-        supervisor=supervisor,
-        rows_in_split=len(everything),
-        chosen=chosen,
-        rows=supervise(supervisor, chosen, "train"),
-        held_out=_held_out_sample(dataset_folder, supervisor, config.seed),
-    )
-    _check_vocabulary(prepared, text_config)
-    return prepared
-
-
-def _held_out_sample(dataset_folder: Path, supervisor: Supervisor, seed: int) -> list[Supervised]:
-    """A fixed small sample of the validation split, to watch training with; the test split stays unseen."""
-    if not (dataset_folder / "data" / "validation.parquet").is_file():
-        return []
-    rows = choose_rows(read_split(dataset_folder, "validation"), HELD_OUT_ROWS, seed)
-    results = supervisor.encode_rows([row.messages for row in rows], [row.tools for row in rows])
-    return [result for result in results if isinstance(result, Supervised)]
-
-
-def _check_length(max_length: int, model_config: object) -> None:
-    context = getattr(model_config, "max_position_embeddings", None)
-    if isinstance(context, int) and max_length > context:
-        raise UserError(
-            "rows may be longer than the base model can read",
-            where="train.max_length",
-            found=str(max_length),
-            expected=f"at most {context} tokens",
-        )
-
-
-def _check_vocabulary(prepared: Prepared, model_config: object) -> None:
-    known = getattr(model_config, "vocab_size", None)
-    highest = max(max(row.input_ids) for row in (*prepared.rows, *prepared.held_out))
-    if isinstance(known, int) and highest >= known:
-        raise UserError(
-            "the tokenizer has tokens that the base model does not know",
-            where=str(prepared.model_folder),
-            found=f"token {highest} in the rows, and a model of {known} tokens",
-            expected="the tokenizer that the model was trained with",
-            help="restore tokenizer.json, or resize the model's embeddings and save it again",
-        )
-
-
-def held_out_steps(steps: int, trained_tokens: int, sample_tokens: int) -> frozenset[int]:
-    """After which steps the held-out loss is measured: before the first, after the last, and evenly between if cheap.
-
-    Args:
-        steps: optimiser steps of the run.
-        trained_tokens: tokens of all rows over all epochs.
-        sample_tokens: tokens of the held-out sample.
-    """
-    if sample_tokens == 0:
-        return frozenset()
-    affordable = int(HELD_OUT_SHARE * trained_tokens / (FORWARD_SHARE * sample_tokens))
-    points = min(max(affordable, 2), steps + 1)
-    return frozenset(round(k * steps / (points - 1)) for k in range(points))
-
-
 def _fill_or_clear(folder: Path, project: Project, prepared: Prepared, view: View) -> dict[str, int]:
     """Fill the folder; after an error, keep it only if there is something to go on with.
 
@@ -297,66 +198,99 @@ def _fill_or_clear(folder: Path, project: Project, prepared: Prepared, view: Vie
 
 
 def _fill(folder: Path, project: Project, prepared: Prepared, view: View) -> dict[str, int]:
-    from train.adapter import load_weights, lora_config, save_adapter
-    from train.sft import Job, train_adapter
+    from train.adapter import save_adapter, save_full
+    from train.trainer import Job, is_main_process
+    from train.training import train_model
 
-    config, ledger = project.config.train, TokenLedger.of(prepared.rows)
-    steps = math.ceil(ledger.rows / config.batch_size) * config.epochs
-    sample = sum(len(row.input_ids) for row in prepared.held_out)
-    model = load_weights(prepared.model_folder)
+    config = project.config.train
+    steps = steps_of(config, len(prepared.examples))
+    sampled = [prepared.pool[k] for numbers in prepared.samples.values() for k in numbers]
     job = Job(
         settings=config,
+        root=project.root,
         model_folder=prepared.model_folder,
-        model=model,
-        lora=lora_config(config.lora, model),
         pad_token_id=prepared.supervisor.pad_token_id,
         rows=prepared.rows,
-        held_out=prepared.held_out,
-        held_out_steps=held_out_steps(steps, ledger.tokens * config.epochs, sample),
+        examples=prepared.examples,
+        unseen=prepared.unseen,
+        samples=prepared.samples,
+        watch_steps=watch_steps(config, steps, prepared.examples, sampled),
     )
-    tuned = train_adapter(job, folder / CHECKPOINTS, folder / METRICS, view)
-    save_adapter(tuned, folder / ADAPTER, config.base_model)
-    _write_ledger(folder / LEDGER, prepared, ledger, config.epochs, steps)
-    _write_trained_rows(folder / TRAINED_ROWS, prepared, config.batch_size, config.seed)
+    tuned = train_model(job, folder / CHECKPOINTS, folder / METRICS, view)
+    counts = {"trainable_parameters": sum(w.numel() for w in tuned.parameters() if w.requires_grad)}
+    if not is_main_process():
+        return counts
+    if config.method == "full":
+        save_full(tuned, folder / MODEL, prepared.model_folder)
+    else:
+        save_adapter(tuned, folder / ADAPTER, config.base_model)
+    ledger = _write_ledger(folder, prepared, config, steps)
+    _write_trained_rows(folder / TRAINED_ROWS, prepared, config)
     shutil.rmtree(folder / CHECKPOINTS)
-    return {
-        "rows_in": prepared.rows_in_split,
-        "rows_trained": ledger.rows,
-        "steps": steps,
-        "tokens": ledger.tokens,
-        "supervised_tokens": ledger.supervised_tokens,
-        "truncated_rows": ledger.truncated_rows,
-        "trainable_parameters": sum(w.numel() for w in tuned.parameters() if w.requires_grad),
-    }
+    return counts | ledger
 
 
-def _write_ledger(path: Path, prepared: Prepared, ledger: TokenLedger, epochs: int, steps: int) -> None:
+def steps_of(config: TrainConfig, examples: int) -> int:
+    """Optimiser steps of a whole run, unless it stops early."""
+    from train.trainer import steps_per_epoch
+
+    return steps_per_epoch(config, examples) * config.epochs
+
+
+def _write_ledger(folder: Path, prepared: Prepared, config: TrainConfig, steps: int) -> dict[str, int]:
+    from train.training import ROLLBACKS
+
+    counted = prepared.ledger
+    metrics = [json.loads(line) for line in (folder / METRICS).read_bytes().splitlines()]
+    taken = max(record["step"] for record in metrics)
+    held_out = {one["step"]: one["held_out_loss"] for one in metrics if "held_out_loss" in one and one["step"] > 0}
+    best = min(held_out, key=lambda step: (held_out[step], step)) if held_out and config.keep == "best" else taken
     labels = Counter(row.label for row in prepared.chosen if row.label is not None)
+    rollbacks = folder / CHECKPOINTS / ROLLBACKS
     record = {
-        "schema": "assay/train-ledger/1",
+        "schema": "assay/train-ledger/2",
+        "method": config.method,
         "rows_in": prepared.rows_in_split,
-        "rows_not_chosen": prepared.rows_in_split - ledger.rows,
-        "rows_trained": ledger.rows,
+        "rows_not_chosen": prepared.rows_in_split - counted.rows,
+        "rows_trained": counted.rows,
         "rows_without_supervised_token": 0,  # such a row stops the run before it starts
-        "epochs": epochs,
-        "steps": steps,
-        "per_epoch": dataclasses.asdict(ledger),
+        "canaries": len(prepared.examples) - counted.examples,
+        "epochs": config.epochs,
+        "steps_planned": steps,
+        "steps": taken,
+        "published_step": best,
+        "rollbacks": json.loads(rollbacks.read_bytes()) if rollbacks.is_file() else [],
+        "per_epoch": dataclasses.asdict(counted),
         "labels": dict(sorted(labels.items())),
         "held_out": dataclasses.asdict(TokenLedger.of(prepared.held_out)),
     }
-    write_atomic(path, json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+    write_atomic(folder / LEDGER, json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+    return {
+        "rows_in": prepared.rows_in_split,
+        "rows_trained": counted.rows,
+        "steps": taken,
+        "published_step": best,
+        "tokens": counted.tokens,
+        "supervised_tokens": counted.supervised_tokens,
+        "truncated_rows": counted.truncated_rows,
+    }
 
 
-def _write_trained_rows(path: Path, prepared: Prepared, batch_size: int, seed: int) -> None:
-    """Which rows were trained, in the order of the first epoch."""
-    order = epoch_order([len(row.input_ids) for row in prepared.rows], batch_size, seed, 0)
+def _write_trained_rows(path: Path, prepared: Prepared, config: TrainConfig) -> None:
+    """Which rows were trained, in the order of the first epoch; a long text stands where its first piece does."""
+    examples = prepared.examples
+    order = epoch_order([example.tokens for example in examples], config.batch_size, config.seed, 0)
+    by_row: dict[int, list[Example]] = {}
+    for k in order:
+        by_row.setdefault(examples[k].row, []).append(examples[k])
+    groups = [(prepared.chosen[row].row_id, made) for row, made in by_row.items() if row < len(prepared.chosen)]
     frame = pl.DataFrame(
         {
-            "row_id": [prepared.chosen[k].row_id for k in order],
-            "order": range(len(order)),
-            "tokens": [len(prepared.rows[k].input_ids) for k in order],
-            "supervised_tokens": [prepared.rows[k].supervised_tokens for k in order],
-            "truncated_tokens": [prepared.rows[k].truncated_tokens for k in order],
+            "row_id": [row_id for row_id, _ in groups],
+            "order": range(len(groups)),
+            "tokens": [sum(example.tokens for example in made) for _, made in groups],
+            "supervised_tokens": [sum(example.supervised_tokens for example in made) for _, made in groups],
+            "truncated_tokens": [sum(example.truncated_tokens for example in made) for _, made in groups],
         },
         schema_overrides={"order": pl.Int64, "tokens": pl.Int64, "supervised_tokens": pl.Int64},
     )

@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.load_supervisor import load_supervisor
 from schemas.errors import UserError
 from tests.toy_project import toy_rows
-from train.rows import SplitRow, TokenLedger, choose_rows, read_split, supervise
+from train.rows import SplitRow, choose_rows, read_split
 
 
 def row(row_id: str, label: str | None = None, answer: str = "a") -> SplitRow:
     messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": answer}]
-    return SplitRow(row_id, label, 0, "rows.jsonl", 7, messages, None)
+    return SplitRow(row_id, label, 0, "rows.jsonl", 7, {"messages": messages})
 
 
 LABELLED = st.lists(st.sampled_from(["ham", "spam", None]), min_size=1, max_size=60)
@@ -76,31 +75,20 @@ def test_files_of_a_split_that_do_not_agree_are_refused(toy):
     assert caught.value.problems[0].found == "14 rows, and 13 as JSONL"
 
 
-def test_a_split_that_is_missing_or_of_another_kind_is_refused(toy):
-    folder = toy.dataset(train=toy_rows(1)).folder
+def test_a_split_that_is_missing_is_refused(toy):
     with pytest.raises(UserError, match="has no other split"):
-        read_split(folder, "other")
-    (folder / "data" / "train.jsonl").write_text('{"prompt": "p", "chosen": "c"}\n', "utf-8")
-    with pytest.raises(UserError, match="not a conversation") as caught:
-        read_split(folder, "train")
-    assert caught.value.problems[0].found == "fields chosen, prompt"
-    assert caught.value.problems[0].where == "rows.jsonl:1"
+        read_split(toy.dataset(train=toy_rows(1)).folder, "other")
 
 
-def test_the_ledger_counts_what_is_trained(tiny_model_folder):
-    rows = [row("a", answer="yes"), row("b", answer="no")]
-    supervisor = load_supervisor(tiny_model_folder, 512)
-    full = TokenLedger.of(supervise(supervisor, rows, "train"))
-    assert (full.rows, full.supervised_tokens, full.truncated_rows, full.rows_with_end_of_turn) == (2, 4 + 3, 0, 2)
-    longest = max(len(r.input_ids) for r in supervise(supervisor, rows, "train"))
-    cut = TokenLedger.of(supervise(load_supervisor(tiny_model_folder, longest - 1), rows, "train"))
-    assert (cut.truncated_rows, cut.truncated_tokens, cut.tokens) == (1, 1, full.tokens - 1)
-
-
-def test_rows_that_cannot_be_trained_are_counted_and_shown(tiny_model_folder):
-    rows = [row(f"g{k}") for k in range(3)] + [row(f"b{k}")._replace(messages=[], line=k) for k in range(7)]
-    with pytest.raises(UserError, match="7 of 10 rows of the train split cannot be trained") as caught:
-        supervise(load_supervisor(tiny_model_folder, 512), rows, "train")
-    summary, *details = caught.value.problems
-    assert summary.found == "no-assistant-turn 7"
-    assert [problem.where for problem in details] == [f"rows.jsonl:{k}" for k in range(5)]
+@pytest.mark.parametrize(
+    ("record", "roles"),
+    [
+        ({"text": "t"}, ["assistant"]),
+        ({"prompt": [{"role": "user"}], "chosen": [{"role": "assistant"}]}, ["user", "assistant"]),
+        ({"prompt": [{"role": "user"}], "completion": [{"role": "assistant"}]}, ["user", "assistant"]),
+        ({"prompt": [{"role": "user"}], "reference": "r"}, ["user", "assistant"]),
+        ({"prompt": [{"role": "user"}], "reference": 3}, ["user"]),
+    ],
+)
+def test_every_kind_of_row_can_be_read_as_a_conversation(record, roles):
+    assert [turn["role"] for turn in SplitRow("a", None, 0, "f", 1, record).messages] == roles

@@ -14,15 +14,20 @@ import polars as pl
 import pytest
 
 from curate.gate import data_gate_stage
+from curate.supervision import Supervised
 from schemas.atomic import disk_error
 from schemas.errors import ManifestError, UserError
 from schemas.manifest import open_stage
 from schemas.stage import run_stage
+from schemas.train_config import TrainConfig
 from schemas.verdict import Outcome
 from tests.toy_project import ToyProject, toy_rows
 from train import adapter, run
+from train.examples import Example
+from train.methods import sft
 from train.monitor import SilentView
-from train.run import data_verdict_of, find_data_verdict, held_out_steps, train, train_stage
+from train.prepare import watch_steps
+from train.run import data_verdict_of, find_data_verdict, train, train_stage
 
 SMALL = {"lora": {"r": 2, "last_layers": 2, "lora_dropout": 0.1}, "epochs": 2, "checkpoint_steps": 3}
 
@@ -119,6 +124,10 @@ def test_a_dataset_without_validation_rows_trains_unwatched(toy):
     assert "held_out_loss" not in (finished.folder / "metrics.jsonl").read_text()
 
 
+def tokens(count: int) -> list[Example]:
+    return [Example(0, (Supervised([0] * count, [False] * count, 0, (), True),))]
+
+
 @pytest.mark.parametrize(
     ("steps", "trained", "sample", "expected"),
     [
@@ -129,8 +138,8 @@ def test_a_dataset_without_validation_rows_trains_unwatched(toy):
         (3, 900_000, 1_700, {0, 1, 2, 3}),
     ],
 )
-def test_the_held_out_loss_costs_a_tenth_of_the_training_at_most(steps, trained, sample, expected):
-    assert held_out_steps(steps, trained, sample) == expected
+def test_watching_costs_a_tenth_of_the_training_at_most(steps, trained, sample, expected):
+    assert watch_steps(TrainConfig(), steps, tokens(trained), tokens(sample)) == expected
 
 
 # ---------------------------------------------------------------------------------------------------- stop and go
@@ -197,15 +206,8 @@ def test_a_damaged_checkpoint_is_not_resumed_from(uninterrupted, tmp_path):
 
 
 def test_a_run_that_diverged_keeps_nothing(toy, monkeypatch):
-    from train import sft
-
     original = sft.supervised_nll
-
-    def poisoned(model, inputs):
-        nll, tally = original(model, inputs)
-        return nll * float("nan"), tally
-
-    monkeypatch.setattr(sft, "supervised_nll", poisoned)
+    monkeypatch.setattr(sft, "supervised_nll", lambda *given: (original(*given)[0] * float("nan"), original(*given)[1]))
     with pytest.raises(UserError, match="training diverged"):
         train(toy.project(**SMALL), gated(toy, validation=[]), SilentView())
     assert list((toy.root / "runs" / "train").iterdir()) == []
@@ -260,7 +262,7 @@ def test_a_killed_process_leaves_what_the_next_one_needs(uninterrupted, tmp_path
 def no_weights(monkeypatch):
     """Fail if weights are loaded."""
 
-    def load(folder):
+    def load(*given):
         raise AssertionError("weights were loaded")
 
     monkeypatch.setattr(adapter, "load_weights", load)
