@@ -71,7 +71,7 @@ def as_transformers(source: str, messages: Any, **values: Any) -> str:
 
 
 def text_of(supervisor: Supervisor, ids: list[int]) -> str:
-    text: str = supervisor._tokenizer.decode(ids, skip_special_tokens=False)
+    text: str = supervisor.tokenizer.decode(ids, skip_special_tokens=False)
     return text
 
 
@@ -145,7 +145,7 @@ def test_the_prompt_in_use_is_the_prompt_in_training(supervisor):
     row = supervisor.encode(messages)
     first = row.supervised.index(True)
     prompt = supervisor.prompt(messages[:-1])
-    assert supervisor._tokenizer.encode(prompt, add_special_tokens=False).ids == row.input_ids[:first]
+    assert supervisor.tokenizer.encode(prompt, add_special_tokens=False).ids == row.input_ids[:first]
 
 
 def test_tokens_are_those_of_transformers(tmp_path):
