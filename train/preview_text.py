@@ -48,6 +48,8 @@ def render(preview: Preview, limit: int | None = None, screen: Screen | None = N
     lines = [*_heading(preview, page), ""]
     for shown in preview.rows:
         lines += [*_row(shown, preview, SHOWN_TEXTS if limit is None else limit, screen), ""]
+    if not preview.matching:
+        lines += ["no row fits what was asked for", ""]
     if preview.matching > len(preview.rows):
         more = f"… {counted(preview.matching - len(preview.rows), 'more row')} (--rows N, --row ID)"
         lines += [page.paint(more, "dim"), ""]
@@ -266,7 +268,7 @@ def ledger_facts(preview: Preview) -> list[tuple[str, str]]:
         facts.append(("rows not chosen", f"{ledger.rows_not_chosen:,} (train.max_examples)"))
     if preview.unreadable:
         facts.append(("rows of no known kind", f"{preview.unreadable:,} (assay audit names them)"))
-    facts.append(("rows trained" if preview.split in ("", "train") else "rows that can be used", f"{trained.rows:,}"))
+    facts.append(("rows that can be trained", f"{trained.rows:,}"))
     if trained.examples != trained.rows:
         facts.append(("pieces", f"{trained.examples:,}"))
     facts.append(("rows that cannot be trained", _refused(ledger)))
