@@ -54,6 +54,7 @@ COMMANDS = {
     "index": Entry("Data", "assay:index", "Keep eval items or the rows of a dataset for later (build, add, query)."),
     "rules": Entry("Data", "curate.cli:rules", "List all rules."),
     "explain": Entry("Data", "curate.cli:explain", "Print a rule's page."),
+    "preview": Entry("Training", "train.cli:preview", "Show rows as tokens, what carries loss coloured."),
     "train": Entry("Training", "train.cli:train", "Train a LoRA adapter on a dataset."),
     "evals": Entry("Evals", "evals.cli:evals", "Run the task suites on the base and the tuned model."),
     "gate": Entry("Evals", "assay:gate", "Judge a dataset (data) or a candidate (model)."),

@@ -23,17 +23,19 @@ import torch
 from datasets import Dataset
 from transformers import AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
+from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from curate.load_supervisor import load_supervisor
-from curate.supervision import Supervised
 from schemas.train_config import LoraSettings, TrainConfig
 from train.adapter import load_weights, lora_config
 from train.base_model import ensure_base_model
 from train.batches import epoch_order, padded_tokens
+from train.examples import supervise
 from train.monitor import SilentView
 from train.rows import SplitRow, choose_rows
-from train.sft import Job, thread_count, train_adapter, trainer_settings
+from train.trainer import Job, settings_for, thread_count
+from train.training import train_model
 
 RAW = Path(__file__).parents[1] / "examples" / "spam" / "raw.jsonl"
 
@@ -65,18 +67,21 @@ def plain_epoch(job: Job, folder: Path, order: list[int] | None) -> tuple[list[f
         folder: for what the trainer writes.
         order: the order of rows; None lets the trainer draw one.
     """
-    settings = trainer_settings(job.settings, folder)
+    given = {"dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
+    settings = settings_for(SFTConfig, job.settings, folder, **given)
     settings.save_strategy, settings.remove_unused_columns = "no", True
     if order is not None:
         settings.train_sampling_strategy = "sequential"
-    rows = job.rows if order is None else [job.rows[k] for k in order]
+    rows = [example.sequences[0] for example in job.examples]
+    rows = rows if order is None else [rows[k] for k in order]
+    model = load_weights(job.model_folder, job.settings)
     losses = Losses()
     trainer = Quiet(
-        model=job.model,
+        model=model,
         args=settings,
         train_dataset=Dataset.from_dict({"input_ids": [r.input_ids for r in rows], "labels": [r.labels for r in rows]}),
         processing_class=AutoTokenizer.from_pretrained(job.model_folder),
-        peft_config=job.lora,
+        peft_config=lora_config(job.settings.lora, model),
         callbacks=[losses],
     )
     trainer.remove_callback(PrinterCallback)
@@ -100,35 +105,30 @@ class Clock(SilentView):
 def our_epoch(job: Job, folder: Path) -> tuple[list[float], float, float]:
     """One epoch with assay's trainer, checkpoints included: its losses, wall seconds and CPU seconds."""
     clock = Clock()
-    train_adapter(job, folder / "checkpoints", folder / "metrics.jsonl", clock)
+    train_model(job, folder / "checkpoints", folder / "metrics.jsonl", clock)
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
     return [record["loss"] for record in records], clock.wall, clock.cpu
 
 
-def spam_rows(count: int, model_folder: Path, max_length: int) -> list[Supervised]:
-    """Rows of the spam example as tokens."""
+def spam_job(count: int, model_folder: Path, config: TrainConfig) -> Job:
+    """Rows of the spam example, to be trained; each block loads weights of its own."""
     records = [json.loads(line) for line in RAW.read_text("utf-8").splitlines()]
     rows = [
-        SplitRow(r["metadata"]["id"], r["metadata"]["label"], 0, str(RAW), k, r["messages"], None)
+        SplitRow(r["metadata"]["id"], r["metadata"]["label"], 0, str(RAW), k, {"messages": r["messages"]})
         for k, r in enumerate(records)
     ]
     chosen = choose_rows(rows, count, seed=0)
-    return [load_supervisor(model_folder, max_length).encode(row.messages) for row in chosen]
-
-
-def make_job(config: TrainConfig, model_folder: Path, rows: list[Supervised]) -> Job:
-    """A job with fresh weights, so that no block starts from what another one learned."""
-    model = load_weights(model_folder)
-    pad = load_supervisor(model_folder, config.max_length).pad_token_id
-    return Job(config, model_folder, model, lora_config(config.lora, model), pad, rows, [], frozenset())
+    supervisor = load_supervisor(model_folder, config.max_length)
+    examples = supervise(supervisor, chosen, config, "train")
+    return Job(config, RAW.parent, model_folder, supervisor.pad_token_id, chosen, examples, [], {}, frozenset())
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All blocks, and what follows from them."""
     config = TrainConfig(batch_size=args.batch, lora=LoraSettings(last_layers=args.last_layers), checkpoint_steps=10)
     folder = ensure_base_model(config.base_model)
-    rows = spam_rows(args.rows, folder, config.max_length)
-    lengths = [len(row.input_ids) for row in rows]
+    job = spam_job(args.rows, folder, config)
+    lengths = job.lengths
     tokens = sum(lengths)
     order = epoch_order(lengths, config.batch_size, config.seed, 0)
     torch.set_num_threads(thread_count())
@@ -137,7 +137,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         for repeat in range(args.repeats):
             for name in ("plain", "assay"):
-                job, place = make_job(config, folder, rows), Path(scratch) / f"{name}{repeat}"
+                place = Path(scratch) / f"{name}{repeat}"
                 place.mkdir()
                 if name == "plain":
                     _, wall, cpu = plain_epoch(job, place, None)
@@ -145,7 +145,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                     ours, wall, cpu = our_epoch(job, place)
                 seconds[name].append((wall, cpu))
                 print(f"{name}: {tokens / wall:.0f} tokens/s, {tokens / cpu:.0f} tokens per CPU second", flush=True)
-        theirs, _, _ = plain_epoch(make_job(config, folder, rows), Path(scratch) / "same-order", order)
+        theirs, _, _ = plain_epoch(job, Path(scratch) / "same-order", order)
     best = {name: [min(times) for times in zip(*found, strict=True)] for name, found in seconds.items()}
     return {
         "machine": {"cpu": platform.processor() or platform.machine(), "threads": torch.get_num_threads()},

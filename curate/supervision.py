@@ -8,6 +8,7 @@ comes from character offsets.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -47,6 +48,8 @@ class Supervised:
     """Index of every message that lost tokens."""
     end_of_turn_supervised: bool
     """Whether every supervised turn ends in a token that carries loss and tells the model to stop."""
+    cuts: tuple[tuple[int, int], ...] = ()
+    """Where tokens were cut: the index in `input_ids` before which they stood, and how many."""
 
     @property
     def labels(self) -> list[int]:
@@ -85,7 +88,8 @@ class Supervisor:
         max_length: int,
         added_start: str = "",
     ) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
+        """A `tokenizers.Tokenizer` that adds, cuts and pads nothing by itself."""
         self._template = template
         self.max_length = max_length
         self.added_start = added_start
@@ -105,7 +109,7 @@ class Supervisor:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text by itself, without a template."""
-        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return [len(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
     def render(self, messages: Messages, tools: Sequence[Any] | None = None) -> str:
         """The whole conversation as the template writes it.
@@ -147,7 +151,7 @@ class Supervisor:
         tools = tools or [None] * len(rows)
         rendered = [_attempt(self._render, row, row_tools) for row, row_tools in zip(rows, tools, strict=True)]
         texts = [item.text for item in rendered if isinstance(item, _Rendered)]
-        encodings = iter(self._tokenizer.encode_batch(texts, add_special_tokens=False))
+        encodings = iter(self.tokenizer.encode_batch(texts, add_special_tokens=False))
         return [
             item if isinstance(item, SupervisionError) else _attempt(self._supervise, item, next(encodings), row, offer)
             for item, row, offer in zip(rendered, rows, tools, strict=True)
@@ -164,7 +168,7 @@ class Supervisor:
         """
         if not _is_unicode(text):
             raise _not_unicode()
-        ids = [*self._tokenizer.encode(text, add_special_tokens=False).ids, self.eos_token_id]
+        ids = [*self.tokenizer.encode(text, add_special_tokens=False).ids, self.eos_token_id]
         if len(ids) < 2:
             raise SupervisionError("no-supervised-token", "the text is empty", help="drop the row")
         starts = range(0, len(ids) - 1, self.max_length - 1)
@@ -185,7 +189,7 @@ class Supervisor:
             raise text
         if not _is_unicode(text):
             raise _not_unicode()
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
         if len(ids) > self.max_length:
             raise SupervisionError(
                 "too-long",
@@ -262,9 +266,9 @@ class Supervisor:
             return Supervised(ids, mask, 0, (), ends_in_loss)
         cut = self._cut(rendered, offsets, mask, messages, tools, excess)
         kept = [k for k in range(len(ids)) if k not in cut]
-        return Supervised(
-            [ids[k] for k in kept], [mask[k] for k in kept], excess, tuple(sorted(set(cut.values()))), ends_in_loss
-        )
+        cuts = tuple(Counter(k - before for before, k in enumerate(sorted(cut))).items())
+        turns_cut = tuple(sorted(set(cut.values())))
+        return Supervised([ids[k] for k in kept], [mask[k] for k in kept], excess, turns_cut, ends_in_loss, cuts)
 
     def _turn(self, text: str, ids: list[int], offsets: list[tuple[int, int]], span: Span) -> range:
         """The tokens of a trained turn, up to the special token that ends it, or all of them where none does.

@@ -220,7 +220,9 @@ def modules_loaded_by(heavy: tuple[str, ...], folder: Path, *arguments: str, exp
     return last.split()[1:]
 
 
-@pytest.mark.parametrize("command", [[], ["audit"], ["curate"], ["train"], ["evals"], ["gate"], ["report"]])
+@pytest.mark.parametrize(
+    "command", [[], ["audit"], ["curate"], ["preview"], ["train"], ["evals"], ["gate"], ["report"]]
+)
 def test_help_loads_nothing_heavy(command, tmp_path):
     assert modules_loaded_by(HEAVY_FOR_HELP, tmp_path, *command, "--help", expected=0) == []
 

@@ -70,6 +70,7 @@ class ToyProject:
         return load_project(path)
 
     def dataset(self, **splits: list[dict[str, Any]]) -> Finished:
+        """Rows of other kinds than conversations have their fields under `record`."""
         splits = {"train": toy_rows(14), "validation": toy_rows(5, "v"), "test": toy_rows(5, "t")} | splits
 
         def fill(folder: Path) -> dict[str, int]:
@@ -77,7 +78,7 @@ class ToyProject:
             for split, rows in splits.items():
                 keys = {name: [row.get(name, "rows.jsonl") for row in rows] for name in SCHEMA}
                 pl.DataFrame(keys, schema=SCHEMA).write_parquet(folder / "data" / f"{split}.parquet")
-                lines = [json.dumps(row.get("record", {"messages": row["messages"]})) + "\n" for row in rows]
+                lines = [json.dumps(row.get("record") or {"messages": row["messages"]}) + "\n" for row in rows]
                 (folder / "data" / f"{split}.jsonl").write_text("".join(lines), "utf-8")
             return {}
 

@@ -1,18 +1,81 @@
-"""`assay train`."""
+"""`assay preview`, `assay train`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli_options import project_options
-from schemas.errors import ExitCode
+from curate.cli_options import project_options, screen
+from schemas.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from curate.configfile import Project
+    from train.preview import Preview
+
+
+SPLITS = ("train", "validation", "test")
+FILTERS = ("truncated", "refused", "no-end-of-turn")
+
+
+@click.command(short_help="Show rows as tokens, what carries loss coloured.")
+@project_options("text", "json", "html")
+@click.option("--dataset", type=click.Path(path_type=Path), help="Manifest of a dataset; by default this config's own.")
+@click.option("--split", type=click.Choice(SPLITS), help="Split that is shown; by default train.")
+@click.option(
+    "--source", type=click.Path(path_type=Path), metavar="FILE",
+    help="Show the rows of a file as they are, before `assay curate`.",
+)  # fmt: skip
+@click.option(
+    "--rows", type=click.IntRange(min=0), default=5, show_default=True, help="Rows shown; 0: the ledger alone."
+)
+@click.option("--row", "row_ids", multiple=True, metavar="ROW_ID", help="Show this row; the id's beginning is enough.")
+@click.option("--only", type=click.Choice(FILTERS), help="Only such rows; the ledger still counts all.")
+@click.option(
+    "--max-tokens", type=click.IntRange(min=0),
+    help="Tokens shown of each sequence, by default 400; 0 shows all. JSON always holds all.",
+)  # fmt: skip
+def preview(project: Project, form: str, quiet: bool, dataset: Path | None, **asked: Any) -> ExitCode:
+    """Show rows of a dataset token by token, as training receives them, and count all of them.
+
+    What carries loss is coloured, or stands between brackets where there are no colours; special tokens, line breaks
+    and cuts are made visible. No weights are needed. Rows that cannot be trained are shown with the reason.
+    `--format html > preview.html` writes a page.
+    """
+    from curate.pipeline import curate_stage
+    from schemas.progress import PATIENCE_S, Progress
+    from schemas.stage import require
+    from train.preview import Wanted, preview_dataset, preview_file
+
+    source, split = asked["source"], asked["split"]
+    if source is not None and (dataset is not None or split is not None):
+        raise UserError(
+            "a file and a dataset are named",
+            where="the command line",
+            found=f"--source {source} and {'--dataset' if dataset is not None else '--split'}",
+            expected="one of them; the rows of a file have no split yet",
+        )
+    wanted = Wanted(asked["rows"], asked["row_ids"], asked["only"])
+    with Progress(quiet=quiet, patience_s=PATIENCE_S) as progress:
+        if source is not None:
+            found = preview_file(project, source, wanted, progress)
+        else:
+            manifest = dataset or require(curate_stage(project), "curate").path
+            found = preview_dataset(project, manifest, split or SPLITS[0], wanted, progress)
+    click.echo(_rendered(found, form, asked["max_tokens"]), nl=False)
+    return ExitCode.PASS
+
+
+def _rendered(found: Preview, form: str, max_tokens: int | None) -> str:
+    from train import preview_page, preview_record, preview_text
+
+    if form == "json":
+        return preview_record.render(found)
+    return (
+        preview_page.render(found, max_tokens) if form == "html" else preview_text.render(found, max_tokens, screen())
+    )
 
 
 @click.command(short_help="Train a LoRA adapter on a curated dataset.")

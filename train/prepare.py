@@ -87,10 +87,10 @@ def prepare(project: Project, dataset_folder: Path, model_folder: Path) -> Prepa
         )
     chosen = choose_rows(everything, config.max_examples, config.seed)
     examples = supervise(supervisor, chosen, config, "train")
+    _check_groups(config, examples)
     prepared = Prepared(model_folder, supervisor, len(everything), chosen, list(chosen), list(examples), [], {})
     _add_samples(prepared, config, _validation(dataset_folder))
     _check_vocabulary(prepared, text_config)
-    _check_groups(config, examples)
     return prepared
 
 

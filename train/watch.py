@@ -84,6 +84,7 @@ class Watch(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Measure the untouched base model."""
+        self._seen_before = int(state.num_input_tokens_seen)
         if state.global_step == 0 and self._job.samples:
             self._measure(0)
             self._write({"step": 0, **self._measured})

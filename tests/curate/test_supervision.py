@@ -71,7 +71,7 @@ def as_transformers(source: str, messages: Any, **values: Any) -> str:
 
 
 def text_of(supervisor: Supervisor, ids: list[int]) -> str:
-    text: str = supervisor._tokenizer.decode(ids, skip_special_tokens=False)
+    text: str = supervisor.tokenizer.decode(ids, skip_special_tokens=False)
     return text
 
 
@@ -145,7 +145,7 @@ def test_the_prompt_in_use_is_the_prompt_in_training(supervisor):
     row = supervisor.encode(messages)
     first = row.supervised.index(True)
     prompt = supervisor.prompt(messages[:-1])
-    assert supervisor._tokenizer.encode(prompt, add_special_tokens=False).ids == row.input_ids[:first]
+    assert supervisor.tokenizer.encode(prompt, add_special_tokens=False).ids == row.input_ids[:first]
 
 
 def test_tokens_are_those_of_transformers(tmp_path):
@@ -243,6 +243,17 @@ def test_a_row_that_just_fits_loses_nothing(tmp_path):
     messages = ask("0123456789", "yes")
     full = supervisor_for(tmp_path).encode(messages)
     assert load_supervisor(tmp_path, len(full.input_ids)).encode(messages) == full
+    assert full.cuts == ()
+
+
+def cut_places(folder, row) -> list[tuple[str, int]]:
+    """For each cut, the text that stays before it, from the cut before that one on, and the tokens that went."""
+    reader = load_supervisor(folder, 9)
+    places = [0, *(place for place, _ in row.cuts)]
+    return [
+        (text_of(reader, row.input_ids[start:place]), count)
+        for start, (place, count) in zip(places, row.cuts, strict=False)
+    ]
 
 
 def test_old_turns_go_first_and_the_system_turn_last(tmp_path):
@@ -250,6 +261,10 @@ def test_old_turns_go_first_and_the_system_turn_last(tmp_path):
     length = len(supervisor_for(tmp_path).encode(messages).input_ids)
     six = load_supervisor(tmp_path, length - 6).encode(messages)
     assert six.truncated_turns == (1, 3)
+    assert cut_places(tmp_path, six) == [
+        ("<|im_start|>system\nSSSS<|im_end|>\n<|im_start|>user\n", 4),
+        ("<|im_end|>\n<|im_start|>assistant\none<|im_end|>\n<|im_start|>user\n", 2),
+    ]
     assert "<|im_start|>user\nbb<|im_end|>" in text_of(load_supervisor(tmp_path, 9), six.input_ids)
     nine = load_supervisor(tmp_path, length - 9).encode(messages)
     assert nine.truncated_turns == (0, 1, 3)

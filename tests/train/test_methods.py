@@ -20,7 +20,10 @@ EXTRA = {
         "max_new_tokens": 4,
     }
 }
-MINE = "def short(completion, reference, row):\n    return -float(len(completion)) if reference in ('yes', 'no') else None\n"
+MINE = """
+def short(completion, reference, row):
+    return -float(len(completion)) if reference in ("yes", "no") else None
+"""
 
 
 class StopAt(SilentView):
@@ -43,7 +46,7 @@ def prepared(root: Path, model: Path, method: str, **given):
         }
     )
     toy.verdict(dataset)
-    settings = {"method": method, "lora": {"r": 2}, "epochs": 2, "checkpoint_steps": 2, "learning_rate": 1e-2}
+    settings = {"method": method, "lora": {"r": 2}, "epochs": 2, "checkpoint_steps": 2, "learning_rate": 2e-3}
     return toy.project(**settings | EXTRA.get(method, {}) | given), dataset.path
 
 
@@ -159,7 +162,7 @@ def test_all_faults_of_the_settings_come_at_once(tiny_model_folder, tmp_path):
 def test_answers_that_are_all_alike_do_not_teach_kto(tiny_model_folder, tmp_path):
     toy = ToyProject(tmp_path, tiny_model_folder)
     rows = [row for row in toy_kind("kto", 12) if row["record"]["label"]]
-    dataset = toy.dataset(train=rows)
+    dataset = toy.dataset(train=rows, validation=rows[:2])
     toy.verdict(dataset)
     with pytest.raises(UserError, match="all answers are marked alike"):
         train(toy.project(method="kto"), dataset.path, SilentView())

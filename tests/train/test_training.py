@@ -242,7 +242,9 @@ def test_only_the_best_and_the_last_checkpoint_stay(tiny_model_folder, tmp_path,
     job = make_job(tiny_model_folder, keep="best", epochs=4, checkpoint_steps=3, watch_steps={0, 2, 4, 6, 8})
     run(job, tmp_path)
     assert sorted(step_of(path) for path in (tmp_path / "checkpoints").glob("checkpoint-*")) == [6, 8]
-    assert step_of(latest(tmp_path / "checkpoints")) == 8
+    last = latest(tmp_path / "checkpoints")
+    assert last is not None
+    assert step_of(last) == 8
 
 
 # --------------------------------------------------------------------------------------------------- faults
@@ -292,8 +294,8 @@ def test_a_gpu_without_memory_is_named(tiny_model_folder, tmp_path, monkeypatch)
 
 
 def test_a_constant_schedule_with_warmup_warms_up(tmp_path):
-    given = [{"schedule": "constant"}, {"schedule": "constant", "warmup_steps": 5}, {"schedule": "cosine"}]
-    made = [settings_for(SFTConfig, TrainConfig(**one), tmp_path) for one in given]
+    given = TrainConfig(), TrainConfig(warmup_steps=5), TrainConfig(schedule="cosine")
+    made = [settings_for(SFTConfig, one, tmp_path) for one in given]
     names = [SchedulerType(settings.lr_scheduler_type).value for settings in made]
     assert names == ["constant", "constant_with_warmup", "cosine"]
 

@@ -5,10 +5,11 @@ Source: Shao et al. 2024 (arXiv 2402.03300). Answers are drawn by transformers i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -18,6 +19,9 @@ from train.adapter import load_weights
 from train.rewards import Reward, load_rewards
 from train.trainer import ROWS, Job, OurTrainer
 from train.watch import Watch
+
+EPOCHS = 1 << 20
+"""More epochs than any run has: seeds of epochs of different runs do not meet."""
 
 
 def build(job: Job, watch: Watch, checkpoints: Path) -> OurTrainer:
@@ -86,7 +90,8 @@ class PolicyTrainer(OurTrainer, GRPOTrainer):
                 )
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
-        return GRPOTrainer._get_train_sampler(self, dataset)  # repeats each prompt as often as answers are drawn
+        theirs = GRPOTrainer._get_train_sampler(self, dataset)  # repeats each prompt as often as answers are drawn
+        return PromptSampler(theirs, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         return GRPOTrainer._get_eval_sampler(self, eval_dataset)
@@ -95,6 +100,26 @@ class PolicyTrainer(OurTrainer, GRPOTrainer):
         """The template wrote the special tokens already; TRL would let the tokenizer add its own once more."""
         tokenizer: Any = self.processing_class
         return tokenizer(text=prompts, add_special_tokens=False)["input_ids"], None, {}
+
+
+class PromptSampler(torch.utils.data.Sampler[int]):
+    """TRL's sampler with an order that depends on the epoch alone: a run that goes on in the middle draws the same."""
+
+    def __init__(self, theirs: Any, seed: int) -> None:
+        self._theirs = theirs
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, 0-based, whose order the next iteration gives."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._theirs)
+
+    def __iter__(self) -> Iterator[int]:
+        self._theirs.generator.manual_seed(self._seed * EPOCHS + self._epoch)
+        return iter(self._theirs)
 
 
 def _for_trl(reward: Reward, job: Job) -> Callable[..., list[float | None]]:
