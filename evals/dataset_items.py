@@ -52,18 +52,23 @@ class AskedRow:
 
 
 def asked_rows(supervisor: Supervisor, rows: Sequence[SplitRow]) -> list[AskedRow]:
-    """The rows that end in an assistant's text answer which training could learn from; the others ask nothing."""
-    ending = [row for row in rows if _ends_in_answer(row.messages)]
+    """The rows that end in an assistant's text answer which training could learn from; the others ask nothing.
+
+    A plain text has no prompt; of one that was cut into pieces, the first stands for it.
+    """
+    ending = [row for row in rows if "text" not in row.record and _ends_in_answer(row)]
     encoded = supervisor.encode_rows([row.messages for row in ending], [row.tools for row in ending])
     return [
         AskedRow(row, supervisor.prompt(row.messages[:-1], row.tools), supervised)
         for row, supervised in zip(ending, encoded, strict=True)
         if isinstance(supervised, Supervised)
-    ]
+    ] + [AskedRow(row, "", supervisor.encode_text(row.record["text"])[0]) for row in rows if "text" in row.record]
 
 
-def _ends_in_answer(messages: Sequence[dict[str, Any]]) -> bool:
-    last = messages[-1] if messages else {}
+def _ends_in_answer(row: SplitRow) -> bool:
+    if row.record.get("label") is False:
+        return False  # an answer that is marked as bad is not one to be given
+    last = row.messages[-1] if row.messages else {}
     return last.get("role") == "assistant" and isinstance(last.get("content"), str) and bool(last["content"].strip())
 
 

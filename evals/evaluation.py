@@ -31,7 +31,6 @@ from train.base_model import ensure_base_model
 if TYPE_CHECKING:
     from evals.harness import TaskRun
 
-ADAPTER = "adapter"
 MODELS = ("base", "tuned")
 TRAINED_ROWS, TEST_ROWS = 100, 300
 """Most rows of each kind whose supervised loss is measured. Test rows share their pass with the items of a task."""
@@ -80,7 +79,8 @@ class Evaluation:
         parts = Parts(folder, self.stage.fingerprint)
         settings = self.project.config.evals
         base = ensure_base_model(self.project.config.train.base_model, self.project.root)
-        supervisor = load_supervisor(base, self.project.config.train.max_length)
+        config = self.project.config.train
+        supervisor = load_supervisor(base, config.max_length, needs_template=config.method != "text")
         trained = trained_rows(self.dataset, self.adapter, supervisor)
         questions = [self._question(name, supervisor) for name in settings.suites]
         for question in questions:
@@ -137,7 +137,7 @@ class Evaluation:
         finished = count_parts(folder)
         if finished:
             self.progress.say(f"going on with {finished} of {len(needed)} parts finished")
-        loaded = load_models(base, self.adapter / ADAPTER)
+        loaded = load_models(base, self.adapter)
         size = self.project.config.evals.batch_size
         scorer = TokenScorer(loaded.model, size, loaded.max_length, self.progress.advance)
         lm = shared_lm(scorer, loaded.tokenizer)

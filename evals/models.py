@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from schemas.errors import UserError
 from train.adapter import load_weights
+from train.run import ADAPTER, MODEL
 
 MODELS = ("base", "tuned")
 
@@ -30,30 +32,53 @@ class LoadedModels:
     device: str
     max_length: int
     """Most tokens that the base model reads."""
+    full: Any = None
+    """The fully fine-tuned model, where there is one instead of an adapter."""
 
     @contextlib.contextmanager
     def acting_as(self, name: str) -> Iterator[None]:
-        """The model computes as `base` (adapter off) or as `tuned` (adapter on)."""
-        if name == "tuned":
+        """The model computes as `base` or as `tuned`: the adapter is off or on, or all weights change places."""
+        if self.full is not None:
+            with self._exchanged() if name == "tuned" else contextlib.nullcontext():
+                yield
+        elif name == "tuned":
             yield
-            return
-        with self.model.disable_adapter():
+        else:
+            with self.model.disable_adapter():
+                yield
+
+    @contextlib.contextmanager
+    def _exchanged(self) -> Iterator[None]:
+        self._exchange()
+        try:
             yield
+        finally:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        for one, other in zip(self.model.parameters(), self.full.parameters(), strict=True):
+            one.data, other.data = other.data, one.data
 
 
-def load_models(base_folder: Path, adapter_folder: Path) -> LoadedModels:
-    """Load the base model and put the adapter on it, in float32, on the GPU if there is one.
+def load_models(base_folder: Path, trained: Path) -> LoadedModels:
+    """Load base and tuned model, in float32, on the GPU if there is one.
 
     Args:
-        base_folder: the base model that the adapter was trained on.
-        adapter_folder: `adapter_config.json` and `adapter_model.safetensors`.
+        base_folder: the base model that was trained.
+        trained: stage folder of training: an adapter, or of full fine-tuning a model.
 
     Raises:
-        UserError: the adapter does not fit the base model.
+        UserError: the adapter or model does not fit the base model, or is one that gives scores instead of answers.
     """
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # it warns of texts longer than the context before they are cut
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device: Any = "cuda" if torch.cuda.is_available() else "cpu"
+    adapter_folder, full_folder = trained / ADAPTER, trained / MODEL
+    if full_folder.is_dir():
+        base, full = load_weights(base_folder), load_weights(full_folder)
+        _check_same_shapes(base, full, full_folder)
+        return _loaded(base, base_folder, base, device, full.to(device).eval())
+    _check_answers(adapter_folder)
     base = load_weights(base_folder)
     try:
         with warnings.catch_warnings(record=True) as said:
@@ -70,6 +95,37 @@ def load_models(base_folder: Path, adapter_folder: Path) -> LoadedModels:
             expected=f"an adapter that was trained on {base_folder.name}",
             help="name its base model in train.base_model",
         ) from error
+    return _loaded(model, base_folder, base, device)
+
+
+def _loaded(model: Any, base_folder: Path, base: Any, device: str, full: Any = None) -> LoadedModels:
     tokenizer = AutoTokenizer.from_pretrained(base_folder)
     longest = getattr(base.config.get_text_config(), "max_position_embeddings", None)
-    return LoadedModels(model.to(device).eval(), tokenizer, device, int(longest or 2048))
+    return LoadedModels(model.to(device).eval(), tokenizer, device, int(longest or 2048), full)
+
+
+def _check_same_shapes(base: Any, full: Any, folder: Path) -> None:
+    shapes = [[tuple(weight.shape) for weight in model.parameters()] for model in (base, full)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            "the fine-tuned model does not fit the base model",
+            where=str(folder),
+            found=f"{len(shapes[1])} tensors of other shapes",
+            expected=f"the {len(shapes[0])} tensors of the base model",
+            help="name its base model in train.base_model",
+        )
+
+
+def _check_answers(adapter_folder: Path) -> None:
+    try:
+        kind = json.loads((adapter_folder / "adapter_config.json").read_text("utf-8")).get("task_type")
+    except (OSError, ValueError):
+        return  # peft names what is wrong with it
+    if kind == "SEQ_CLS":
+        raise UserError(
+            "a reward model gives scores and no answers, so there is nothing to ask it",
+            where=str(adapter_folder),
+            found="an adapter of method reward",
+            expected="an adapter that answers",
+            help="its accuracy on held-out pairs is in metrics.jsonl of the training run",
+        )

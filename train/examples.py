@@ -151,7 +151,7 @@ def _answers(name: str) -> Callable[[Supervisor, Sequence[SplitRow], TrainConfig
     """Prompt and the answer in the field `name`; what the assistant said in the prompt carries no loss."""
 
     def encode(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig) -> list[Encoded]:
-        results = supervisor.encode_rows([answered(row, name) for row in rows], [row.tools for row in rows])
+        results = supervisor.encode_rows([row.answered(name) for row in rows], [row.tools for row in rows])
         return [result if isinstance(result, SupervisionError) else [result] for result in results]
 
     return encode
@@ -161,7 +161,7 @@ def _pairs(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig
     """Both answers after one prompt: where one does not fit, the prompt is cut by as much in both."""
 
     def pair(row: SplitRow) -> list[Supervised]:
-        conversations = [answered(row, name) for name in ("chosen", "rejected")]
+        conversations = [row.answered(name) for name in ("chosen", "rejected")]
         whole = [supervisor.limited(UNLIMITED).encode(messages, row.tools) for messages in conversations]
         excess = max(len(sequence.input_ids) for sequence in whole) - supervisor.max_length
         if excess <= 0:
@@ -178,12 +178,6 @@ def _pairs(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig
 def _prompts(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig) -> list[Encoded]:
     room = supervisor.limited(supervisor.max_length - config.max_new_tokens)
     return [_attempt(lambda row: [room.encode_prompt(row.record["prompt"], row.tools)], row) for row in rows]
-
-
-def answered(row: SplitRow, name: str) -> list[dict[str, Any]]:
-    """The prompt with one of the row's answers; the prompt's own assistant turns are marked as untrained."""
-    prompt = [{**turn, "weight": 0} if turn.get("role") == "assistant" else turn for turn in row.record["prompt"]]
-    return [*prompt, *row.record[name]]
 
 
 def _attempt(encode: Callable[[Any], list[Supervised]], given: Any) -> Encoded:

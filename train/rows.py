@@ -41,11 +41,17 @@ class SplitRow(NamedTuple):
             return list(self.record["messages"])
         if "text" in self.record:
             return [{"role": "assistant", "content": self.record["text"]}]
-        answer = next((self.record[name] for name in ("chosen", "completion") if name in self.record), None)
-        if answer is None:
-            reference = self.record.get("reference")
-            answer = [{"role": "assistant", "content": reference}] if isinstance(reference, str) else []
-        return [*self.record.get("prompt", ()), *answer]
+        name = next((name for name in ("chosen", "completion", "reference") if name in self.record), None)
+        return [] if name is None else self.answered(name)
+
+    def answered(self, name: str) -> list[dict[str, Any]]:
+        """The prompt with one of the row's answers; what the assistant said in the prompt is marked as untrained."""
+        turns = self.record["prompt"]
+        prompt = [{**turn, "weight": 0} if turn.get("role") == "assistant" else turn for turn in turns]
+        answer = self.record[name]
+        if name == "reference":
+            answer = [{"role": "assistant", "content": answer}] if isinstance(answer, str) else []
+        return [*prompt, *answer]
 
     @property
     def tools(self) -> list[Any] | None:
