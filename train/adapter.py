@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel
-from safetensors import SafetensorError
+from peft import LoraConfig
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -19,7 +20,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from curate.model_files import TOKENIZER_FILES
+from curate.model_files import CONFIG_FILES, TOKENIZER_FILES
 from schemas.atomic import write_atomic
 from schemas.errors import UserError
 from schemas.train_config import LoraSettings, TrainConfig
@@ -193,53 +194,70 @@ def _check_targets(targets: list[str], model: PreTrainedModel) -> None:
         )
 
 
-def save_adapter(model: PeftModel, folder: Path, base_model: str) -> None:
+def publish_adapter(checkpoint: Path, folder: Path, base_model: str) -> int:
     """Write `adapter_config.json` and `adapter_model.safetensors`, the same bytes for the same adapter.
 
     Args:
-        model: the trained model.
+        checkpoint: folder that peft saved the adapter in.
         folder: where to; it is made.
-        base_model: how the config names the base model. peft would write the path on this machine instead.
+        base_model: how the config names the base model. peft writes the path on this machine instead.
+
+    Returns:
+        Parameters of the adapter.
 
     Raises:
         TrainingDiverged: a trained weight is not a finite number.
     """
-    _check_finite(model)
-    raw = folder.with_name(folder.name + ".raw")
-    model.save_pretrained(str(raw), save_embedding_layers=False)
-    folder.mkdir(exist_ok=True)
-    settings: dict[str, Any] = json.loads((raw / ADAPTER_FILES[0]).read_text("utf-8"))
+    size = _finite_size([checkpoint / ADAPTER_FILES[1]])
+    settings: dict[str, Any] = json.loads((checkpoint / ADAPTER_FILES[0]).read_text("utf-8"))
     settings["base_model_name_or_path"] = base_model
     settings["target_modules"] = sorted(settings["target_modules"])  # a set in peft: its order differs between runs
+    folder.mkdir(exist_ok=True)
     text = json.dumps(settings, indent=2, sort_keys=True)
     write_atomic(folder / ADAPTER_FILES[0], text.encode("utf-8") + b"\n")
-    (raw / ADAPTER_FILES[1]).replace(folder / ADAPTER_FILES[1])
-    shutil.rmtree(raw)
+    shutil.copyfile(checkpoint / ADAPTER_FILES[1], folder / ADAPTER_FILES[1])
+    return size
 
 
-def save_full(model: PreTrainedModel, folder: Path, model_folder: Path) -> None:
+def publish_full(checkpoint: Path, folder: Path, model_folder: Path) -> int:
     """Write every weight as safetensors, with the base model's tokenizer files, as a folder that transformers reads.
 
     Args:
-        model: the trained model.
+        checkpoint: folder that transformers saved the model in.
         folder: where to; it is made.
         model_folder: of the base model.
+
+    Returns:
+        Parameters of the model, tied ones once.
 
     Raises:
         TrainingDiverged: a trained weight is not a finite number.
     """
-    _check_finite(model)
-    model.save_pretrained(str(folder))
+    weights = sorted(checkpoint.glob("model*.safetensors"))
+    size = _finite_size(weights)
+    folder.mkdir(exist_ok=True)
+    for path in (*weights, *(checkpoint / name for name in CONFIG_FILES)):
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
     for name in TOKENIZER_FILES:
         if (model_folder / name).is_file():
             shutil.copyfile(model_folder / name, folder / name)
+    return size
 
 
-def _check_finite(model: Any) -> None:
-    broken = [name for name, weight in model.named_parameters() if weight.requires_grad and not weight.isfinite().all()]
+def _finite_size(files: Sequence[Path]) -> int:
+    """Numbers in some safetensors, each of which must be finite."""
+    size, broken = 0, []
+    for path in files:
+        with safe_open(path, framework="pt") as tensors:
+            for name in tensors.keys():
+                tensor = tensors.get_tensor(name)
+                size += tensor.numel()
+                broken += [] if tensor.isfinite().all() else [name]
     if broken:
         raise TrainingDiverged(
             "training ended with weights that are not finite numbers; nothing was published",
             found=f"{len(broken)} tensors, the first is {broken[0]}",
             help="lower train.learning_rate",
         )
+    return size

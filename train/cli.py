@@ -92,9 +92,14 @@ def train(project: Project, form: str, quiet: bool, dataset: Path | None, allow_
     from curate.pipeline import curate_stage
     from schemas.stage import require
     from train.monitor import choose_view
+    from train.processes import is_main_process
+    from train.run import assist
     from train.run import train as run_training
 
     manifest = dataset or require(curate_stage(project), "curate").path
+    if not is_main_process():
+        assist(project, manifest, allow_ungated=allow_ungated)
+        return ExitCode.PASS
     finished = run_training(project, manifest, choose_view(quiet), allow_ungated=allow_ungated)
     result = {"manifest": str(finished.path), "reused": finished.reused, "counts": finished.manifest.counts}
     if finished.reused and not quiet:

@@ -17,14 +17,19 @@ from rich.text import Text
 
 from schemas.atomic import sync, write_atomic
 from schemas.progress import PLAIN_INTERVAL_S, duration
+from train.processes import is_main_process
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one JSON object per optimiser step; no times, so that the same training gives the same bytes."""
+    """`metrics.jsonl`: one JSON object per optimiser step; no times, so that the same training gives the same bytes.
+
+    Of several processes only the main one writes; the others keep the same records in memory.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._records: list[dict[str, Any]] | None = None
+        self.records: list[dict[str, Any]] = []
+        """The oldest first; `rewind` reads those of an earlier process."""
 
     def rewind(self, step: int) -> None:
         """Keep the records up to a step: the ones after the checkpoint that a run resumes from are written again."""
@@ -34,19 +39,15 @@ class MetricsLog:
                 if not line.endswith(b"\n") or json.loads(line)["step"] > step:
                     break
                 kept.append(line)
-        write_atomic(self.path, b"".join(kept))
-        self._records = None
-
-    def records(self) -> list[dict[str, Any]]:
-        """All records so far, the oldest first."""
-        if self._records is None:
-            lines = self.path.read_bytes().splitlines() if self.path.exists() else []
-            self._records = [json.loads(line) for line in lines]
-        return self._records
+        self.records = [json.loads(line) for line in kept]
+        if is_main_process():
+            write_atomic(self.path, b"".join(kept))
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one record."""
-        self.records().append(record)
+        self.records.append(record)
+        if not is_main_process():
+            return
         with self.path.open("ab") as stream:
             stream.write(json.dumps(record, allow_nan=False).encode("ascii") + b"\n")
 

@@ -26,8 +26,10 @@ from schemas.train_config import TrainConfig
 from schemas.verdict import Outcome, Verdict
 from train.base_model import ensure_base_model
 from train.batches import epoch_order
+from train.checkpoints import step_of
 from train.examples import Example, TokenLedger
 from train.prepare import Prepared, prepare, watch_steps
+from train.processes import is_main_process, processes, wait_for_all
 
 if TYPE_CHECKING:
     from train.monitor import View
@@ -91,7 +93,7 @@ def train_stage(project: Project, dataset: Path, data_verdict: Path | None, *, n
     return Stage(
         stage=STAGE,
         name=project.config.name,
-        config=config.model_dump(mode="json", exclude=NOT_OF_THE_RESULT),
+        config=config.model_dump(mode="json", exclude=NOT_OF_THE_RESULT) | _shared(),
         config_given=project.given.get("train") or {},
         inputs=(input_stage("dataset", dataset, folder), *verdicts, *base_model_inputs(model_folder, folder)),
         code=code_digest(["schemas", "curate", "train"]),
@@ -103,7 +105,7 @@ def train_stage(project: Project, dataset: Path, data_verdict: Path | None, *, n
 
 
 def train(project: Project, dataset: Path, view: View, *, allow_ungated: bool = False) -> Finished:
-    """Train an adapter on a curated dataset, or return the one that an equal run made.
+    """Train on a curated dataset, or return what an equal run made.
 
     Args:
         project: the config.
@@ -116,6 +118,30 @@ def train(project: Project, dataset: Path, view: View, *, allow_ungated: bool = 
         UserError: the data did not pass its gate, rows cannot be trained, the config does not fit the model, or
             training diverged.
     """
+    stage, prepared = _ready(project, dataset, allow_ungated)
+    if prepared is None:
+        return run_stage(stage, lambda folder: {})
+    try:
+        return run_stage(stage, lambda folder: _fill_or_clear(folder, project, prepared, view), resume=True)
+    except KeyboardInterrupt:
+        sys.stderr.write(_what_is_kept(stage))
+        raise
+
+
+def assist(project: Project, dataset: Path, *, allow_ungated: bool = False) -> None:
+    """Train beside the main process, which alone writes the result.
+
+    Args: as `train`; so are the errors.
+    """
+    from train.monitor import SilentView
+
+    stage, prepared = _ready(project, dataset, allow_ungated)
+    if prepared is not None:
+        _fill(stage.folder.with_name(stage.folder.name + ".partial"), project, prepared, SilentView())
+
+
+def _ready(project: Project, dataset: Path, allow_ungated: bool) -> tuple[Stage, Prepared | None]:
+    """The stage with all that is known before weights are loaded; null where it is finished."""
     _require_extra()
     dataset = manifest_path(dataset)
     _, dataset_folder = open_stage(dataset, "curate")
@@ -123,14 +149,12 @@ def train(project: Project, dataset: Path, view: View, *, allow_ungated: bool = 
     notes = _gate_notes(verdict, dataset, allow_ungated)
     model_folder = ensure_base_model(project.config.train.base_model, project.root)
     stage = train_stage(project, dataset, verdict, notes=notes)
-    if stage.folder.exists():
-        return run_stage(stage, lambda folder: {})
-    prepared = prepare(project, dataset_folder, model_folder)
-    try:
-        return run_stage(stage, lambda folder: _fill_or_clear(folder, project, prepared, view), resume=True)
-    except KeyboardInterrupt:
-        sys.stderr.write(_what_is_kept(stage))
-        raise
+    return stage, None if stage.folder.exists() else prepare(project, dataset_folder, model_folder)
+
+
+def _shared() -> dict[str, int]:
+    """Several processes draw larger batches, which is another training."""
+    return {"processes": processes()} if processes() > 1 else {}
 
 
 def _what_is_kept(stage: Stage) -> str:
@@ -198,10 +222,11 @@ def _fill_or_clear(folder: Path, project: Project, prepared: Prepared, view: Vie
 
 
 def _fill(folder: Path, project: Project, prepared: Prepared, view: View) -> dict[str, int]:
-    from train.adapter import save_adapter, save_full
-    from train.trainer import Job, is_main_process
+    from train.adapter import publish_adapter, publish_full
+    from train.trainer import Job
     from train.training import train_model
 
+    wait_for_all()  # the folder is there
     config = project.config.train
     steps = steps_of(config, len(prepared.examples))
     sampled = [prepared.pool[k] for numbers in prepared.samples.values() for k in numbers]
@@ -216,18 +241,17 @@ def _fill(folder: Path, project: Project, prepared: Prepared, view: View) -> dic
         samples=prepared.samples,
         watch_steps=watch_steps(config, steps, prepared.examples, sampled),
     )
-    tuned = train_model(job, folder / CHECKPOINTS, folder / METRICS, view)
-    counts = {"trainable_parameters": sum(w.numel() for w in tuned.parameters() if w.requires_grad)}
+    checkpoint = train_model(job, folder / CHECKPOINTS, folder / METRICS, view)
     if not is_main_process():
-        return counts
+        return {}
     if config.method == "full":
-        save_full(tuned, folder / MODEL, prepared.model_folder)
+        parameters = publish_full(checkpoint, folder / MODEL, prepared.model_folder)
     else:
-        save_adapter(tuned, folder / ADAPTER, config.base_model)
-    ledger = _write_ledger(folder, prepared, config, steps)
+        parameters = publish_adapter(checkpoint, folder / ADAPTER, config.base_model)
+    counts = _write_ledger(folder, prepared, config, steps, step_of(checkpoint))
     _write_trained_rows(folder / TRAINED_ROWS, prepared, config)
     shutil.rmtree(folder / CHECKPOINTS)
-    return counts | ledger
+    return counts | {"trainable_parameters": parameters}
 
 
 def steps_of(config: TrainConfig, examples: int) -> int:
@@ -237,14 +261,11 @@ def steps_of(config: TrainConfig, examples: int) -> int:
     return steps_per_epoch(config, examples) * config.epochs
 
 
-def _write_ledger(folder: Path, prepared: Prepared, config: TrainConfig, steps: int) -> dict[str, int]:
+def _write_ledger(folder: Path, prepared: Prepared, config: TrainConfig, steps: int, published: int) -> dict[str, int]:
     from train.training import ROLLBACKS
 
     counted = prepared.ledger
-    metrics = [json.loads(line) for line in (folder / METRICS).read_bytes().splitlines()]
-    taken = max(record["step"] for record in metrics)
-    held_out = {one["step"]: one["held_out_loss"] for one in metrics if "held_out_loss" in one and one["step"] > 0}
-    best = min(held_out, key=lambda step: (held_out[step], step)) if held_out and config.keep == "best" else taken
+    taken = max(json.loads(line)["step"] for line in (folder / METRICS).read_bytes().splitlines())
     labels = Counter(row.label for row in prepared.chosen if row.label is not None)
     rollbacks = folder / CHECKPOINTS / ROLLBACKS
     record = {
@@ -258,7 +279,7 @@ def _write_ledger(folder: Path, prepared: Prepared, config: TrainConfig, steps: 
         "epochs": config.epochs,
         "steps_planned": steps,
         "steps": taken,
-        "published_step": best,
+        "published_step": published,
         "rollbacks": json.loads(rollbacks.read_bytes()) if rollbacks.is_file() else [],
         "per_epoch": dataclasses.asdict(counted),
         "labels": dict(sorted(labels.items())),
@@ -269,7 +290,7 @@ def _write_ledger(folder: Path, prepared: Prepared, config: TrainConfig, steps: 
         "rows_in": prepared.rows_in_split,
         "rows_trained": counted.rows,
         "steps": taken,
-        "published_step": best,
+        "published_step": published,
         "tokens": counted.tokens,
         "supervised_tokens": counted.supervised_tokens,
         "truncated_rows": counted.truncated_rows,

@@ -24,6 +24,7 @@ from train.batches import epoch_order
 from train.checkpoints import PREFIX, seal
 from train.collate import Batch
 from train.examples import Example
+from train.processes import processes, processes_here
 from train.rows import SplitRow
 
 _Trainer: Any = Trainer
@@ -82,16 +83,6 @@ class Job:
         return [self.rows[self.examples[k].row].place for k in order[done * size : (done + 1) * size]]
 
 
-def processes() -> int:
-    """Processes that train together; more than one under `accelerate launch` or torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_main_process() -> bool:
-    """Whether this process writes the results."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 def rows_per_step(settings: TrainConfig) -> int:
     """Examples of one optimiser step, over all processes; of GRPO, prompts."""
     size = settings.batch_size * settings.gradient_accumulation * processes()
@@ -107,7 +98,9 @@ def steps_per_epoch(settings: TrainConfig, examples: int) -> int:
 def thread_count() -> int:
     """Threads for torch: what OMP_NUM_THREADS says, else the cores that this process may use."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else len(os.sched_getaffinity(0))
+    return (
+        int(asked) if asked.isdecimal() and int(asked) > 0 else max(1, len(os.sched_getaffinity(0)) // processes_here())
+    )
 
 
 class LengthGroupedSampler(torch.utils.data.Sampler[int]):
@@ -272,6 +265,7 @@ class OurTrainer(_Trainer):
                 Trainer._save_checkpoint(self, model, trial)  # without TRL's model card
             finally:
                 self.processing_class = kept
+            self.accelerator.wait_for_everyone()  # each process writes the state of its random numbers
             if self.is_world_process_zero():
                 self.watch.metrics.sync()
                 keep = self.watch.best_step() if self.job.settings.keep == "best" else None

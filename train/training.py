@@ -7,24 +7,22 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
-from peft import PeftModel, set_peft_model_state_dict
-from safetensors.torch import load_file
 
 from schemas.errors import AssayError, Problem, UserError
 from train.batches import epoch_order
 from train.checkpoints import at_step, latest, step_of
 from train.monitor import MetricsLog, View
+from train.processes import wait_for_all
 from train.trainer import Job, OurTrainer, rows_per_step, thread_count
 from train.watch import LossJumped, Rollbacks, Watch
 
 ROLLBACKS = "rollbacks.json"
 
 
-def train_model(job: Job, checkpoints: Path, metrics_path: Path, view: View) -> Any:
+def train_model(job: Job, checkpoints: Path, metrics_path: Path, view: View) -> Path:
     """Train, resuming from the last complete checkpoint if there is one.
 
     Args:
@@ -34,7 +32,7 @@ def train_model(job: Job, checkpoints: Path, metrics_path: Path, view: View) -> 
         view: where progress is shown.
 
     Returns:
-        The tuned model: a PeftModel, or of method full the model itself.
+        The checkpoint whose weights are to be published: the last, or that of the least held-out loss.
 
     Raises:
         TrainingDiverged: the loss jumped, or was no finite number, more often than `train.guard` allows.
@@ -50,6 +48,7 @@ def train_model(job: Job, checkpoints: Path, metrics_path: Path, view: View) -> 
         start = 0 if checkpoint is None else step_of(checkpoint)
         metrics = MetricsLog(metrics_path)
         metrics.rewind(start if checkpoint else -1)
+        wait_for_all()  # nobody writes before everybody has read
         try:
             return _run(job, checkpoints, checkpoint, Watch(job, metrics, view, rollbacks), view)
         except LossJumped as jumped:
@@ -61,7 +60,7 @@ def train_model(job: Job, checkpoints: Path, metrics_path: Path, view: View) -> 
             view.say(f"step {jumped.step}: {jumped.found}; back to step {back_to} at {factor:g} of the learning rate")
 
 
-def _run(job: Job, checkpoints: Path, checkpoint: Path | None, watch: Watch, view: View) -> Any:
+def _run(job: Job, checkpoints: Path, checkpoint: Path | None, watch: Watch, view: View) -> Path:
     start = 0 if checkpoint is None else step_of(checkpoint)
     with warnings.catch_warnings(), _out_of_memory_named(job):
         warnings.simplefilter("ignore", FutureWarning)  # TRL sets names that transformers renames
@@ -76,40 +75,23 @@ def _run(job: Job, checkpoints: Path, checkpoint: Path | None, watch: Watch, vie
         try:
             if checkpoint is None or not watch.stopped_early():
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-            else:
-                _load(trainer.model, checkpoint)
-            return _at_its_best(trainer, job, checkpoints, watch, view)
+            return _best(checkpoints, job.settings.keep, watch, view)
         finally:
             view.end()
 
 
-def _at_its_best(trainer: OurTrainer, job: Job, checkpoints: Path, watch: Watch, view: View) -> Any:
-    """The model with the weights that are to be published."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    best, last = watch.best_step(), max((one["step"] for one in watch.metrics.records()), default=0)
-    if job.settings.keep == "last" or best is None or best == last:
-        return model
-    checkpoint = at_step(checkpoints, best)
-    if checkpoint is None:
+def _best(checkpoints: Path, keep: str, watch: Watch, view: View) -> Path:
+    """The checkpoint whose weights are to be published."""
+    last = latest(checkpoints)
+    best = watch.best_step() if keep == "best" else None
+    if last is not None and best is not None and best != step_of(last):
+        view.say(f"publishing the weights after step {best}, where the held-out loss was least, not the last")
+        last = at_step(checkpoints, best)
+    if last is None:
         raise AssayError(
-            Problem("the best checkpoint is gone", where=str(checkpoints), help="run the same command again")
+            Problem("the checkpoint to publish is gone", where=str(checkpoints), help="run the same command again")
         )
-    view.say(f"publishing the weights after step {best}, where the held-out loss was least, not the last")
-    _load(model, checkpoint)
-    return model
-
-
-def _load(model: Any, checkpoint: Path) -> None:
-    if isinstance(model, PeftModel):
-        set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
-        return
-    state: dict[str, Any] = {}
-    for path in sorted(checkpoint.glob("model*.safetensors")):
-        state |= load_file(path)
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    tied = set(getattr(model, "all_tied_weights_keys", None) or model._tied_weights_keys or ())
-    if unexpected or set(missing) - tied:
-        raise AssayError(Problem("a checkpoint does not fit its model", where=str(checkpoint)))
+    return last
 
 
 @contextmanager

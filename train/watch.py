@@ -8,11 +8,13 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import Trainer, TrainerCallback
 
 from schemas.atomic import write_atomic
 from train.adapter import TrainingDiverged
 from train.monitor import MetricsLog, View
+from train.processes import is_main_process, processes
 from train.trainer import Job
 
 SPIKE_FLOOR = 0.5
@@ -41,7 +43,8 @@ class Rollbacks:
     def add(self, step: int, back_to: int, found: str) -> None:
         """Note that training went back from a step to an earlier one."""
         self.made.append({"step": step, "back_to": back_to, "found": found})
-        write_atomic(self._path, json.dumps(self.made, indent=1).encode("ascii") + b"\n")
+        if is_main_process():
+            write_atomic(self._path, json.dumps(self.made, indent=1).encode("ascii") + b"\n")
 
     def give_up(self, job: Job, jumped: LossJumped) -> TrainingDiverged:
         """The error for a run that jumped once more than it may."""
@@ -78,8 +81,6 @@ class Watch(TrainerCallback):
     def saw(self, **sums: float) -> None:
         """Add to the sums that a method keeps over the batches of a step: `nll` in nats, `supervised`, `correct`."""
         for name, value in sums.items():
-            if not math.isfinite(value):
-                raise LossJumped(self.trainer.state.global_step + 1, f"a loss of {value}")
             self._tally[name] = self._tally.get(name, 0.0) + value
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -111,6 +112,7 @@ class Watch(TrainerCallback):
         """Write the record of the step; this runs before the checkpoint of the same step is saved."""
         if logs is None or "loss" not in logs or "grad_norm" not in logs:
             return
+        self._add_up_processes()
         norm, loss = float(logs["grad_norm"]), self._loss(logs)
         record = {
             "step": state.global_step,
@@ -147,7 +149,16 @@ class Watch(TrainerCallback):
         return len(losses) - 1 - losses.index(min(losses)) >= patience
 
     def _held_out(self) -> list[tuple[int, float]]:
-        return [(one["step"], one["held_out_loss"]) for one in self.metrics.records() if "held_out_loss" in one]
+        return [(one["step"], one["held_out_loss"]) for one in self.metrics.records if "held_out_loss" in one]
+
+    def _add_up_processes(self) -> None:
+        """Sums over the whole step: each process saw its own batches."""
+        if processes() == 1:
+            return
+        names = sorted(self._tally)
+        own = torch.tensor([self._tokens, *(self._tally[name] for name in names)], dtype=torch.float64)
+        tokens, *sums = self.trainer.accelerator.reduce(own.to(self.trainer.args.device)).tolist()
+        self._tokens, self._tally = int(tokens), dict(zip(names, sums, strict=True))
 
     def _loss(self, logs: dict[str, Any]) -> float:
         """Nats per supervised token where the method sums them, else the trainer's own figure."""
@@ -173,7 +184,7 @@ class Watch(TrainerCallback):
         guard = self._job.settings.guard
         if guard.spike is None or self._job.settings.method == "grpo":  # whose loss is near 0 by construction
             return
-        losses = [*(one["loss"] for one in self.metrics.records() if "loss" in one), loss]
+        losses = [*(one["loss"] for one in self.metrics.records if "loss" in one), loss]
         before, recent = losses[: -guard.patience][-guard.window :], losses[-guard.patience :]
         if len(before) < guard.window:
             return
@@ -187,7 +198,7 @@ class Watch(TrainerCallback):
         for name in self._job.samples:
             measured = self.trainer.measure(name)
             found |= {f"{name}_{key.replace('/', '_')}": measured[key] for key in MEASURED if key in measured}
-        start = next((one for one in self.metrics.records() if one["step"] == 0), found)
+        start = next((one for one in self.metrics.records if one["step"] == 0), found)
         if "trained_loss" in found and "held_out_loss" in found:
             gains = {name: start[f"{name}_loss"] - found[f"{name}_loss"] for name in ("trained", "held_out")}
             found["gain_gap"] = gains["trained"] - gains["held_out"]
@@ -203,8 +214,7 @@ class Watch(TrainerCallback):
             )
 
     def _write(self, record: dict[str, Any]) -> None:
-        if self.trainer.is_world_process_zero():
-            self.metrics.write(record)
+        self.metrics.write(record)
 
 
 def _is_recorded(key: str, value: Any) -> bool:

@@ -1,5 +1,6 @@
 """A toy project with an adapter of random weights, as `assay train` would leave it, made without training."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def made_adapter(project: Project, dataset: Finished, *, scale: float = 0.3, row
         import torch
         from peft import get_peft_model
 
-        from train.adapter import load_weights, lora_config, save_adapter
+        from train.adapter import load_weights, lora_config, publish_adapter
 
         base = load_weights(Path(project.config.train.base_model))
         torch.manual_seed(0)
@@ -69,7 +70,9 @@ def made_adapter(project: Project, dataset: Finished, *, scale: float = 0.3, row
         for name, weight in model.named_parameters():
             if "lora_" in name:
                 weight.data = torch.randn_like(weight) * scale
-        save_adapter(model, folder / "adapter", project.config.train.base_model)
+        model.save_pretrained(str(folder / "raw"))
+        publish_adapter(folder / "raw", folder / "adapter", project.config.train.base_model)
+        shutil.rmtree(folder / "raw")
         if rows is not None:
             names = [row["row_id"] for row in toy_rows(rows)]
             pl.DataFrame({"row_id": names, "order": range(rows)}).write_parquet(folder / "trained_rows.parquet")

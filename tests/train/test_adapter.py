@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from schemas.errors import UserError
 from schemas.train_config import LoraSettings
-from train.adapter import empty_model, load_weights, lora_config, save_adapter
+from train.adapter import empty_model, load_weights, lora_config, publish_adapter
 
 
 def settings(**values) -> LoraSettings:
@@ -91,9 +91,20 @@ def tuned_model(folder) -> PeftModel:
     return tuned
 
 
+def save_adapter(model, folder, base_model) -> int:
+    """As the trainer's checkpoint is published."""
+    raw = folder.parent / "raw"
+    model.save_pretrained(str(raw))
+    try:
+        return publish_adapter(raw, folder, base_model)
+    finally:
+        shutil.rmtree(raw)
+
+
 def test_plain_peft_reads_the_adapter(tiny_model_folder, tmp_path):
     tuned = tuned_model(tiny_model_folder)
-    save_adapter(tuned, tmp_path / "adapter", "some-base")
+    size = save_adapter(tuned, tmp_path / "adapter", "some-base")
+    assert size == sum(w.numel() for w in tuned.parameters() if w.requires_grad)
     assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == [
         "adapter_config.json",
         "adapter_model.safetensors",

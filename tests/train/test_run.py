@@ -185,7 +185,7 @@ def test_a_run_killed_between_training_and_publishing_goes_on(uninterrupted, tmp
     project, dataset, expected = uninterrupted
     project = elsewhere(project, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(adapter, "save_adapter", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(adapter, "publish_adapter", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train(project, dataset, SilentView())
     view = Lines()
@@ -218,7 +218,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(uninterrupted, tmp_path, monkeypa
     project = elsewhere(project, tmp_path)
     full = disk_error(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
     with monkeypatch.context() as patch:
-        patch.setattr(adapter, "save_adapter", lambda *arguments: (_ for _ in ()).throw(full))
+        patch.setattr(adapter, "publish_adapter", lambda *arguments: (_ for _ in ()).throw(full))
         with pytest.raises(UserError, match="disk is full"):
             train(project, dataset, SilentView())
     view = Lines()
