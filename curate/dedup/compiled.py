@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import importlib
 import os
 import sys
 import tempfile
@@ -19,16 +18,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numba
-from numba.core import event
+# numba would load them, which takes longer than all of our code, to see whether there is BLAS, and functions of C.
+_UNUSED = [name for name in ("scipy", "cffi") if name not in sys.modules]
+sys.modules.update(dict.fromkeys(_UNUSED))  # type: ignore[arg-type]
+try:
+    import numba
+    from numba.core import event, registry
 
-if "scipy.linalg" not in sys.modules:
-    # numba would load it, which takes longer than all of our code, to see whether there is BLAS; no kernel multiplies.
-    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
-    try:
-        importlib.import_module("numba.np.arraymath")
-    finally:
-        del sys.modules["scipy.linalg"]
+    registry.cpu_target.target_context.refresh()
+finally:
+    for _name in _UNUSED:
+        del sys.modules[_name]
 
 
 class _NoCollection(event.Listener):  # type: ignore[misc]
