@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from curate.chat_template import ChatTemplate
 from curate.model_files import find_tokenizer_folder
 from curate.row_tokens import NO_LIMIT, TokenSettings
-from curate.supervision import Supervisor
 from schemas.errors import UserError
+
+if TYPE_CHECKING:
+    from curate.supervision import Supervisor
 
 LONGEST_CONTEXT = 10_000_000
 """Tokenizers without a limit of their own state an enormous one."""
@@ -59,6 +60,9 @@ def load_supervisor(model_folder: Path, max_length: int, *, needs_template: bool
         UserError: a file is missing or broken, there is no chat template, or no end-of-sequence token.
     """
     from tokenizers import Tokenizer, processors
+
+    from curate.chat_template import ChatTemplate
+    from curate.supervision import Supervisor
 
     settings = _read_settings(model_folder)
     path = model_folder / "tokenizer.json"

@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from curate.chat_template import TemplateRefusal
 from curate.readers.mapping import shape_records
 from curate.rows import Corpus
-from curate.supervision import Supervised, SupervisionError, Supervisor
+
+if TYPE_CHECKING:
+    from curate.supervision import Supervisor
 
 TRAINED_KINDS = ("chat", "prompt-completion", "preference", "feedback")
 """Kinds of rows that a chat template renders; of a preference row the chosen conversation."""
@@ -111,6 +112,8 @@ def _conversations(corpus: Corpus) -> Iterator[Conversation]:
 
 
 def _measured(batch: Sequence[Conversation], supervisor: Supervisor, limit: int) -> Iterator[tuple[Any, ...]]:
+    from curate.supervision import Supervised, SupervisionError
+
     messages, tools = [row[1] for row in batch], [row[2] for row in batch]
     whole = supervisor.limited(NO_LIMIT).encode_rows(messages, tools)
     for (index, said, offered), row in zip(batch, whole, strict=True):
@@ -131,6 +134,8 @@ def _lost(
     messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None, supervisor: Supervisor
 ) -> tuple[int | None, str | None]:
     """The first message whose content the template does not write, or writes before that of an earlier message."""
+    from curate.chat_template import TemplateRefusal
+
     try:
         text = supervisor.render(messages, tools)
     except TemplateRefusal:

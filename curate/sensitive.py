@@ -89,8 +89,7 @@ class SensitiveRule(Rule):
         for index, turn, content in (
             texts.filter(containing(*self.candidate)).select("index", "turn", "text").iter_rows()
         ):
-            plain, _ = unescaped(content)
-            found = list(self.values(plain))
+            found = list(self.values(without_escapes(content)))
             if found:
                 yield self._hit(index, turn, found)
 
@@ -122,7 +121,7 @@ class SensitiveRule(Rule):
         """`rewrite` for one row: a value found in one of its texts is replaced wherever the row repeats it."""
         known: dict[str, str] = {}
         for text in texts:
-            plain, _ = unescaped(text)
+            plain = without_escapes(text)
             for start, stop, pseudonym in self.replacements(plain, strict=True):
                 known.setdefault(plain[start:stop], pseudonym)
         spelt = sorted((value for value in known if len(value) >= SHORTEST_KNOWN), key=len, reverse=True)
@@ -157,8 +156,17 @@ def _with_backslash(part: str) -> str:
     return r"\\{0,8}_" if part == "_" else rf"[\\{part[1:]}"
 
 
+def without_escapes(text: str) -> str:
+    """The text with the escapes of JSON and Markdown undone."""
+    return ESCAPE.sub(_character, text) if "\\" in text else text
+
+
+def _character(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16)) if escape[1] else PLAIN[escape[2]]
+
+
 def unescaped(text: str) -> tuple[str, list[int] | None]:
-    """The text with the escapes of JSON and Markdown undone, and the place of each character (and the end) before that.
+    """`without_escapes`, and the place of each character (and the end) before that.
 
     The places are null where nothing was escaped.
     """
@@ -168,7 +176,7 @@ def unescaped(text: str) -> tuple[str, list[int] | None]:
     places: list[int] = []
     done = 0
     for match in ESCAPE.finditer(text):
-        pieces += (text[done : match.start()], chr(int(match[1], 16)) if match[1] else PLAIN[match[2]])
+        pieces += (text[done : match.start()], _character(match))
         places += range(done, match.start() + 1)
         done = match.end()
     pieces.append(text[done:])

@@ -159,5 +159,5 @@ def _load_model(given: str, root: Path, rule: str) -> TypeAdapter[Any]:
     except Exception as error:
         sys.modules.pop(module_name, None)
         found = f"{type(error).__name__}: {error}"[:300]
-        expected = "a file that runs by itself and defines the model"
+        expected = "a file that imports only what is installed, nothing beside it, and defines the model"
         raise UserError(f"the model {given!r} cannot be loaded", where=where, found=found, expected=expected) from error

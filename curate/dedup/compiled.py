@@ -7,8 +7,8 @@ with such kernels instead, so that a change to any of them compiles anew.
 
 from __future__ import annotations
 
+import gc
 import hashlib
-import importlib
 import os
 import sys
 import tempfile
@@ -18,17 +18,38 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numba
+# numba would load them, which takes longer than all of our code, to see whether there is BLAS, and functions of C.
+_UNUSED = [name for name in ("scipy", "cffi") if name not in sys.modules]
+sys.modules.update(dict.fromkeys(_UNUSED))  # type: ignore[arg-type]
+try:
+    import numba
+    from numba.core import event, registry
 
-if "scipy.linalg" not in sys.modules:
-    # numba would load it, which takes longer than all of our code, to see whether there is BLAS; no kernel multiplies.
-    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
-    try:
-        importlib.import_module("numba.np.arraymath")
-    finally:
-        del sys.modules["scipy.linalg"]
+    registry.cpu_target.target_context.refresh()
+finally:
+    for _name in _UNUSED:
+        del sys.modules[_name]
 
 
+class _NoCollection(event.Listener):  # type: ignore[misc]
+    """While something is compiled, nothing is looked for that could be freed: that takes a tenth of the time.
+
+    Kernels are compiled one at a time, and what they call while they are compiled.
+    """
+
+    def __init__(self) -> None:
+        self._were_on: list[bool] = []
+
+    def on_start(self, event: event.Event) -> None:
+        self._were_on.append(gc.isenabled())
+        gc.disable()
+
+    def on_end(self, event: event.Event) -> None:
+        if self._were_on.pop():
+            gc.enable()
+
+
+event.register("numba:compile", _NoCollection())
 _CONFIG = threading.Lock()
 
 
@@ -53,24 +74,33 @@ def cache_folder() -> Path | None:
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function to machine code that runs without the interpreter lock and is kept between processes."""
-    return _compiled(function, no_cfunc_wrapper=True)
+    return _compiled(function, cache=True)
 
 
 def compiled_inner(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`compiled`, for functions that only compiled code calls: without a Python entry they compile much faster."""
-    return _compiled(function, no_cfunc_wrapper=True, no_cpython_wrapper=True)
+    """`compiled`, for functions that only compiled code calls, of which they become a part: nothing else is kept."""
+    return _compiled(function, no_cpython_wrapper=True)
 
 
-def _compiled(function: Callable[..., Any], **options: bool) -> Callable[..., Any]:
+def compiled_part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`compiled_inner`, kept between processes, so that another one can compile it: see `curate.dedup.ahead`."""
+    return _compiled(function, cache=True, no_cpython_wrapper=True)
+
+
+def _compiled(function: Callable[..., Any], *, cache: bool = False, **options: bool) -> Callable[..., Any]:
     folder = cache_folder()
     # Rules import kernels from several threads: another one's end would leave numba with the current folder.
     with _CONFIG:
         before = numba.config.CACHE_DIR
         try:
             numba.config.CACHE_DIR = str(folder or "")
-            made: Callable[..., Any] = numba.njit(cache=folder is not None, nogil=True, error_model="numpy", **options)(
-                function
-            )
+            made: Callable[..., Any] = numba.njit(
+                cache=cache and folder is not None,
+                nogil=True,
+                error_model="numpy",
+                no_cfunc_wrapper=True,
+                **options,
+            )(function)
         finally:
             numba.config.CACHE_DIR = before
     return made

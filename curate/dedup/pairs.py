@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import polars as pl
 
+from curate.dedup.ahead import Ahead
 from curate.dedup.exact import normalised_hashes
 from curate.dedup.kinds import NEAR, NORMALISED, OTHER_ANSWER, SIMILAR, TEMPLATE
 from curate.dedup.lsh import Banding, candidate_pairs, distinct
@@ -114,6 +115,7 @@ class PairSearch:
         self.workers = workers
         self.seed = seed
         self.progress = progress
+        self.ahead = None if setting.gram else Ahead()
         self.spans = string_spans(text)
         self.tokens = np.zeros(len(text), dtype=np.int64)
         self.slots: Slots | None = None
@@ -191,6 +193,8 @@ class PairSearch:
         from curate.dedup.tables import pair_space, tokeniser_tables
         from curate.dedup.verify import PLACES, judge_pairs
 
+        if self.ahead is not None:
+            self.ahead.wait()
         kind = np.zeros(len(pairs), dtype=np.uint8)
         similarity = np.zeros(len(pairs), dtype=np.float64)
         regions = np.zeros(len(pairs), dtype=np.int64)

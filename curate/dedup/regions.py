@@ -22,6 +22,8 @@ CLOSE = 8  # tokens of a changed region, both sides together, in which a word st
 ANY = (1 << 32) - 1  # every word, but no character of an unspaced script
 LCS_SIDE = 64  # regions up to this many tokens a side are aligned inside, too
 
+# Typed constants: for each plain number that a function is called with, it would be compiled anew.
+_NEGATION, _ANY = map(np.int64, (NEGATION, ANY))
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _FILL = np.uint64(0x27D4EB2F165667C5)
 
@@ -117,9 +119,9 @@ def denies(left, lm, l0, l1, right, rm, r0, r1):  # type: ignore[no-untyped-def]
     """Whether all that a small changed region changes is that one side denies ("do not" and "don't" deny on both)."""
     if l1 - l0 + r1 - r0 > CLOSE:
         return False
-    lost = unmatched(left, lm, l0, l1, right, r0, r1, NEGATION)
-    gained = unmatched(right, rm, r0, r1, left, l0, l1, NEGATION)
-    every = unmatched(left, lm, l0, l1, right, r0, r1, ANY) + unmatched(right, rm, r0, r1, left, l0, l1, ANY)
+    lost = unmatched(left, lm, l0, l1, right, r0, r1, _NEGATION)
+    gained = unmatched(right, rm, r0, r1, left, l0, l1, _NEGATION)
+    every = unmatched(left, lm, l0, l1, right, r0, r1, _ANY) + unmatched(right, rm, r0, r1, left, l0, l1, _ANY)
     return (lost > 0) != (gained > 0) and every <= lost + gained
 
 

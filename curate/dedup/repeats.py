@@ -67,9 +67,11 @@ def rows_of_repeated(
         keys: [n], hashes, n at most 2**32.
         space: working memory [n], for several calls: fresh memory costs about as much as the work on it.
     """
+    if keys.dtype == np.uint64:  # no more than 27 bits are looked at, and one kernel is compiled for both
+        keys = (keys >> _ROW_BITS).astype(np.uint32)
     bits = min(_MOST_PART_BITS, max(1, (len(keys) // _PART_ROWS).bit_length()))
     ends = np.zeros(1 << bits, dtype=np.int64)
     dealt = np.empty(len(keys), dtype=np.uint64) if space is None else space
-    _deal(keys, keys.dtype.itemsize * 8 - bits, ends, dealt)
+    _deal(keys, 32 - bits, ends, dealt)
     used = _crowded(ends, dealt, np.empty(1 << _SLOT_BITS, dtype=np.uint8))
     return np.sort(dealt[:used]).astype(np.int64)

@@ -27,6 +27,7 @@ TEMPLATE = 0.5
 SLACK = 0.9
 """Words are told apart here in a simpler way than in the search itself: so much of its bound is enough to search."""
 UNSEEN = {"Mn", "Me", "Cf"}
+BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
 WORD = re.compile(
     # One character at a time in scripts that put no spaces between words.
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -86,4 +87,8 @@ def _folded(text: str) -> str:
     if text.isascii():
         return text.lower()
     apart = unicodedata.normalize("NFKD", text).lower()
-    return "".join(char for char in apart if char < "\x80" or unicodedata.category(char) not in UNSEEN)
+    return BEYOND_ASCII.sub(_seen, apart)
+
+
+def _seen(beyond: re.Match[str]) -> str:
+    return "".join(char for char in beyond[0] if unicodedata.category(char) not in UNSEEN)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.dedup.compiled import compiled, compiled_inner
+from curate.dedup.compiled import compiled, compiled_inner, compiled_part
 from curate.dedup.kernel import (
     CAPITAL,
     FUNCTION,
@@ -190,7 +190,7 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, places):  # type: ign
     counts[5], counts[6], counts[7], counts[8] = denied, operators, exchanged, added
 
 
-@compiled_inner
+@compiled_part
 def judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places):  # type: ignore[no-untyped-def]
     """Align two rows and decide; returns (verdict, similarity), and what `align` leaves in `counts` and `places`.
 

@@ -1,7 +1,6 @@
 """What a rule is: a class whose fields are its options, with a code, a page, and examples that test it."""
 
-from __future__ import annotations
-
+# Annotations are objects here, not text: pydantic reads those of the base again for each of the rules.
 import ast
 import inspect
 import itertools
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import polars as pl
 from pydantic import ConfigDict
@@ -88,7 +87,7 @@ class Example:
     """Options without which the rule is not run."""
 
     @classmethod
-    def chat(cls, *texts: str, role: str = "user") -> Example:
+    def chat(cls, *texts: str, role: str = "user") -> Self:
         """A file of one conversation; turns alternate, beginning with `role`."""
         roles = ("user", "assistant") if role == "user" else ("assistant", "user")
         return cls(({"messages": [{"role": roles[n % 2], "content": text} for n, text in enumerate(texts)]},))

@@ -22,9 +22,11 @@ OPEN_WORDS = (
 )
 """Words that end no sentence; those that do in another of these languages (to, in, on, an, die, per) are left out."""
 ENDS_OPEN = re.compile(rf"(?:[^\W\d_][,(\[]|\s(?:{OPEN_WORDS}))\Z", re.IGNORECASE)
+OPEN_CHARS = 1 + max(map(len, OPEN_WORDS.split("|")))
+"""At the end of a line, what `ENDS_OPEN` looks at."""
 LAST_SENTENCE = re.compile(r"(?:[a-z]{2}[.!?][\"”')]?\s+(?=[\"“'(]?[A-ZÀ-Þ])|[。！？])")
 MARKED = re.compile(r"\s*(?:[-*•+#>|]|\d{1,3}[.)]|[A-Za-z][.)]\s)")
-WORD_END = re.compile(r"[^\W_]\Z")
+WORD_END = re.compile(r"[^\W_]")
 SIGNS_OFF = re.compile(
     r"\b(?:sincerely|regards|yours|best|cheers|love|greetings|by|from)\b|[#:/@\\=_<>|{}$^]", re.IGNORECASE
 )
@@ -126,9 +128,9 @@ class CutOffAnswer(Rule):
         line = text[text.rfind("\n") + 1 :]
         if len(line) < 30 or line.isupper() or CODE_END.search(line):
             return ""
-        if ENDS_OPEN.search(line) and not SIGNS_OFF.search(line[-30:]) and line.count(" ") > 5:
+        if ENDS_OPEN.search(line[-OPEN_CHARS:]) and not SIGNS_OFF.search(line[-30:]) and line.count(" ") > 5:
             return "after a comma or bracket" if line[-1] in ",([" else "after a word that ends no sentence"
-        if MARKED.match(line) or not WORD_END.search(line):
+        if MARKED.match(line) or not WORD_END.match(line[-1]):
             return ""
         starts = [match.end() for match in LAST_SENTENCE.finditer(line)]
         if not starts:
