@@ -326,7 +326,7 @@ def report(made: Curated) -> dict[str, Any]:
         "before": statistics(made.whole),
         "after": statistics(made.kept),
         "searches": made.ledger.searches,
-        "eval_sets": searched_sets(made.kept) or [],
+        "eval_sets": searched_sets(made.kept).get("eval_sets", []),
         "findings_kept": {code: found.rows for code, found in sorted(made.remaining.items())},
     }
     findings = [finding.model_dump(mode="json") for found in made.remaining.values() for finding in found.first]

@@ -96,11 +96,20 @@ def build_evals(folder: Path, items: Iterable[Item], key: Key | None) -> IndexHe
         raise NoItems(
             "there is no eval item to look for",
             where=str(folder),
-            found=f"{index.items.height:,} items, none of them with a question" if index.items.height else "no item",
+            found=_askless(index.items),
             expected="eval items with a question, a prompt or a text",
             help="nothing was written; check the files, and their fields",
         )
     return save_index(folder, index)
+
+
+def _askless(items: pl.DataFrame) -> str:
+    """Why there is nothing to look for, in words."""
+    unread = items["row_id"].null_count()
+    if unread:
+        place = items.filter(pl.col("row_id").is_null()).row(0, named=True)
+        return f"{unread:,} records that cannot be read, the first one at {place['path']}:{place['line'] or ''}"
+    return f"{items.height:,} items, none of them with a question" if items.height else "no item"
 
 
 def add_evals(folder: Path, items: Iterable[Item], key: Key | None) -> IndexHeader:
@@ -230,7 +239,13 @@ def _write(folder: Path, index: EvalIndex) -> dict[str, int]:
         (folder / BARE).write_bytes(stream.getvalue())
     else:
         (folder / SEALED).write_bytes(seal(stream.getvalue(), _key_bytes(index.key)))
-    return {"items": items.height, "items_without_words": int((items["words"] == 0).sum()), "runs": len(index.grams)}
+    unread, wordless = items["row_id"].null_count(), int((items["words"] == 0).sum())
+    return {
+        "items": items.height,
+        "items_unread": unread,
+        "items_without_words": wordless - unread,
+        "runs": len(index.grams),
+    }
 
 
 def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
