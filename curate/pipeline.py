@@ -305,7 +305,7 @@ def write_dataset(made: Curated, shape: Callable[[Any], Shaped | None], folder: 
     ledger = made.ledger.as_json(made.rows_by_split)
     write_json(folder / "ledger.json", ledger)
     write_json(folder / "split_proof.json", made.splits.proof)
-    if made.kept.evals is not None:
+    if made.kept.evals is not None or made.kept.eval_index is not None:
         order = made.kept.rows.select("index").join(joined.select("index", "split"), on="index", maintain_order="left")
         write_json(folder / FILE, contamination_file(made.kept, order["split"]))
     write_json(folder / "report.json", report(made))

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curate.contamination.index import UNKEYED
 from curate.contamination.search import Found, search
 from curate.contamination.verdicts import GATING, RANK, Grade
 from curate.rows import Corpus
-from schemas.base import canonical_json, digest
 
 SCHEMA = "assay/contamination/1"
 FILE = "contamination.json"
@@ -83,8 +83,7 @@ def contamination_file(corpus: Corpus, splits: pl.Series) -> dict[str, Any]:
     for verdict in sorted(found.verdicts, key=lambda v: (v.item, RANK[v.grade], v.index)):
         entry = touched.setdefault(
             verdict.item,
-            _named(corpus, found, verdict.item)
-            | {"grade": str(verdict.grade), "row_id": rows[verdict.index], "rows": {}},
+            _named(found, verdict.item) | {"grade": str(verdict.grade), "row_id": rows[verdict.index], "rows": {}},
         )
         split = entry["rows"].setdefault(split_of[verdict.index], {})
         split[str(verdict.grade)] = split.get(str(verdict.grade), 0) + 1
@@ -95,30 +94,20 @@ def contamination_file(corpus: Corpus, splits: pl.Series) -> dict[str, Any]:
         "sets": eval_sets(found),
         "unread": unread_records(found),
         "items": list(touched.values()),
-        "scanned": [name for name in _ids(corpus, found) if name],
-        "not_compared": [_named(corpus, found, int(item)) for item in wordless],
+        "keyed": found.index.key != UNKEYED,
+        "scanned": [_name(row_id) for row_id in found.index.items["row_id"].drop_nulls()],
+        "not_compared": [_named(found, int(item)) for item in wordless],
     }
 
 
-def _named(corpus: Corpus, found: Found, item: int) -> dict[str, Any]:
+def _named(found: Found, item: int) -> dict[str, Any]:
     entry = found.index.items.row(item, named=True)
-    return {"item_id": _ids(corpus, found)[item]} | {name: entry[name] for name in ("eval_set", "path", "line", "row")}
+    return {"item_id": _name(entry["row_id"])} | {name: entry[name] for name in ("eval_set", "path", "line", "row")}
 
 
-def _ids(corpus: Corpus, found: Found) -> list[str]:
-    """The name that the evals stage gives each item, a digest of its record; where there is an index, its row id.
-
-    Empty for a record that could not be read.
-    """
-    evals = corpus.evals
-    if evals is None or corpus.eval_index is not None:
-        return [text or "" for text in found.index.items["row_id"].to_list()]
-
-    def compute() -> list[str]:
-        rows = evals.rows.select("index", "row_id").iter_rows()
-        return [digest(canonical_json(evals.record(index)))[:16] if row_id else "" for index, row_id in rows]
-
-    return corpus.remembered("eval_item_ids", compute)
+def _name(row_id: str | None) -> str:
+    """What the evals stage calls an item; that under a key where a keyed index stands for it, empty if it is unread."""
+    return (row_id or "")[:16]
 
 
 def worst_items(entries: list[dict[str, Any]], split: str) -> dict[str, Grade]:

@@ -14,7 +14,7 @@ import re
 import secrets
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path, PurePath
 from typing import Any
@@ -79,7 +79,7 @@ def eval_format(keyed: bool) -> IndexFormat:
     words, numbers, begin = word_hashes(pl.Series(PROBES))
     runs = hash_runs(words, begin[:-1], np.diff(begin), np.array(UNKEYED, dtype=np.uint64))
     probe = blake2b(b"".join(array.tobytes() for array in (words, numbers, runs)), digest_size=32).hexdigest()
-    parameters = {"width": WIDTH, "tokenizer": TOKENIZER, "keyed": keyed}
+    parameters = {"width": WIDTH, "tokenizer": TOKENIZER, "row_id": "sha256 of the record", "keyed": keyed}
     return IndexFormat(kind="contamination", scheme=SCHEME, parameters=parameters, probe=probe)
 
 
@@ -200,7 +200,7 @@ def make_key(path: Path) -> Key:
 def _distinct(items: Iterable[Item], key: Key, known: set[tuple[str, str | None]]) -> list[Item]:
     """The items that are not known yet, each once in its set."""
     kept, given = [], list(items)
-    ids = _row_ids([item.row_id for item in given], key)
+    ids = keyed_ids([item.row_id for item in given], key)
     for item, row_id in zip(given, ids, strict=True):
         if row_id is None or (item.eval_set, row_id) not in known:
             known.add((item.eval_set, row_id))
@@ -208,10 +208,10 @@ def _distinct(items: Iterable[Item], key: Key, known: set[tuple[str, str | None]
     return kept
 
 
-def _row_ids(ids: list[str | None], key: Key) -> list[str | None]:
-    """Row ids as the index holds them: under a key, a keyed hash of each."""
+def keyed_ids(ids: Sequence[str | None], key: Key) -> list[str | None]:
+    """Row ids as an index holds them: under a key, a keyed hash of the first 64 bits of each."""
     if key == UNKEYED:
-        return ids
+        return list(ids)
     words = np.array([int((text or "0")[:16], 16) for text in ids], dtype=np.uint64)
     ones, secret = np.ones(len(words), np.int64), np.array(key, dtype=np.uint64)
     hashed = hash_runs(words, np.arange(len(words)), ones, secret).tolist()
@@ -223,7 +223,7 @@ def _write(folder: Path, index: EvalIndex) -> dict[str, int]:
     items = index.items
     if index.key != UNKEYED:
         items = items.with_columns(
-            row_id=pl.Series(_row_ids(items["row_id"].to_list(), index.key), dtype=pl.String),
+            row_id=pl.Series(keyed_ids(items["row_id"].to_list(), index.key), dtype=pl.String),
             path=pl.Series([PurePath(path).name for path in items["path"]], dtype=pl.String),
         )
     stream = io.BytesIO()
