@@ -25,8 +25,6 @@ from schemas.terminal import printable
 ROOMS = ("schemas", "curate", "train", "evals")
 BROKEN_PIPE = 141
 """128 + SIGPIPE, as a shell shows it."""
-NEW_OBJECTS = 100_000
-"""New objects between two searches for cycles: with Python's 700, searching is a tenth of a short command."""
 
 
 class Entry(NamedTuple):
@@ -274,7 +272,6 @@ def main() -> NoReturn:
         reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
         if reconfigure:
             reconfigure(errors="backslashreplace")  # a row's lone surrogate, or a terminal that is not UTF-8
-    gc.set_threshold(NEW_OBJECTS)
     code = run(sys.argv[1:])
     gc.freeze()  # all of it ends with the process: looking for cycles in it takes long
     sys.exit(code)
