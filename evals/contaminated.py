@@ -12,7 +12,7 @@ import polars as pl
 
 from curate.contamination.account import FILE, SCHEMA, worst_items
 from curate.contamination.index import Key
-from curate.contamination.store import keyed_ids
+from curate.contamination.store import keyed_ids, read_key
 from curate.contamination.verdicts import GATING, Grade
 from evals.consistency import mean_score
 from schemas.errors import ManifestError
@@ -39,6 +39,19 @@ def read_contamination(dataset: Path) -> dict[str, Any] | None:
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise ManifestError("a file of the dataset is not what it should be", where=str(path), expected=SCHEMA)
     return found
+
+
+def index_key(found: Mapping[str, Any] | None, file: Path | None) -> Key | None:
+    """The key under which a dataset names eval items; null where it names them openly, or nobody gives the key.
+
+    Args:
+        found: of `read_contamination`.
+        file: of the key; null takes the variable of `curate.contamination.store`.
+
+    Raises:
+        UserError: what is there is no key.
+    """
+    return read_key(file) if found and found.get("keyed") else None
 
 
 def marked_items(found: Mapping[str, Any] | None, table: pl.DataFrame, key: Key | None = None) -> dict[str, Any]:

@@ -12,12 +12,11 @@ import polars as pl
 
 from curate.configfile import Project
 from curate.contamination.index import Key
-from curate.contamination.store import read_key
 from curate.load_supervisor import load_supervisor
 from curate.supervision import Supervisor
 from evals import references
 from evals.consistency import ITEM_SCHEMA, filled
-from evals.contaminated import marked_items, read_contamination
+from evals.contaminated import index_key, marked_items, read_contamination
 from evals.dataset_items import AskedRow, dataset_items, loss_rows, prompt_check, sampled, split_rows, trained_rows
 from evals.parts import Parts, count_parts
 from evals.scoring import LossRow, expect_losses, score_losses, summarise_losses
@@ -94,7 +93,7 @@ class Evaluation:
         tables = [self._table(question, trained, parts) for question in questions]
         loss_table = pl.concat([parts.read(f"losses.{model}") for model in MODELS])
         found = read_contamination(self.dataset)
-        key = read_key(self.project.index_key_file()) if found and found["keyed"] else None
+        key = index_key(found, self.project.index_key_file())
         results = EvalResults(
             scores=tuple(score for table in tables for score in self._scores(table)),
             models=self._models(),

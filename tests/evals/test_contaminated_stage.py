@@ -9,7 +9,7 @@ import yaml
 import assay
 from curate.configfile import load_project
 from curate.pipeline import curate
-from evals.run import evaluate
+from evals.run import evals_stage, evaluate
 from schemas.progress import Progress
 from tests.evals.made_adapter import TASK, made_adapter
 from tests.toy_project import ToyProject
@@ -70,6 +70,8 @@ def test_items_of_a_task_file_in_trained_rows_are_marked(tmp_path, tiny_model_fo
     marks = json.loads((result.folder / "results.json").read_bytes())["tasks"][NAMED]["contamination"]
     if how == "keyed index without its key":
         assert (marks["not_scanned"], marks["touched"]) == (len(QUESTIONS), {})
+        monkeypatch.setenv("ASSAY_INDEX_KEY", (tmp_path / "key").read_text())
+        assert evals_stage(project, adapter.path).folder != result.folder, "with the key it is another result"
         return
     trained = (dataset.folder / "data" / "train.jsonl").read_text("utf-8")
     answers = pl.read_parquet(result.folder / "items.parquet").filter(pl.col("task") == NAMED)
