@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 Record = dict[str, Any]
@@ -87,7 +87,7 @@ def look_alikes(rng: random.Random, filler: list[str], unsaid: list[str], per_ki
         per_kind: rows of each kind.
     """
     distinct = sorted(set(unsaid))
-    fresh = iter(rng.sample(distinct, len(distinct)))
+    fresh = unlike(rng.sample(distinct, len(distinct)))
     makers: dict[str, Callable[[int], tuple[Record, list[Record]]]] = {
         "famous quotation": lambda at: _quotation(rng, filler, at),
         "formula": lambda at: _formula(rng, filler, at),
@@ -101,6 +101,16 @@ def look_alikes(rng: random.Random, filler: list[str], unsaid: list[str], per_ki
         for at in range(per_kind):
             row, items = make(at)
             yield kind, row, items
+
+
+def unlike(sentences: Iterable[str]) -> Iterator[str]:
+    """The sentences that share less than half of their words with each one before: no look-alike is an edited item."""
+    given: list[set[str]] = []
+    for sentence in sentences:
+        words = set(re.findall(r"\w+", sentence.lower()))
+        if all(2 * len(words & other) < min(len(words), len(other)) for other in given):
+            given.append(words)
+            yield sentence
 
 
 def _chat(prompt: str, answer: str, system: str = "") -> Record:

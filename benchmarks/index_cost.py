@@ -9,7 +9,8 @@ system): `curate` over all rows; `curate --index` over the new 1%; `index add` o
 new rows, some are copies of earlier ones, which the full run drops as well; the share of those that the index finds is
 printed. The floor is `curate` over the new rows alone, without an index: what is above it is what the index costs.
 Starting Python and loading compiled code costs the same for any number of rows: each command runs over TINY rows as
-well, and the ratio is given with and without that time.
+well, and the ratio is given with and without that time. Modules are loaded from byte code, as an installed program's
+are, whatever PYTHONDONTWRITEBYTECODE says: it is kept in the temporary folder, and written by the first command.
 
 With `--evals`, that many eval items are indexed instead, and bytes for each run of words are printed.
 """
@@ -68,7 +69,8 @@ def config(folder: Path, name: str, steps: str) -> Path:
 def assay(folder: Path, *words: str) -> tuple[float, str]:
     """(processor time of one command, what it printed)."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(folder / "pycache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "assay", *words, "--quiet"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.contamination.account import searched_sets, unread_items
+from curate.contamination.account import searched_sets, uncompared
 from curate.findings import findings_of, without_echoes
 from curate.labels import label_counts
 from curate.language import language_counts
@@ -57,8 +57,7 @@ class Audit:
     @property
     def eval_sets(self) -> dict[str, Any]:
         """What was found of each eval set, and how many records of eval files could not be read; empty without any."""
-        table = searched_sets(self.corpus)
-        return {} if table is None else {"eval_sets": table, "eval_records_unread": unread_items(self.corpus)}
+        return searched_sets(self.corpus)
 
     @property
     def statistics(self) -> dict[str, Any]:
@@ -66,13 +65,19 @@ class Audit:
         return audit_statistics(self.corpus, self.mask)
 
     def exit_code(self, fail_on: str) -> ExitCode:
-        """No rows is inconclusive; findings at or above `fail_on` fail; `never` passes with any finding."""
+        """No rows is inconclusive; findings at or above `fail_on` fail; `never` passes with any finding.
+
+        Where nothing fails, eval items that could not be compared leave it inconclusive.
+        """
         if not self.corpus.height:
             return ExitCode.INCONCLUSIVE
         if fail_on == "never":
             return ExitCode.PASS
         rank = Severity(fail_on).rank
-        return ExitCode.FAIL if any(finding.severity.rank <= rank for finding in self.findings) else ExitCode.PASS
+        if any(finding.severity.rank <= rank for finding in self.findings):
+            return ExitCode.FAIL
+        told = self.eval_sets
+        return ExitCode.INCONCLUSIVE if told and uncompared(told["eval_sets"]) else ExitCode.PASS
 
     def raise_failure(self) -> None:
         """Say what stopped the first rule that failed, once everything else is said.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.allocators import at_once, few_arenas
+from curate.allocators import at_once, few_arenas, few_searches
 from curate.cli_options import (
     AUDIT_FORMATS,
     DEFAULT_CONFIG,
@@ -39,8 +39,6 @@ SAME_NAMES = (
 """Flags that are fields of `AuditRequest` as they stand."""
 NUMBERED = frozenset(("json", "html"))
 """Formats that always show the numbers of the rows."""
-YOUNG_OBJECTS = 100_000
-"""New objects after which cycles among them are looked for: parsed rows and findings are trees, which have none."""
 
 
 @click.command(short_help="Find faults in rows, read-only, without a config.")
@@ -84,9 +82,9 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
 
     Without PATHS the sources of the config are checked, as its section `audit` says; a config named with --config is
     used with PATHS as well, and flags win over it. Exit code 0: nothing at or above --fail-on; 1: findings; 2: a file
-    cannot be opened; 4: there are no rows.
+    cannot be opened; 4: there are no rows, or eval items that could not be compared.
     """
-    gc.set_threshold(YOUNG_OBJECTS)
+    few_searches()
     few_arenas()
     from curate.outputs import render
     from curate.request import AuditRequest, run_settings, settings_of, unused_config
@@ -145,6 +143,7 @@ def curate(project: Project, form: str, quiet: bool, dry_run: bool, **given: Any
     `curate.keep` or `curate.keep_file` takes back one drop, and the ledger says so. With --index, rows that an earlier
     dataset holds are dropped, and only the new rows are hashed.
     """
+    few_searches()
     few_arenas()
     at_once()
     from curate.pipeline import curate as run

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from curate.allocators import few_searches
 from curate.cli_options import AUDIT_FORMATS, format_option, key_option, quiet_option, screen, write_out
 from schemas.errors import ExitCode, UserError
 from schemas.progress import PATIENCE_S, Progress
@@ -39,6 +40,7 @@ def build(paths: tuple[str, ...], kind: str, out: Path, form: str, quiet: bool, 
     can be published; --key-file is made if it does not exist, and must be kept elsewhere. An index of rows keeps the
     rows' texts, to verify near-duplicates, and is as private as they are. Exit code 4: there is nothing to index.
     """
+    few_searches()
     from curate.indexing import build_index
 
     _only(kind, "contamination", {"--keyed": given["keyed"], "--key-file": given["key_file"] is not None})
@@ -65,6 +67,7 @@ def add(index: Path, paths: tuple[str, ...], form: str, quiet: bool, **given: An
     What is there stays as it is: a segment is written beside it, then a header that names all of them. Others may read
     the index meanwhile.
     """
+    few_searches()
     from curate.indexing import add_to_index
 
     with Progress(quiet=quiet, patience_s=PATIENCE_S) as progress:
@@ -91,8 +94,9 @@ def query(index: Path, paths: tuple[str, ...], kind: str | None, form: str, **fl
     """Look every row of PATHS up in INDEX: eval items that they hold, or rows that were there before.
 
     The rules are those of `assay audit --index`, and so is what is printed. Exit code 0: no row was found; 1: some
-    were; 4: none was found, and there was none, or one that cannot be read.
+    were; 4: none was found, and there was no row, or a row or an eval item that cannot be read.
     """
+    few_searches()
     from curate.indexing import row_files, rules_for
     from curate.outputs import render
     from curate.request import AuditRequest, run_settings, settings_of

@@ -242,7 +242,7 @@ def _eval_hits(project: Project, corpus: Corpus) -> tuple[dict[str, int], dict[s
     """
     from dataclasses import replace
 
-    from curate.contamination.account import searched_sets, unread_items
+    from curate.contamination.account import searched_sets, uncompared
     from curate.indexes import holds_rows, open_indexes
     from curate.readers import read_corpus
 
@@ -254,11 +254,8 @@ def _eval_hits(project: Project, corpus: Corpus) -> tuple[dict[str, int], dict[s
     together = indexes.beside(replace(corpus, evals=evals, memo={}))
     rules = select_rules(["eval-item"], project.config.curate.rules, root=project.root)
     found = {rule.code: len({hit.index for hit in rule.find(together)}) for rule in rules}
-    sets = searched_sets(together) or []
-    unread = unread_items(together)
-    table = {"eval_sets": sets, "eval_records_unread": unread}
-    # Eval files without any item say nothing of what they were to hold.
-    return found, table, sum(entry["not_compared"] for entry in sets) + unread + (not sets)
+    table = searched_sets(together)
+    return found, table, uncompared(table["eval_sets"])
 
 
 def check_split_proof(project: Project, dataset: Dataset) -> list[Check]:

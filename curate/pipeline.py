@@ -305,7 +305,7 @@ def write_dataset(made: Curated, shape: Callable[[Any], Shaped | None], folder: 
     ledger = made.ledger.as_json(made.rows_by_split)
     write_json(folder / "ledger.json", ledger)
     write_json(folder / "split_proof.json", made.splits.proof)
-    if made.kept.evals is not None:
+    if made.kept.evals is not None or made.kept.eval_index is not None:
         order = made.kept.rows.select("index").join(joined.select("index", "split"), on="index", maintain_order="left")
         write_json(folder / FILE, contamination_file(made.kept, order["split"]))
     write_json(folder / "report.json", report(made))
@@ -326,7 +326,7 @@ def report(made: Curated) -> dict[str, Any]:
         "before": statistics(made.whole),
         "after": statistics(made.kept),
         "searches": made.ledger.searches,
-        "eval_sets": searched_sets(made.kept) or [],
+        "eval_sets": searched_sets(made.kept).get("eval_sets", []),
         "findings_kept": {code: found.rows for code, found in sorted(made.remaining.items())},
     }
     findings = [finding.model_dump(mode="json") for found in made.remaining.values() for finding in found.first]

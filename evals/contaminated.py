@@ -11,6 +11,8 @@ from typing import Any
 import polars as pl
 
 from curate.contamination.account import FILE, SCHEMA, worst_items
+from curate.contamination.index import Key
+from curate.contamination.store import keyed_ids, read_key
 from curate.contamination.verdicts import GATING, Grade
 from evals.consistency import mean_score
 from schemas.errors import ManifestError
@@ -39,30 +41,51 @@ def read_contamination(dataset: Path) -> dict[str, Any] | None:
     return found
 
 
-def marked_items(found: Mapping[str, Any] | None, table: pl.DataFrame) -> dict[str, Any]:
+def index_key(found: Mapping[str, Any] | None, file: Path | None) -> Key | None:
+    """The key under which a dataset names eval items; null where it names them openly, or nobody gives the key.
+
+    Args:
+        found: of `read_contamination`.
+        file: of the key; null takes the variable of `curate.contamination.store`.
+
+    Raises:
+        UserError: what is there is no key.
+    """
+    return read_key(file) if found and found.get("keyed") else None
+
+
+def marked_items(found: Mapping[str, Any] | None, table: pl.DataFrame, key: Key | None = None) -> dict[str, Any]:
     """What `results.json` says of one task's items: how many were not looked for, which touch trained rows, the scores.
 
     Args:
         found: of `read_contamination`.
         table: answers of every model to the task's own items: `item_id`, `model`, `score`, `higher_is_better`.
+        key: of the index that the dataset was curated with, if it was keyed; without it none of its items is known.
     """
     names = table["item_id"].unique(maintain_order=True).to_list()
     if found is None:
         return {"not_scanned": len(names), "touched": {}, "items": [], "scores": []}
     worst = worst_items(found["items"], TRAINED)
     scanned = set(found["scanned"]) - {entry["item_id"] for entry in found["not_compared"]}
-    # A copy of an item is called like it, with a number behind.
-    grades = {name: worst[name.partition("-")[0]] for name in names if name.partition("-")[0] in worst}
+    known = _known_as(names, scanned, key)
+    grades = {name: worst[known[name]] for name in names if known[name] in worst}
     seen = [name for name, grade in grades.items() if grade in GATING]
     left = table.filter(~pl.col("item_id").is_in(seen))
     return {
-        "not_scanned": sum(name.partition("-")[0] not in scanned for name in names),
+        "not_scanned": sum(known[name] not in scanned for name in names),
         "touched": dict(sorted(Counter(str(grade) for grade in grades.values()).items())),
         "items": [{"item_id": name, "grade": str(grade)} for name, grade in grades.items()],
         "scores": [
             _scores(str(model), answers, left) for (model,), answers in table.group_by("model", maintain_order=True)
         ],
     }
+
+
+def _known_as(names: list[str], scanned: set[str], key: Key | None) -> dict[str, str]:
+    """What the dataset calls each item: by its own name, or by that under the key."""
+    own = [name.partition("-")[0] for name in names]  # a copy of an item is called like it, with a number behind
+    hidden = own if key is None else keyed_ids(own, key)
+    return {name: o if o in scanned else h or o for name, o, h in zip(names, own, hidden, strict=True)}
 
 
 def _scores(model: str, answers: pl.DataFrame, left: pl.DataFrame) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.configfile import Project
+from curate.contamination.index import Key
 from curate.load_supervisor import load_supervisor
 from curate.supervision import Supervisor
 from evals import references
 from evals.consistency import ITEM_SCHEMA, filled
-from evals.contaminated import marked_items, read_contamination
+from evals.contaminated import index_key, marked_items, read_contamination
 from evals.dataset_items import AskedRow, dataset_items, loss_rows, prompt_check, sampled, split_rows, trained_rows
 from evals.parts import Parts, count_parts
 from evals.scoring import LossRow, expect_losses, score_losses, summarise_losses
@@ -92,11 +93,12 @@ class Evaluation:
         tables = [self._table(question, trained, parts) for question in questions]
         loss_table = pl.concat([parts.read(f"losses.{model}") for model in MODELS])
         found = read_contamination(self.dataset)
+        key = index_key(found, self.project.index_key_file())
         results = EvalResults(
             scores=tuple(score for table in tables for score in self._scores(table)),
             models=self._models(),
             tasks={
-                q.task.name: _describe(q, table, trained, folder) | _marks(q, table, found)
+                q.task.name: _describe(q, table, trained, folder) | _marks(q, table, found, key)
                 for q, table in zip(questions, tables, strict=True)
             },
             losses=summarise_losses(loss_table),
@@ -272,9 +274,9 @@ def _interval(answers: pl.DataFrame, alpha: float, *, higher: bool) -> Interval:
     return proportion(values, clusters, alpha) if binary else clustered_mean(values, clusters, alpha)
 
 
-def _marks(question: Question, table: pl.DataFrame, found: dict[str, Any] | None) -> dict[str, Any]:
+def _marks(question: Question, table: pl.DataFrame, found: dict[str, Any] | None, key: Key | None) -> dict[str, Any]:
     """Which items touch trained rows; rows of the dataset's own splits are kept apart by its proof."""
-    return {} if question.rows else {"contamination": marked_items(found, table)}
+    return {} if question.rows else {"contamination": marked_items(found, table, key)}
 
 
 def _describe(question: Question, table: pl.DataFrame, trained: Sequence[AskedRow], folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from curate.configfile import Project
 from curate.model_files import base_model_inputs
+from evals.contaminated import index_key, read_contamination
 from evals.evaluation import Evaluation
 from evals.parts import count_parts
 from evals.tasks import find_task
@@ -63,10 +64,13 @@ def evals_stage(project: Project, adapter: Path) -> Stage:
         *(input_file("task", path, folder) for task in tasks for path in task.files),
     ]
     evals = project.config.evals.model_dump(mode="json", exclude={"baseline"})
+    key = index_key(read_contamination(dataset_of(adapter).parent), project.index_key_file())
+    # With the key of an index, more items are known; which key it is stays untold.
+    known = {} if key is None else {"index_key": True}
     return Stage(
         stage=STAGE,
         name=project.config.name,
-        config={"evals": evals, "max_length": project.config.train.max_length},
+        config={"evals": evals, "max_length": project.config.train.max_length} | known,
         config_given={"evals": project.given.get("evals", {})},
         inputs=tuple(inputs),
         code=code_digest(["schemas", "curate", "train", "evals"]),

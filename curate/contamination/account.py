@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from curate.contamination.items import unread_records
+from curate.contamination.index import UNKEYED
 from curate.contamination.search import Found, search
 from curate.contamination.verdicts import GATING, RANK, Grade
 from curate.rows import Corpus
-from schemas.base import canonical_json, digest
 
 SCHEMA = "assay/contamination/1"
 FILE = "contamination.json"
 
 
 def eval_sets(found: Found) -> list[dict[str, Any]]:
-    """For each eval set how many items it has, how many could not be compared, and how many rows hold of how much.
+    """For each eval set how many items it has, how many could not be read or compared, and what rows hold of them.
 
     An item counts once, by the worst that any row holds of it; so does a row.
     """
@@ -47,14 +47,26 @@ def eval_sets(found: Found) -> list[dict[str, Any]]:
     return table
 
 
-def unread_items(corpus: Corpus) -> int:
-    """How many records of the eval files could not be read."""
-    return 0 if corpus.evals is None else len(unread_records(corpus.evals))
+def searched_sets(corpus: Corpus) -> dict[str, Any]:
+    """`eval_sets` of a search that a rule has made, and how many records could not be read; empty if none was made."""
+    if "contamination" not in corpus.memo:
+        return {}
+    found = search(corpus)
+    return {"eval_sets": eval_sets(found), "eval_records_unread": unread_records(found)}
 
 
-def searched_sets(corpus: Corpus) -> list[dict[str, Any]] | None:
-    """The table of a search that a rule has made; null where none was made."""
-    return eval_sets(search(corpus)) if "contamination" in corpus.memo else None
+def unread_records(found: Found) -> int:
+    """How many records of the eval sets could not be read."""
+    return found.index.items["row_id"].null_count()
+
+
+def uncompared(sets: Sequence[Mapping[str, Any]]) -> int:
+    """How many items of some eval sets nobody knows anything of; eval files without any item count as one.
+
+    Args:
+        sets: of `eval_sets`.
+    """
+    return sum(int(entry["not_compared"]) for entry in sets) + (not sets)
 
 
 def contamination_file(corpus: Corpus, splits: pl.Series) -> dict[str, Any]:
@@ -71,8 +83,7 @@ def contamination_file(corpus: Corpus, splits: pl.Series) -> dict[str, Any]:
     for verdict in sorted(found.verdicts, key=lambda v: (v.item, RANK[v.grade], v.index)):
         entry = touched.setdefault(
             verdict.item,
-            _named(corpus, found, verdict.item)
-            | {"grade": str(verdict.grade), "row_id": rows[verdict.index], "rows": {}},
+            _named(found, verdict.item) | {"grade": str(verdict.grade), "row_id": rows[verdict.index], "rows": {}},
         )
         split = entry["rows"].setdefault(split_of[verdict.index], {})
         split[str(verdict.grade)] = split.get(str(verdict.grade), 0) + 1
@@ -81,29 +92,22 @@ def contamination_file(corpus: Corpus, splits: pl.Series) -> dict[str, Any]:
         "schema": SCHEMA,
         "gating": [str(grade) for grade in GATING],
         "sets": eval_sets(found),
-        "unread": unread_items(corpus),
+        "unread": unread_records(found),
         "items": list(touched.values()),
-        "scanned": _ids(corpus, found),
-        "not_compared": [_named(corpus, found, int(item)) for item in wordless],
+        "keyed": found.index.key != UNKEYED,
+        "scanned": [_name(row_id) for row_id in found.index.items["row_id"].drop_nulls()],
+        "not_compared": [_named(found, int(item)) for item in wordless],
     }
 
 
-def _named(corpus: Corpus, found: Found, item: int) -> dict[str, Any]:
+def _named(found: Found, item: int) -> dict[str, Any]:
     entry = found.index.items.row(item, named=True)
-    return {"item_id": _ids(corpus, found)[item]} | {name: entry[name] for name in ("eval_set", "path", "line", "row")}
+    return {"item_id": _name(entry["row_id"])} | {name: entry[name] for name in ("eval_set", "path", "line", "row")}
 
 
-def _ids(corpus: Corpus, found: Found) -> list[str]:
-    """The name that the evals stage gives each item, a digest of its record; where there is an index, its row id."""
-    evals = corpus.evals
-    if evals is None or corpus.eval_index is not None:
-        return [text or "" for text in found.index.items["row_id"].to_list()]
-
-    def compute() -> list[str]:
-        readable = evals.rows.filter(pl.col("row_id").is_not_null())["index"].to_list()
-        return [digest(canonical_json(evals.record(index)))[:16] for index in readable]
-
-    return corpus.remembered("eval_item_ids", compute)
+def _name(row_id: str | None) -> str:
+    """What the evals stage calls an item; that under a key where a keyed index stands for it, empty if it is unread."""
+    return (row_id or "")[:16]
 
 
 def worst_items(entries: list[dict[str, Any]], split: str) -> dict[str, Grade]:

@@ -80,37 +80,40 @@ class EvalIndex:
     @property
     def post_grams(self) -> NDArray[np.uint64]:
         """The run of each posting."""
-        return self.grams[self.gram_numbers]
-
-    @property
-    def gram_numbers(self) -> NDArray[np.int32]:
-        """For each posting, the place of its run in `grams`."""
-        return np.repeat(np.arange(len(self.grams), dtype=np.int32), np.diff(self.post_begin))
+        return np.repeat(self.grams, np.diff(self.post_begin))
 
     @property
     def held(self) -> NDArray[np.int32]:
         """For each run, how many different segments hold it."""
         contents, unit = np.unique(self.seg_hash, return_inverse=True)
-        counts = np.diff(self.post_begin)
-        several = np.repeat(counts > 1, counts)  # nearly all runs stand in one place
-        pairs = self.gram_numbers[several] * np.int64(len(contents) + 1) + unit[self.post_seg[several]]
+        postings, grams = self.postings_of(np.diff(self.post_begin) > 1)  # nearly all runs stand in one place
+        pairs = grams.astype(np.int64) * len(contents) + unit[self.post_seg[postings]]
         pairs.sort()
-        distinct = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]] // (len(contents) + 1)
-        found = np.bincount(distinct, minlength=len(self.grams)).astype(np.int32)
-        return np.maximum(found, 1)
+        distinct = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]] // max(1, len(contents))
+        return np.maximum(np.bincount(distinct, minlength=len(self.grams)), 1).astype(np.int32)
+
+    def postings_of(self, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """(postings, their runs) of some runs.
+
+        Args:
+            wanted: [grams].
+        """
+        counts = np.diff(self.post_begin)
+        chosen = np.flatnonzero(wanted)
+        return np.flatnonzero(np.repeat(wanted, counts)), np.repeat(chosen, counts[chosen]).astype(np.int32)
 
     @cached_property
     def telling(self) -> EvalIndex:
         """The same without the runs that so many segments hold that looking for them tells little."""
         rare = self.held <= max(HOT_ITEMS, HOT_SHARE * self.items.height)
-        numbers = self.gram_numbers
-        kept = rare[numbers]
+        if rare.all():
+            return self
+        counts = np.diff(self.post_begin)
+        kept = np.repeat(rare, counts)
         made = replace(
             self,
             grams=self.grams[rare],
-            post_begin=np.concatenate([np.zeros(1, np.int32), np.cumsum(np.diff(self.post_begin)[rare])]).astype(
-                np.int32
-            ),
+            post_begin=np.concatenate([np.zeros(1, np.int32), np.cumsum(counts[rare])]).astype(np.int32),
             post_seg=self.post_seg[kept],
             post_place=self.post_place[kept],
             post_masked=self.post_masked[kept],
@@ -125,8 +128,10 @@ class EvalIndex:
         sets = self.items["eval_set"].rank("dense").to_numpy().astype(np.int64) - 1
         if not len(sets):
             return found
-        in_often = (self.held >= TEMPLATE_ITEMS)[self.gram_numbers] & (self.post_masked == 0)
-        gram, owner = self.gram_numbers[in_often].astype(np.int64), self.seg_item[self.post_seg[in_often]]
+        in_often, often = self.postings_of(self.held >= TEMPLATE_ITEMS)
+        plain = self.post_masked[in_often] == 0
+        in_often, gram = in_often[plain], often[plain].astype(np.int64)
+        owner = self.seg_item[self.post_seg[in_often]]
         count = int(sets.max()) + 1
         pairs = np.unique(gram * self.items.height + owner)
         in_set, held = np.unique(

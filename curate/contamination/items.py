@@ -11,7 +11,9 @@ from typing import Any
 import orjson
 
 from curate.contamination.tasks import EvalTask
+from curate.readers.builder import ROW_ID_HEX
 from curate.rows import Corpus
+from schemas.base import canonical_json, digest
 
 QUESTIONS = (
     "question", "prompt", "query", "problem", "question_text", "problem_statement", "ctx", "goal", "instruction",
@@ -42,6 +44,7 @@ class Item:
     line: int | None
     row: int
     row_id: str | None
+    """Digest of the record; null where it could not be read, so that nobody knows what it asks."""
     question: str
     answers: tuple[str, ...] = ()
     """What counts as right: the answer as it stands, and its final part where one is marked."""
@@ -50,20 +53,15 @@ class Item:
 
 
 def eval_items(evals: Corpus) -> Iterator[Item]:
-    """The items of all rows that can be read, in their order."""
-    readable = evals.rows.filter(evals.rows["row_id"].is_not_null()).select("index", "source")
-    for index, source in readable.iter_rows():
+    """The items of all records in their order; of one that cannot be read, an item without row id that asks nothing."""
+    for index, source, row_id in evals.rows.select("index", "source", "row_id").iter_rows():
         place = evals.place(index)
         path = evals.sources[source].path
         task = evals.tasks.get(path)
-        parts = parts_of(evals.record(index), task)
-        yield Item(task.name if task else Path(path).stem, path, place.line, place.row, place.row_id, *parts)
-
-
-def unread_records(evals: Corpus) -> list[dict[str, Any]]:
-    """`path` and `line` of every record that could not be read, so that nobody knows what it asks."""
-    broken = evals.rows.filter(evals.rows["row_id"].is_null()).select("source", "line").iter_rows()
-    return [{"path": evals.sources[source].path, "line": line} for source, line in broken]
+        record = None if row_id is None else evals.record(index)
+        # Of the whole record: a row's own id leaves out choices and passages, by which equal questions differ.
+        name = None if row_id is None else digest(canonical_json(record))[:ROW_ID_HEX]
+        yield Item(task.name if task else Path(path).stem, path, place.line, place.row, name, *parts_of(record, task))
 
 
 def parts_of(record: Any, task: EvalTask | None = None) -> tuple[str, tuple[str, ...], tuple[str, ...], str]:

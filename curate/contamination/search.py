@@ -35,16 +35,21 @@ def search(corpus: Corpus) -> Found:
     """
 
     def compute() -> Found:
-        index = corpus.eval_index
-        if index is None:
-            if corpus.evals is None:
-                raise ValueError("there are no eval items to look for")
-            index = build_index(eval_items(corpus.evals))
-        index = index.telling
+        index = _index(corpus).telling
         verdicts, scan = contamination(corpus, index)
         return Found(index, verdicts, scan)
 
     return corpus.remembered("contamination", compute)
+
+
+def _index(corpus: Corpus) -> EvalIndex:
+    """The index of the eval items; of items that came as files it is made once, whatever rows are dropped meanwhile."""
+    if corpus.eval_index is not None:
+        return corpus.eval_index
+    evals = corpus.evals
+    if evals is None:
+        raise ValueError("there are no eval items to look for")
+    return evals.remembered("eval_index", lambda: build_index(eval_items(evals)))
 
 
 def hits(corpus: Corpus, grades: Collection[Grade], sentence: str) -> Iterator[Hit]:

@@ -14,7 +14,7 @@ import re
 import secrets
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path, PurePath
 from typing import Any
@@ -79,7 +79,7 @@ def eval_format(keyed: bool) -> IndexFormat:
     words, numbers, begin = word_hashes(pl.Series(PROBES))
     runs = hash_runs(words, begin[:-1], np.diff(begin), np.array(UNKEYED, dtype=np.uint64))
     probe = blake2b(b"".join(array.tobytes() for array in (words, numbers, runs)), digest_size=32).hexdigest()
-    parameters = {"width": WIDTH, "tokenizer": TOKENIZER, "keyed": keyed}
+    parameters = {"width": WIDTH, "tokenizer": TOKENIZER, "row_id": "sha256 of the record", "keyed": keyed}
     return IndexFormat(kind="contamination", scheme=SCHEME, parameters=parameters, probe=probe)
 
 
@@ -96,11 +96,20 @@ def build_evals(folder: Path, items: Iterable[Item], key: Key | None) -> IndexHe
         raise NoItems(
             "there is no eval item to look for",
             where=str(folder),
-            found=f"{index.items.height:,} items, none of them with a question" if index.items.height else "no item",
+            found=_askless(index.items),
             expected="eval items with a question, a prompt or a text",
             help="nothing was written; check the files, and their fields",
         )
     return save_index(folder, index)
+
+
+def _askless(items: pl.DataFrame) -> str:
+    """Why there is nothing to look for, in words."""
+    unread = items["row_id"].null_count()
+    if unread:
+        place = items.filter(pl.col("row_id").is_null()).row(0, named=True)
+        return f"{unread:,} records that cannot be read, the first one at {place['path']}:{place['line'] or ''}"
+    return f"{items.height:,} items, none of them with a question" if items.height else "no item"
 
 
 def add_evals(folder: Path, items: Iterable[Item], key: Key | None) -> IndexHeader:
@@ -191,7 +200,7 @@ def make_key(path: Path) -> Key:
 def _distinct(items: Iterable[Item], key: Key, known: set[tuple[str, str | None]]) -> list[Item]:
     """The items that are not known yet, each once in its set."""
     kept, given = [], list(items)
-    ids = _row_ids([item.row_id for item in given], key)
+    ids = keyed_ids([item.row_id for item in given], key)
     for item, row_id in zip(given, ids, strict=True):
         if row_id is None or (item.eval_set, row_id) not in known:
             known.add((item.eval_set, row_id))
@@ -199,10 +208,10 @@ def _distinct(items: Iterable[Item], key: Key, known: set[tuple[str, str | None]
     return kept
 
 
-def _row_ids(ids: list[str | None], key: Key) -> list[str | None]:
-    """Row ids as the index holds them: under a key, a keyed hash of each."""
+def keyed_ids(ids: Sequence[str | None], key: Key) -> list[str | None]:
+    """Row ids as an index holds them: under a key, a keyed hash of the first 64 bits of each."""
     if key == UNKEYED:
-        return ids
+        return list(ids)
     words = np.array([int((text or "0")[:16], 16) for text in ids], dtype=np.uint64)
     ones, secret = np.ones(len(words), np.int64), np.array(key, dtype=np.uint64)
     hashed = hash_runs(words, np.arange(len(words)), ones, secret).tolist()
@@ -214,7 +223,7 @@ def _write(folder: Path, index: EvalIndex) -> dict[str, int]:
     items = index.items
     if index.key != UNKEYED:
         items = items.with_columns(
-            row_id=pl.Series(_row_ids(items["row_id"].to_list(), index.key), dtype=pl.String),
+            row_id=pl.Series(keyed_ids(items["row_id"].to_list(), index.key), dtype=pl.String),
             path=pl.Series([PurePath(path).name for path in items["path"]], dtype=pl.String),
         )
     stream = io.BytesIO()
@@ -230,7 +239,13 @@ def _write(folder: Path, index: EvalIndex) -> dict[str, int]:
         (folder / BARE).write_bytes(stream.getvalue())
     else:
         (folder / SEALED).write_bytes(seal(stream.getvalue(), _key_bytes(index.key)))
-    return {"items": items.height, "items_without_words": int((items["words"] == 0).sum()), "runs": len(index.grams)}
+    unread, wordless = items["row_id"].null_count(), int((items["words"] == 0).sum())
+    return {
+        "items": items.height,
+        "items_unread": unread,
+        "items_without_words": wordless - unread,
+        "runs": len(index.grams),
+    }
 
 
 def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

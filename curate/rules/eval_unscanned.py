@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from curate.contamination.items import unread_records
 from curate.contamination.search import search
 from curate.rows import Corpus
 from curate.rules.base import Example, FileHit, Hit, Need, Rule
@@ -55,15 +54,17 @@ class EvalUnscanned(Rule):
         """One hit if there are such items, at the first file of rows."""
         found = search(corpus)
         items = found.index.items
-        wordless = items["words"].to_numpy() == 0
-        own = found.scan.own_wording & ~wordless
-        unread = [] if corpus.evals is None else unread_records(corpus.evals)
-        if wordless.any() or own.any() or unread or not items.height:
+        unread = items["row_id"].is_null().to_numpy()
+        wordless = (items["words"].to_numpy() == 0) & ~unread
+        own = found.scan.own_wording & ~wordless & ~unread
+        if wordless.any() or own.any() or unread.any() or not items.height:
             message = (
-                f"of {items.height:,} eval items {int(wordless.sum()):,} have no words and {int(own.sum()):,} are the "
-                f"data's own wording, compared as a whole only; {len(unread):,} records could not be read"
+                f"of {items.height:,} eval items {int(unread.sum()):,} could not be read, {int(wordless.sum()):,} have "
+                f"no words and {int(own.sum()):,} are the data's own wording, compared as a whole only"
             )
-            first = items[np.flatnonzero(wordless | own)[:NAMED]].select("eval_set", "path", "line", "row").to_dicts()
-            evidence = {"without_words": int(wordless.sum()), "own_wording": int(own.sum()), "first": first}
-            evidence |= {"unread": len(unread), "first_unread": unread[:NAMED]}
+            places = items.select("eval_set", "path", "line", "row")
+            evidence: dict[str, Any] = {"without_words": int(wordless.sum()), "own_wording": int(own.sum())}
+            evidence |= {"first": places[np.flatnonzero(wordless | own)[:NAMED]].to_dicts()}
+            evidence |= {"unread": int(unread.sum())}
+            evidence |= {"first_unread": places[np.flatnonzero(unread)[:NAMED]].to_dicts()}
             yield FileHit(0, None, message, evidence, detail="unscanned")

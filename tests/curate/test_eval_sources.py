@@ -75,7 +75,7 @@ def test_the_audit_says_of_each_eval_set_what_the_rows_hold(tmp_path, capsys, mo
     assert assay.run(command) == 1
     text = capsys.readouterr().out
     assert "eval set farm: 1 items; in the rows: 1 question-and-answer" in text
-    assert "eval set broken: 2 items; in the rows: none; 1 not compared" in text
+    assert "eval set broken: 3 items; in the rows: none; 2 not compared" in text
     assert "of the eval files 1 records could not be read" in text
     assert "item  a farmer has twelve sheep" in text
     assert assay.run([*command, "--format", "json"]) == 1
@@ -89,7 +89,7 @@ def test_the_audit_says_of_each_eval_set_what_the_rows_hold(tmp_path, capsys, mo
     assert hit["evidence"]["row_words"] == hit["evidence"]["item_words"]
     unscanned = next(f for f in found["findings"] if f["code"] == "LEK406")["evidence"]
     assert (unscanned["without_words"], unscanned["unread"]) == (1, 1)
-    assert unscanned["first_unread"] == [{"path": "broken.jsonl", "line": 2}]
+    assert [(entry["path"], entry["line"]) for entry in unscanned["first_unread"]] == [("broken.jsonl", 2)]
     assert assay.run([*command, "--format", "html"]) == 1
     assert "eval set farm: 1 items" in capsys.readouterr().out
 
@@ -98,13 +98,67 @@ def test_an_eval_file_without_items_is_not_clean(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.jsonl").write_bytes(b"")
     (tmp_path / "rows.jsonl").write_bytes(lines_of(distinct_rows(3)))
-    assay.run(["audit", "rows.jsonl", "--against", "empty.jsonl", "--select", "LEK"])
+    assert assay.run(["audit", "rows.jsonl", "--against", "empty.jsonl", "--select", "LEK"]) == 4
     assert "of 0 eval items" in capsys.readouterr().out
+
+
+LINES = [json.dumps({"question": f"{QUESTION} Caf\u00e9 {n}?", "answer": str(n)}, ensure_ascii=False) for n in range(4)]
+TEXT = "\n".join(LINES) + "\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_eval_files_in_wide_encodings_are_refused(tmp_path, encoding, capsys):
+    (tmp_path / "items.jsonl").write_bytes(TEXT.encode(encoding))
+    (tmp_path / "rows.jsonl").write_bytes(lines_of(distinct_rows(3)))
+    items = str(tmp_path / "items.jsonl")
+    assert assay.run(["audit", str(tmp_path / "rows.jsonl"), "--against", items]) == 2
+    assert "iconv -f UTF-" in capsys.readouterr().err
+    assert assay.run(["index", "build", "--kind", "contamination", items, "--out", str(tmp_path / "index")]) == 2
+    assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "unread"),
+    [
+        (TEXT.encode("latin-1"), 4),
+        (TEXT.encode().replace(b"\xc3\xa9 2", b"\xc3 2"), 1),
+        (TEXT.encode().replace(b"\xc3\xa9 2", b"\0"), 1),
+        (TEXT.encode() + b"\0" * 600, 1),
+        (TEXT.encode()[:-20], 1),
+    ],
+    ids=["latin-1", "broken UTF-8", "NUL", "NULs behind", "cut off"],
+)
+def test_records_that_cannot_be_read_are_counted_and_leave_an_audit_inconclusive(tmp_path, data, unread, capsys):
+    (tmp_path / "items.jsonl").write_bytes(data)
+    (tmp_path / "rows.jsonl").write_bytes(lines_of(distinct_rows(3)))
+    audit, index = ["audit", str(tmp_path / "rows.jsonl"), "--select", "LEK", "--format", "json"], tmp_path / "index"
+    assert assay.run([*audit, "--against", str(tmp_path / "items.jsonl")]) == 4
+    assert json.loads(capsys.readouterr().out)["stats"]["eval_records_unread"] == unread
+    build = ["index", "build", "--kind", "contamination", str(tmp_path / "items.jsonl"), "--out", str(index)]
+    if unread == 4:
+        assert assay.run(build) == 4
+        assert "4 records that cannot be read, the first one at" in capsys.readouterr().err
+        return
+    assert assay.run(build) == 0
+    assert f"{unread} items unread" in capsys.readouterr().out
+    assert assay.run([*audit, "--index", str(index)]) == 4
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["code"], finding["evidence"]["unread"]) == ("LEK406", unread)
+    assert assay.run(["index", "query", str(index), str(tmp_path / "rows.jsonl")]) == 4
+
+
+def test_an_eval_set_that_is_the_training_set_is_found_in_every_row(tmp_path):
+    (tmp_path / "rows.jsonl").write_bytes(
+        lines_of([*distinct_rows(60), chat("Hi", "Hello"), chat("Go on.", "So be it.")])
+    )
+    path = tmp_path / "rows.jsonl"
+    (entry,) = eval_sets(search(read_corpus([path], evals=[path])))
+    assert entry["rows_hit"]["question-and-answer"] == entry["items"] == 62
 
 
 def test_no_table_where_nothing_was_searched(tmp_path):
     (tmp_path / "rows.jsonl").write_bytes(lines_of(distinct_rows(3)))
-    assert searched_sets(read_corpus([tmp_path / "rows.jsonl"])) is None
+    assert searched_sets(read_corpus([tmp_path / "rows.jsonl"])) == {}
 
 
 def test_a_dataset_names_the_items_that_touch_it(tmp_path):
