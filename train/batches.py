@@ -18,7 +18,8 @@ def epoch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) 
 
     Args:
         lengths: tokens of each row.
-        batch_size: rows per batch.
+        batch_size: rows per optimiser step: however they are shared out over processes and accumulated, each step
+            sees the same rows.
         seed: of the run.
         epoch: 0-based; every epoch has an order of its own.
 

@@ -299,8 +299,10 @@ def _write_ledger(folder: Path, prepared: Prepared, config: TrainConfig, steps: 
 
 def _write_trained_rows(path: Path, prepared: Prepared, config: TrainConfig) -> None:
     """Which rows were trained, in the order of the first epoch; a long text stands where its first piece does."""
+    from train.trainer import rows_per_step
+
     examples = prepared.examples
-    order = epoch_order([example.tokens for example in examples], config.batch_size, config.seed, 0)
+    order = epoch_order([example.tokens for example in examples], rows_per_step(config), config.seed, 0)
     by_row: dict[int, list[Example]] = {}
     for k in order:
         by_row.setdefault(examples[k].row, []).append(examples[k])

@@ -78,8 +78,8 @@ class Job:
         if self.settings.method == "grpo":
             return []
         epoch, done = divmod(step - 1, self.steps_per_epoch)
-        order = epoch_order(self.lengths, self.settings.batch_size, self.settings.seed, epoch)
         size = rows_per_step(self.settings)
+        order = epoch_order(self.lengths, size, self.settings.seed, epoch)
         return [self.rows[self.examples[k].row].place for k in order[done * size : (done + 1) * size]]
 
 
@@ -158,6 +158,7 @@ def settings_for(kind: type[Any], settings: TrainConfig, output: Path, **extra: 
         logging_nan_inf_filter=False,
         report_to=list(settings.report_to) or "none",
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
         seed=settings.seed,
         **extra,
     )
@@ -207,7 +208,7 @@ class OurTrainer(_Trainer):
         return {**self.collate([self.job.pool[k] for k in numbers]), ROWS: torch.tensor(numbers)}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return LengthGroupedSampler(self.job.lengths, self.args.per_device_train_batch_size, self.args.seed)
+        return LengthGroupedSampler(self.job.lengths, rows_per_step(self.job.settings), self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         return torch.utils.data.SequentialSampler(eval_dataset)

@@ -117,6 +117,6 @@ def tokens_left(job: Job, step: int) -> int:
     epoch, done = divmod(step, job.steps_per_epoch)
     if epoch >= settings.epochs:
         return 0
-    order = epoch_order(lengths, settings.batch_size, settings.seed, epoch)
-    rest = sum(lengths[row] for row in order[done * rows_per_step(settings) :])
+    size = rows_per_step(settings)
+    rest = sum(lengths[row] for row in epoch_order(lengths, size, settings.seed, epoch)[done * size :])
     return rest + (settings.epochs - epoch - 1) * sum(lengths)
