@@ -38,15 +38,15 @@ def launch(made, processes: int) -> Path:
     return Path(manifest).parent
 
 
-@pytest.mark.parametrize(("method", "env"), [("sft", {}), ("full", FSDP)], ids=["ddp", "fsdp"])
-def test_two_processes_learn_what_one_does(tiny_model_folder, tmp_path, method, env):
-    alone = project(tmp_path / "one", tiny_model_folder, method, 4)
-    expected = train(*alone, SilentView()).folder
-    found = launch(project(tmp_path / "two", tiny_model_folder, method, 2), 2, **env)
-    one, two = (
-        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        for folder in (expected, found)
-    )
+def metrics(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_learn_what_one_does(tiny_model_folder, tmp_path):
+    config, dataset = project(tmp_path / "one", tiny_model_folder, 4)
+    expected = train(config, dataset, SilentView()).folder
+    found = launch(project(tmp_path / "two", tiny_model_folder, 2), 2)
+    one, two = metrics(expected), metrics(found)
     assert [record["tokens"] for record in two[1:]] == [record["tokens"] for record in one[1:]]
     for name in ("loss", "grad_norm"):
         assert [record[name] for record in two[1:]] == pytest.approx([record[name] for record in one[1:]], rel=1e-3)
