@@ -34,7 +34,6 @@ from train.calibration import calibrate, run_time
 from train.checkpoints import latest, step_of
 from train.prepare import Prepared, prepare
 from train.resources import (
-    BatchShape,
     Device,
     Memory,
     StepModel,
@@ -47,6 +46,7 @@ from train.resources import (
     this_device,
 )
 from train.run import CHECKPOINTS, data_verdict_of, steps_of, train_stage
+from train.shapes import BatchShape
 
 GIB = 1 << 30
 SECONDS_OF_HOUR = 3600
@@ -151,9 +151,7 @@ def _memory(model: StepModel, prepared: Prepared, settings: TrainConfig) -> tupl
     return planned, _memory_check(planned.longest, model.device, settings)
 
 
-def _fitting(
-    need: Callable[[int], int], settings: TrainConfig, device: Device, most: int | None = None
-) -> int | None:
+def _fitting(need: Callable[[int], int], settings: TrainConfig, device: Device, most: int | None = None) -> int | None:
     unit = settings.generations if settings.method == "grpo" else 1
     return None if device.free is None else fitting_batch(need, device.free, unit, most)
 

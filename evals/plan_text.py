@@ -95,9 +95,8 @@ def _time(plan: Plan) -> Iterator[str]:
     yield _row("", plan.time_note)
     if plan.cost is not None:
         cost = plan.cost
-        yield _row(
-            "cost", f"{cost.cost:,.2f}, between {cost.low:,.2f} and {cost.high:,.2f}, at {cost.price_per_hour:g} an hour"
-        )
+        between = f"between {cost.low:,.2f} and {cost.high:,.2f}"
+        yield _row("cost", f"{cost.cost:,.2f}, {between}, at {cost.price_per_hour:g} an hour")
 
 
 def _chain(plan: Plan) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,8 @@ import numpy.typing as npt
 from schemas.train_config import GuardConfig, TrainConfig
 from train.examples import Example
 from train.prepare import Prepared, watch_steps
-from train.resources import BatchShape, batch_shape, batches_of
+from train.resources import batch_shape, batches_of
+from train.shapes import BatchShape
 from train.trainer import Job, steps_per_epoch
 from train.training import train_model
 
@@ -89,6 +90,7 @@ class RunTime:
 class Stopwatch:
     """A view that notes when things happened."""
 
+    clock: Callable[[], float] = time.perf_counter
     begun: float = 0.0
     looked: float = 0.0
     stepped: list[float] = field(default_factory=list)
@@ -96,31 +98,34 @@ class Stopwatch:
 
     def begin(self, step: int, steps: int, tokens_left: int) -> None:
         """Weights are loaded."""
-        self.begun = self.looked = time.perf_counter()
+        self.begun = self.looked = self.clock()
 
     def measured(self, step: int, found: Mapping[str, float]) -> None:
         """The samples were measured."""
-        self.looked = time.perf_counter()
+        self.looked = self.clock()
 
     def advance(self, step: int, tokens: int, loss: float) -> None:
         """A step is done."""
-        self.stepped.append(time.perf_counter())
+        self.stepped.append(self.clock())
 
     def say(self, text: str) -> None:
         """Nothing."""
 
     def end(self) -> None:
         """The last checkpoint is written."""
-        self.ended = time.perf_counter()
+        self.ended = self.clock()
 
 
-def calibrate(prepared: Prepared, settings: TrainConfig, root: Path) -> Calibration:
+def calibrate(
+    prepared: Prepared, settings: TrainConfig, root: Path, clock: Callable[[], float] = time.perf_counter
+) -> Calibration:
     """Take a few real optimiser steps, on batches of the run from short to long, and time them.
 
     Args:
         prepared: rows and tokens of the run.
         settings: of the run.
         root: folder of the config.
+        clock: gives seconds.
     """
     chosen = timed_examples(prepared.examples, settings)
     short = settings.model_copy(
@@ -150,8 +155,8 @@ def calibrate(prepared: Prepared, settings: TrainConfig, root: Path) -> Calibrat
         samples=samples,
         watch_steps=frozenset(),
     )
-    watch = Stopwatch()
-    started = time.perf_counter()
+    watch = Stopwatch(clock)
+    started = clock()
     with TemporaryDirectory(prefix="assay-plan-") as scratch:
         train_model(job, Path(scratch) / "checkpoints", Path(scratch) / "metrics.jsonl", watch)
     return _calibration(job, watch, started)
@@ -176,10 +181,11 @@ def timed_examples(examples: Sequence[Example], settings: TrainConfig) -> list[E
     full = [batch for batch in batches if len(batch) == len(batches[0])] or batches
     ordered = sorted(full, key=lambda batch: batch_shape(batch, settings).padded_tokens)
     each = settings.gradient_accumulation
-    last = max(len(ordered) - each, 0)
-    starts = sorted({round(quantile * last) for quantile in QUANTILES})
-    numbers = sorted({k for start in starts for k in range(start, min(start + each, len(ordered)))})
-    return [example for k in numbers for example in ordered[k]]
+    last = max(len(ordered) // each - 1, 0)
+    steps = sorted({round(quantile * last) for quantile in QUANTILES})
+    first = len(ordered) % each if len(ordered) > each else 0  # so that the longest is in a whole step
+    numbers = [first + step * each + k for step in steps for k in range(each)]
+    return [example for k in numbers if k < len(ordered) for example in ordered[k]]
 
 
 def steps_of_epoch(examples: Sequence[Example], settings: TrainConfig, epoch: int) -> list[list[BatchShape]]:

@@ -168,7 +168,7 @@ class StepModel:
                 "the memory of this model cannot be computed from its shapes",
                 where="train.base_model",
                 found=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
-                help="its layers choose their work by the data, as a mixture of experts does; train a few steps instead",
+                help="its layers choose their work by the data, as a mixture of experts does; train a few rows",
             ) from error
         width = self._bytes_of_trained()
         fixed = {
@@ -192,8 +192,10 @@ class StepModel:
         return sum(bytes_of.values()) + buffers
 
     def _second_copies(self) -> int:
-        """Weights in the type that is computed in, beside how they are kept: one layer at a time of packed ones; of all
-        that are trained in full, since autocast keeps its copies for backward."""
+        """Weights in the type that is computed in, beside how they are kept.
+
+        Packed ones are unpacked a layer at a time; autocast keeps its copies of those that are trained for backward.
+        """
         size = self.device.dtype.itemsize
         if self.settings.quantization:
             return max(self._linear.values()) * size

@@ -168,8 +168,23 @@ def _supervised_loss(model: Any, shape: BatchShape, reference: bool) -> torch.Te
     columns = torch.empty(shape.columns, dtype=torch.long, device=META)
     logits = model(input_ids=_tokens(shape.rows, shape.tokens), logits_to_keep=columns, use_cache=False).logits
     chosen = torch.empty(shape.supervised, dtype=torch.long, device=META)
-    wanted = logits.flatten(0, 1).index_select(0, chosen).float()
-    return torch.nn.functional.cross_entropy(wanted, chosen, reduction="sum")
+    wanted: torch.Tensor = _Chosen.apply(logits.flatten(0, 1), shape.supervised)  # type: ignore[no-untyped-call]
+    return torch.nn.functional.cross_entropy(wanted.float(), chosen, reduction="sum")
+
+
+class _Chosen(torch.autograd.Function):
+    """Stands for picking rows by a mask: torch's backward writes them into zeros, where the meta device copies those."""
+
+    @staticmethod
+    def forward(ctx: Any, table: torch.Tensor, rows: int) -> torch.Tensor:
+        """(all rows, width) to (rows, width)."""
+        ctx.shape = table.shape
+        return torch.empty(rows, table.shape[1], device=META, dtype=table.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        """The gradient among zeros."""
+        return torch.empty(ctx.shape, device=META, dtype=gradient.dtype), None
 
 
 def _log_probabilities(model: Any, shape: BatchShape) -> torch.Tensor:
