@@ -212,7 +212,8 @@ def fitted(steps: Sequence[Sequence[BatchShape]], seconds: npt.NDArray[np.float6
         if (found >= 0).all():
             break
     errors = features @ found / seconds - 1
-    return StepTimes(*(float(value) for value in found), spread=float(np.sqrt((errors**2).mean())))
+    fixed, per_token, per_pair = map(float, found)
+    return StepTimes(fixed, per_token, per_pair, spread=float(np.sqrt((errors**2).mean())))
 
 
 def _features(shapes: Sequence[BatchShape]) -> npt.NDArray[np.float64]:

@@ -189,7 +189,7 @@ class StepModel:
         if self.settings.quantization:
             bytes_of |= {name: math.ceil(numel * BYTES_4BIT) for name, numel in self._linear.items()}
         buffers = sum(buffer.numel() * buffer.element_size() for buffer in self.model.buffers())
-        return sum(bytes_of.values()) + buffers
+        return int(sum(bytes_of.values()) + buffers)
 
     def _second_copies(self) -> int:
         """Weights in the type that is computed in, beside how they are kept.

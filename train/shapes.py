@@ -168,12 +168,12 @@ def _supervised_loss(model: Any, shape: BatchShape, reference: bool) -> torch.Te
     columns = torch.empty(shape.columns, dtype=torch.long, device=META)
     logits = model(input_ids=_tokens(shape.rows, shape.tokens), logits_to_keep=columns, use_cache=False).logits
     chosen = torch.empty(shape.supervised, dtype=torch.long, device=META)
-    wanted: torch.Tensor = _Chosen.apply(logits.flatten(0, 1), shape.supervised)  # type: ignore[no-untyped-call]
+    wanted: torch.Tensor = _Chosen.apply(logits.flatten(0, 1), shape.supervised)
     return torch.nn.functional.cross_entropy(wanted.float(), chosen, reduction="sum")
 
 
 class _Chosen(torch.autograd.Function):
-    """Stands for picking rows by a mask: torch's backward writes them into zeros, where the meta device copies those."""
+    """Stands for picking rows by a mask, whose backward writes into zeros; on the meta device it would copy those."""
 
     @staticmethod
     def forward(ctx: Any, table: torch.Tensor, rows: int) -> torch.Tensor:
@@ -182,7 +182,7 @@ class _Chosen(torch.autograd.Function):
         return torch.empty(rows, table.shape[1], device=META, dtype=table.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         """The gradient among zeros."""
         return torch.empty(ctx.shape, device=META, dtype=gradient.dtype), None
 
@@ -194,7 +194,7 @@ def _log_probabilities(model: Any, shape: BatchShape) -> torch.Tensor:
     rows = shape.supervised if shape.compact else states.shape[0] * states.shape[1]
     vocabulary = int(model.config.get_text_config().vocab_size)
     kept = states.flatten(0, 1).index_select(0, torch.empty(rows, dtype=torch.long, device=META))
-    found: torch.Tensor = _TiledHead.apply(kept, vocabulary, shape.compact)  # type: ignore[no-untyped-call]
+    found: torch.Tensor = _TiledHead.apply(kept, vocabulary, shape.compact)
     return found.sum() * torch.ones(shape.rows, device=META)
 
 
@@ -217,7 +217,7 @@ class _TiledHead(torch.autograd.Function):
         return torch.empty(states.shape[0], device=META)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         """The gradient of the states, added up in float32."""
         (states,) = ctx.saved_tensors
         summed = torch.empty(states.shape, device=META)

@@ -11,6 +11,8 @@ import yaml
 from click.testing import CliRunner
 
 import evals.plan
+from curate.configfile import Project, load_project
+from curate.pipeline import curate
 from curate.power import detectable_gain, items_for_gain
 from evals.cli_plan import plan as command
 from evals.plan import plan_run
@@ -27,25 +29,60 @@ from schemas.plan import (
     PlannedStage,
     PlannedTime,
 )
+from schemas.stage import Finished
+from schemas.train_config import TrainConfig
 from schemas.verdict import Check, Outcome
 from tests.evals.made_adapter import TASK, made_adapter
-from tests.toy_project import ToyProject, toy_rows
+from tests.toy_project import ToyProject
 from train.resources import PARTS
 from train.resources import this_device as real_device
 
 GOLDEN = Path(__file__).parent / "golden" / "plan.txt"
 
 
+CONFIG = {
+    "name": "toy",
+    "data": {"sources": ["rows.jsonl"]},
+    "curate": {"steps": ["schema"], "split": {"train": 0.5, "validation": 0.25, "test": 0.25}},
+    "gates": {"model": {"tasks": {"t": {"must": "improve", "detect": 0.1}}}},
+    "evals": {"suites": ["t"]},
+}
+WORDS = "amber birch cedar dune ember fjord grove heath inlet jetty knoll ledge marsh north orbit pond".split()
+
+
+@dataclasses.dataclass
+class Planned:
+    """A curated dataset of 16 short questions, and plans of it."""
+
+    toy: ToyProject
+
+    def project(self, **train) -> Project:
+        config = CONFIG | {"train": {"base_model": str(self.toy.model), "batch_size": 4, "max_examples": None, **train}}
+        path = self.toy.root / "assay.yaml"
+        path.write_text(yaml.safe_dump(config), "utf-8")
+        return load_project(path)
+
+    def plan(self, verdict: Outcome | None = Outcome.PASS, *, calibrated: bool = False, **train) -> Plan:
+        project = self.project(**train)
+        if verdict is not None:
+            self.toy.verdict(self.dataset, verdict)
+        return plan_run(project, self.dataset.path, calibrated=calibrated)
+
+    @property
+    def dataset(self) -> Finished:
+        return curate(self.project())
+
+
 @pytest.fixture
 def toy(tmp_path, tiny_model_folder):
     (tmp_path / "t.yaml").write_text(yaml.safe_dump(TASK | {"task": "t"}), "utf-8")
-    return ToyProject(tmp_path, tiny_model_folder)
-
-
-def planned(toy: ToyProject, **train) -> Plan:
-    dataset = toy.dataset(test=toy_rows(12, "t"))
-    toy.verdict(dataset)
-    return plan_run(toy.project(**train), dataset.path, calibrated=False)
+    turns = [
+        [{"role": "user", "content": f"{word} " * (k + 1)}, {"role": "assistant", "content": ("no", "yes")[k % 2]}]
+        for k, word in enumerate(WORDS)
+    ]
+    lines = [json.dumps({"messages": messages}) + "\n" for messages in turns]
+    (tmp_path / "rows.jsonl").write_text("".join(lines), "utf-8")
+    return Planned(ToyProject(tmp_path, tiny_model_folder))
 
 
 def check(plan: Plan, name: str) -> Check:
@@ -53,8 +90,8 @@ def check(plan: Plan, name: str) -> Check:
 
 
 def test_rows_and_stages_are_those_of_the_run(toy):
-    made = planned(toy, max_examples=9, epochs=2)
-    assert (made.rows.in_split, made.rows.trained, made.rows.not_chosen, made.rows.steps) == (14, 9, 5, 6)
+    made = toy.plan(max_examples=5, epochs=2)
+    assert (made.rows.in_split, made.rows.trained, made.rows.not_chosen, made.rows.steps) == (8, 5, 3, 4)
     assert made.rows.padded_tokens >= made.rows.tokens > made.rows.supervised_tokens > 0
     assert {stage.stage: stage.state for stage in made.stages} == {
         "curate": "finished", "gate-data": "to do", "train": "to do", "evals": "to do",
@@ -65,59 +102,53 @@ def test_rows_and_stages_are_those_of_the_run(toy):
 
 
 def test_the_detectable_effect_is_that_of_the_power_calculation(toy):
-    made = check(planned(toy), "t:detectable-effect")
+    made = check(toy.plan(), "t:detectable-effect")
     assert made.outcome is Outcome.INCONCLUSIVE
-    assert made.measured["items"] == 12
-    assert made.measured["detectable"] == pytest.approx(detectable_gain(12, 0.05), abs=1e-6)
+    assert made.measured["items"] == 4
+    assert made.measured["detectable"] == pytest.approx(detectable_gain(4, 0.05), abs=1e-6)
     assert made.measured["items_needed"] == items_for_gain(0.1, 0.05)
 
 
 def test_a_batch_that_does_not_fit_fails_and_says_which_does(toy, monkeypatch):
-    roomy = planned(toy).memory
+    roomy = toy.plan().memory
     assert roomy is not None
-    tight = roomy.longest.overhead + (roomy.longest.total - roomy.longest.overhead) // 2
-    device = dataclasses.replace(real_device(toy.project().config.train), overhead=roomy.longest.overhead, free=tight)
+    overhead, total = roomy.longest.overhead, roomy.longest.total
+    device = dataclasses.replace(real_device(TrainConfig()), overhead=overhead, free=total - 1)
     monkeypatch.setattr(evals.plan, "this_device", lambda settings: device)
-    made = planned(toy)
+    made = toy.plan(calibrated=True)
     memory = check(made, "memory")
     assert (memory.outcome, made.outcome) == (Outcome.FAIL, Outcome.FAIL)
     assert made.memory is not None
-    fitting = made.memory.longest.fitting
-    assert fitting is not None
-    assert fitting < 4
-    assert f"train.batch_size to {fitting}" in memory.help if fitting else "gradient_checkpointing" in memory.help
+    assert made.memory.longest.fitting in (1, 2, 3)
+    assert f"train.batch_size to {made.memory.longest.fitting}" in memory.help
+    assert made.time is None
 
 
 def test_without_a_figure_for_free_memory_nothing_is_decided(toy, monkeypatch):
-    device = dataclasses.replace(real_device(toy.project().config.train), free=None)
+    device = dataclasses.replace(real_device(TrainConfig()), free=None)
     monkeypatch.setattr(evals.plan, "this_device", lambda settings: device)
-    made = planned(toy)
+    made = toy.plan()
     assert check(made, "memory").outcome is Outcome.INCONCLUSIVE
     assert made.memory is not None
     assert made.memory.longest.fitting is None
 
 
-@pytest.mark.parametrize(
-    ("said", "outcome"), [(Outcome.FAIL, Outcome.FAIL), (Outcome.INCONCLUSIVE, Outcome.INCONCLUSIVE)]
-)
-def test_what_the_data_gate_said_counts(toy, said, outcome):
-    dataset = toy.dataset()
-    toy.verdict(dataset, said)
-    made = plan_run(toy.project(), dataset.path, calibrated=False)
+@pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.INCONCLUSIVE])
+def test_what_the_data_gate_said_counts(toy, outcome):
+    made = toy.plan(outcome)
     assert check(made, "data-gate").outcome is outcome
     assert made.outcome is outcome
 
 
 def test_a_dataset_that_was_not_judged_is_no_fault_yet(toy):
-    made = plan_run(toy.project(), toy.dataset().path, calibrated=False)
-    assert check(made, "data-gate").outcome is Outcome.NOT_APPLICABLE
+    assert check(toy.plan(None), "data-gate").outcome is Outcome.NOT_APPLICABLE
 
 
 def test_a_finished_adapter_is_not_planned_again(toy):
-    dataset = toy.dataset(test=toy_rows(12, "t"))
-    toy.verdict(dataset)
+    dataset = toy.dataset
+    toy.toy.verdict(dataset)
     made_adapter(toy.project(), dataset)
-    made = plan_run(toy.project(), dataset.path)
+    made = toy.plan(calibrated=True)
     states = {stage.stage: stage.state for stage in made.stages}
     assert (states["train"], states["evals"]) == ("finished", "to do")
     assert made.time is None
@@ -125,23 +156,20 @@ def test_a_finished_adapter_is_not_planned_again(toy):
 
 
 def test_a_calibrated_plan_has_time_and_cost(toy):
-    dataset = toy.dataset()
-    made = plan_run(toy.project(price_per_hour=3.6, watch={"rows": 4}), dataset.path)
+    made = toy.plan(calibrated=True, price_per_hour=3.6, watch={"rows": 4})
     assert made.time is not None
     assert made.cost is not None
     assert 0 < made.time.low < made.time.seconds < made.time.high
     assert made.time.timed_steps >= 1
     assert min(made.time.start, made.time.training, made.time.watching, made.time.checkpoints) > 0
     assert made.cost.cost == pytest.approx(made.time.seconds / 1000, abs=1e-5)
-    assert not list((toy.root / "runs").glob("train*"))
+    assert not list((toy.toy.root / "runs").glob("train*"))
 
 
 def test_the_command_prints_json_and_exits_as_the_plan_says(toy):
-    dataset = toy.dataset(test=toy_rows(12, "t"))
-    toy.verdict(dataset)
-    project = toy.project()
-    arguments = ["-c", str(project.path), "--dataset", str(dataset.path), "--no-calibrate", "-q"]
-    result = CliRunner().invoke(command, [*arguments, "--format", "json"], standalone_mode=False)
+    toy.toy.verdict(toy.dataset)
+    arguments = ["-c", str(toy.project().path), "--no-calibrate", "-q", "--format", "json"]
+    result = CliRunner().invoke(command, arguments, standalone_mode=False)
     assert result.exception is None, result.exception
     assert result.return_value is ExitCode.INCONCLUSIVE
     read = Plan.model_validate_json(result.stdout)
