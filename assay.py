@@ -55,6 +55,7 @@ COMMANDS = {
     "rules": Entry("Data", "curate.cli:rules", "List all rules."),
     "explain": Entry("Data", "curate.cli:explain", "Print a rule's page."),
     "preview": Entry("Training", "train.cli:preview", "Show rows as tokens, what carries loss coloured."),
+    "plan": Entry("Training", "evals.cli_plan:plan", "Memory, time, cost and detectable effects, before any spend."),
     "train": Entry("Training", "train.cli:train", "Train a LoRA adapter on a dataset."),
     "evals": Entry("Evals", "evals.cli:evals", "Run the task suites on the base and the tuned model."),
     "gate": Entry("Evals", "assay:gate", "Judge a dataset (data) or a candidate (model)."),

@@ -26,6 +26,7 @@ from schemas.errors import ExitCode  # noqa: E402
 from schemas.finding import Finding  # noqa: E402
 from schemas.index import IndexHeader  # noqa: E402
 from schemas.manifest import Manifest  # noqa: E402
+from schemas.plan import Plan  # noqa: E402
 from schemas.records import ROW_MODELS  # noqa: E402
 from schemas.results import EvalResults  # noqa: E402
 from schemas.verdict import Verdict  # noqa: E402
@@ -37,6 +38,7 @@ MODELS: dict[str, type[Strict]] = {
     "finding": Finding,
     "index": IndexHeader,
     "manifest": Manifest,
+    "plan": Plan,
     "results": EvalResults,
     "verdict": Verdict,
     **{f"row-{kind}": model for kind, model in ROW_MODELS.items()},

@@ -14,6 +14,7 @@ from typing import Any
 
 from curate.model_files import BUNDLED, bundled_file, find_model_folder, model_cache
 from schemas.terminal import printable
+from train import machine
 
 PACKAGES = {
     "core": ("polars", "numpy", "numba", "pydantic", "tokenizers"),
@@ -51,9 +52,9 @@ def examine(network: bool) -> dict[str, Any]:
         "schema": "assay/doctor/1",
         "system": {"python": platform.python_version(), "platform": platform.platform(), "executable": sys.executable},
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory": _memory(),
+        "memory": machine.memory(),
         "disk": _disk(),
-        "accelerators": _accelerators() if packages["train"]["torch"] else None,
+        "accelerators": machine.accelerators() if packages["train"]["torch"] else None,
         "packages": packages,
         "base_models": {name: _base_model(name) for name in BUNDLED},
         "cache": str(model_cache()),
@@ -132,34 +133,9 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _memory() -> dict[str, int | None]:
-    """Bytes in all and available; the limit of a container counts where it is lower."""
-    total = available = None
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
-        total, available = sizes.get("MemTotal"), sizes.get("MemAvailable")
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        if limit.isdigit() and total is not None and available is not None:
-            total, available = min(total, int(limit)), min(available, int(limit))
-    except (OSError, ValueError):
-        if total is None and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {"total_bytes": total, "available_bytes": available if available is not None else total}
-
-
 def _disk() -> dict[str, Any]:
     folder = Path.cwd()
     return {"folder": str(folder), "free_bytes": shutil.disk_usage(folder).free}
-
-
-def _accelerators() -> list[dict[str, Any]]:
-    import torch
-
-    if torch.cuda.is_available():
-        properties = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-        return [{"name": found.name, "memory_bytes": found.total_memory} for found in properties]
-    return []
 
 
 def _base_model(name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/adopt.md", "docs/contamination.md", "docs/indexes.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/adopt.md", "docs/contamination.md", "docs/indexes.md", "docs/plan.md")
 LANGUAGES = {"bash", "python", "yaml", "json", "toml", "text"}
 
 FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
