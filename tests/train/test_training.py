@@ -283,14 +283,21 @@ def test_a_full_disk_while_saving_is_an_oserror(tiny_model_folder, tmp_path, mon
     assert caught.value.errno == errno.ENOSPC
 
 
-def test_a_gpu_without_memory_is_named(tiny_model_folder, tmp_path, monkeypatch):
-    def full(*arguments):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+@pytest.mark.parametrize(
+    ("error", "what", "advice"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried 2 GiB"), "memory does not suffice", "assay plan"),
+        (RuntimeError("CUDA error: unspecified launch failure"), "the GPU was lost", "last checkpoint"),
+    ],
+)
+def test_a_gpu_that_fails_is_named(tiny_model_folder, tmp_path, monkeypatch, error, what, advice):
+    def failing(*arguments):
+        raise error
 
-    monkeypatch.setattr(sft, "supervised_nll", full)
-    with pytest.raises(UserError, match="memory does not suffice") as caught:
+    monkeypatch.setattr(sft, "supervised_nll", failing)
+    with pytest.raises(UserError, match=what) as caught:
         run(make_job(tiny_model_folder), tmp_path)
-    assert "assay plan" in caught.value.problems[0].help
+    assert advice in caught.value.problems[0].help
 
 
 def test_a_constant_schedule_with_warmup_warms_up(tmp_path):
