@@ -170,6 +170,14 @@ def test_one_bad_step_sends_the_run_back_at_half_the_rate(tiny_model_folder, tmp
     assert (made["step"], made["back_to"]) == (4, 3)
 
 
+def test_a_held_out_loss_that_is_no_number_stops_the_run(tiny_model_folder, tmp_path, monkeypatch):
+    measured = {"loss": float("nan"), "accuracy": 0.0}
+    monkeypatch.setattr(sft.SupervisedTrainer, "measure", lambda self, name: measured)
+    with pytest.raises(UserError, match="training diverged") as caught:
+        run(make_job(tiny_model_folder, guard={"rollbacks": 0}), tmp_path)
+    assert caught.value.problems[0].found == "a trained loss of nan"
+
+
 def test_a_lasting_spike_is_seen_and_one_outlier_is_not(tiny_model_folder, tmp_path, monkeypatch):
     guard = {"window": 4, "patience": 2, "rollbacks": 0}
     job = make_job(tiny_model_folder, held_out=0, epochs=4, guard=guard)
