@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,11 +14,11 @@ import yaml
 from click.testing import CliRunner
 
 from curate.configfile import load_project
-from schemas.errors import ConfigError, ExitCode, UserError
+from schemas.errors import ExitCode, UserError
 from schemas.sweep_results import SweepResults
-from schemas.verdict import Outcome
 from tests.toy_project import ToyProject, toy_rows
-from train import adapter, prepare, study
+from tests.toy_sweep import config_of, gated
+from train import study
 from train import sweep as stage
 from train.cli import sweep as command
 from train.cli import train as train_command
@@ -25,28 +26,6 @@ from train.monitor import SilentView
 from train.run import train
 from train.sweep import Pruned, TrialView, sweep
 from train.validation_losses import read_losses
-
-SPACE = {
-    "learning_rate": {"low": 1e-3, "high": 3e-2, "log": True},
-    "epochs": {"choices": [1, 2]},
-    "lora.target_modules": {"choices": [["q_proj"], ["q_proj", "v_proj"]]},
-}
-SMALL = {"lora": {"r": 2, "last_layers": 1, "target_modules": ["q_proj"]}, "watch": {"rows": 4, "share": 1.0}}
-
-
-def config_of(toy: ToyProject, train: dict | None = None, **settings) -> Path:
-    """The toy's config with a sweep; the toy's own method writes one without."""
-    project = toy.project(**SMALL | (train or {}))
-    written = yaml.safe_load(project.path.read_text("utf-8"))
-    written["sweep"] = {"trials": 4, "space": SPACE} | settings
-    project.path.write_text(yaml.safe_dump(written), "utf-8")
-    return project.path
-
-
-def gated(toy: ToyProject, **splits) -> Path:
-    dataset = toy.dataset(**{"validation": toy_rows(24, "v")} | splits)
-    toy.verdict(dataset)
-    return dataset.path
 
 
 def results_of(finished) -> SweepResults:
@@ -59,8 +38,16 @@ def contents(folder: Path) -> dict[str, bytes]:
     return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """A model this small is trained fastest by one thread, by far so on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
 @pytest.fixture(scope="module")
-def whole(tiny_model_folder, tmp_path_factory):
+def whole(one_thread, tiny_model_folder, tmp_path_factory):
     """A config, its dataset, and the result of a sweep that nobody stopped."""
     toy = ToyProject(tmp_path_factory.mktemp("sweep"), tiny_model_folder)
     path, dataset = config_of(toy), gated(toy)
@@ -79,7 +66,7 @@ def elsewhere(path: Path, folder: Path):
 def test_the_winner_has_the_least_validation_loss_and_can_be_trained_by_its_settings(whole):
     path, dataset, finished = whole
     results = results_of(finished)
-    assert [one.state for one in results.trials] == ["passed"] * 4
+    assert [one.state for one in results.trials] == ["passed"] * 3
     assert results.trials[0].settings == {"learning_rate": 1e-3, "epochs": 1, "lora.target_modules": ["q_proj"]}
     losses = [one.validation_loss for one in results.trials]
     assert results.winner == losses.index(min(losses))
@@ -106,11 +93,11 @@ def test_a_trial_is_what_training_alone_would_make(whole, tmp_path):
 def test_losses_are_those_of_the_published_weights_on_every_validation_row(whole):
     _, _, finished = whole
     results = results_of(finished)
-    frames = [read_losses(finished.folder / "validation" / f"trial-{k:04d}.parquet") for k in range(4)]
-    assert [sorted(frame["row_id"]) for frame in frames] == [sorted(row["row_id"] for row in toy_rows(24, "v"))] * 4
+    frames = [read_losses(finished.folder / "validation" / f"trial-{k:04d}.parquet") for k in range(3)]
+    assert [sorted(frame["row_id"]) for frame in frames] == [sorted(row["row_id"] for row in toy_rows(24, "v"))] * 3
     for frame, trial in zip(frames, results.trials, strict=True):
         assert frame["nll"].sum() / frame["tokens"].sum() == trial.validation_loss
-    assert (results.selection.rows, results.selection.components, results.selection.looks) == (24, 24, 4)
+    assert (results.selection.rows, results.selection.components, results.selection.looks) == (24, 24, 3)
     assert results.selection.looks_while_training == sum(len(one.curve) for one in results.trials)
     assert results.selection.over_default is None or results.selection.over_default.over == 0
 
@@ -157,13 +144,13 @@ def stop_at(trial: int, step: int):
     return View
 
 
-@pytest.mark.parametrize(("trial", "step"), [(1, 2), (3, 1)])
+@pytest.mark.parametrize(("trial", "step"), [(1, 2), (2, 1)])
 def test_a_stopped_sweep_goes_on_and_ends_with_the_same_bytes(whole, tmp_path, capsys, trial, step):
     path, dataset, finished = whole
     project = elsewhere(path, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         sweep(project, dataset, stop_at(trial, step))
-    assert f"{trial - 1} of 4 trials are finished" in capsys.readouterr().err
+    assert f"{trial - 1} of 3 trials are finished" in capsys.readouterr().err
     (partial,) = (tmp_path / "sweep").glob("*.partial")
     with (partial / "study.jsonl").open("ab") as stream:
         stream.write(b'{"op_code":4,"stu')  # as a kill in the middle of a write leaves it
@@ -173,6 +160,7 @@ def test_a_stopped_sweep_goes_on_and_ends_with_the_same_bytes(whole, tmp_path, c
     assert list((tmp_path / "sweep").glob("*.partial")) == []
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_what_the_next_one_needs(whole, tmp_path):
     path, dataset, finished = whole
     project = elsewhere(path, tmp_path)
@@ -183,7 +171,7 @@ def test_a_killed_process_leaves_what_the_next_one_needs(whole, tmp_path):
         "    begun = 0\n"
         "    def begin(self, step, steps, tokens_left): View.begun += 1\n"
         "    def advance(self, step, tokens, loss):\n"
-        "        if (View.begun, step) == (3, 2): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        if (View.begun, step) == (2, 2): os.kill(os.getpid(), signal.SIGKILL)\n"
         "sweep(load_project(Path(sys.argv[1]), out=Path(sys.argv[2])), Path(sys.argv[3]), View)\n"
     )
     words = [sys.executable, "-c", code, str(path), str(tmp_path), str(dataset)]
@@ -212,7 +200,7 @@ def test_a_full_disk_keeps_the_trials_before_it(whole, tmp_path, monkeypatch):
     project, original = elsewhere(path, tmp_path), study.Search.add
 
     def full(self, trial, max_gain_gap):
-        if trial.number == 2:
+        if trial.number == 1:
             raise OSError(28, "No space left on device")
         original(self, trial, max_gain_gap)
 
@@ -222,7 +210,7 @@ def test_a_full_disk_keeps_the_trials_before_it(whole, tmp_path, monkeypatch):
             sweep(project, dataset, SilentView)
     view = Counting()
     assert contents(sweep(project, dataset, lambda: view).folder) == contents(finished.folder)
-    assert view.begun == 1  # the third was trained before the disk was full
+    assert view.begun == 1  # the second was trained before the disk was full
 
 
 # ------------------------------------------------------------------------------------------- pruned, rejected, failed
@@ -231,20 +219,15 @@ def test_a_full_disk_keeps_the_trials_before_it(whole, tmp_path, monkeypatch):
 def test_a_hopeless_trial_is_given_up_and_leaves_nothing(whole, tmp_path, monkeypatch):
     path, dataset, _ = whole
     project = elsewhere(path, tmp_path)
-    original = study.Search.is_hopeless
-
-    def is_hopeless(self, curve):
-        return len(self.trials()) == 2 if len(curve) > 1 else original(self, curve)
-
-    monkeypatch.setattr(study.Search, "is_hopeless", is_hopeless)
+    monkeypatch.setattr(study.Search, "is_hopeless", lambda search, curve: len(search.trials()) == 1)
     view = Counting()
     results = results_of(sweep(project, dataset, lambda: view))
-    assert [one.state for one in results.trials] == ["passed", "passed", "pruned", "passed"]
-    assert results.trials[2].folder is None
-    assert "above the median" in results.trials[2].reason
+    assert [one.state for one in results.trials] == ["passed", "pruned", "passed"]
+    assert results.trials[1].folder is None
+    assert "above the median" in results.trials[1].reason
     kept = {one.folder for one in results.trials if one.folder}
     assert {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "train").iterdir()} == kept
-    assert any("trial 2: pruned" in line for line in view.lines)
+    assert any("trial 1: pruned" in line for line in view.lines)
 
     elsewhere_again = load_project(path, out=tmp_path / "again")
     (tmp_path / "again").mkdir()
@@ -252,37 +235,6 @@ def test_a_hopeless_trial_is_given_up_and_leaves_nothing(whole, tmp_path, monkey
         (tmp_path / "again" / name).symlink_to(path.parent / "runs" / name)
     # The same trial is pruned where its training was already there.
     assert results_of(sweep(elsewhere_again, dataset, SilentView)) == results
-
-
-def test_the_median_of_finished_trials_prunes(tmp_path):
-    project = stage.SweepResults  # the names of states are those of the results
-    assert project is SweepResults
-    search = search_in(tmp_path)
-    for number, loss in enumerate((1.0, 1.1, 1.2)):
-        search.add(trial(number, [(0.0, 2.0), (0.5, loss), (1.0, loss)]), 0.5)
-        assert search.is_hopeless([(0.0, 2.0), (0.5, 1.15)]) is (number == 2)
-    assert not search.is_hopeless([(0.0, 2.0)])
-    assert not search.is_hopeless([(0.0, 2.0), (0.5, 1.05)])
-    assert not search.is_hopeless([(0.0, 2.0), (2.0, 1.9)])  # nobody came so far
-    assert search.is_hopeless([(0.0, 2.0), (0.72, 1.15)])  # between two of their measurements
-    assert not search_in(tmp_path, prune=False).is_hopeless([(0.0, 2.0), (0.5, 1.9)])
-
-
-def trial(number: int, curve=(), **fields):
-    from schemas.sweep_results import Trial
-
-    settings = fields.pop("settings", {"learning_rate": 2e-3 * (number + 1), "epochs": 1})
-    loss = {"validation_loss": 1.0, "gain_gap": 0.1, "folder": "train/x", "state": "passed"} | fields
-    return Trial(number=number, settings=settings, curve=list(curve), **loss)
-
-
-def search_in(folder: Path, seed: int = 0, **settings):
-    from schemas.sweep_config import SweepConfig
-    from schemas.train_config import TrainConfig
-
-    space = {name: SPACE[name] for name in ("learning_rate", "epochs")}
-    config = SweepConfig.model_validate({"space": space, "seed": seed} | settings)
-    return study.Search(folder / "study.jsonl", config, TrainConfig())
 
 
 def test_a_view_prunes_with_what_a_killed_process_measured(tmp_path):
@@ -339,117 +291,6 @@ def test_a_trial_that_diverges_does_not_end_the_sweep(toy):
     assert results.selection.candidates == 1
 
 
-# ------------------------------------------------------------------------------------------------------- the search
-
-
-def points(folder: Path, seed: int, count: int = 8) -> list[dict]:
-    folder.mkdir(exist_ok=True)
-    found = []
-    for number in range(count):
-        search = search_in(folder, seed)  # opened anew for each, as after a kill
-        assert len(search.trials()) == number
-        settings = search.next_settings()
-        search.add(trial(number, settings=settings, validation_loss=settings["learning_rate"]), 0.5)
-        found.append(settings)
-    return found
-
-
-def test_the_same_seed_gives_the_same_points_and_another_seed_others(tmp_path):
-    first = points(tmp_path / "a", seed=1)
-    assert first == points(tmp_path / "b", seed=1)
-    assert first[0] == {"learning_rate": 1e-3, "epochs": 1}
-    assert first[1:] != points(tmp_path / "c", seed=7)[1:]
-    assert all(1e-3 <= one["learning_rate"] <= 3e-2 and one["epochs"] in (1, 2) for one in first)
-
-
-def test_the_search_learns_what_is_good_and_what_the_watch_forbids(tmp_path):
-    def rates(folder: Path, gap_above: float) -> list[float]:
-        folder.mkdir()
-        search = search_in(folder)
-        for number in range(30):
-            settings = search.next_settings()
-            rate = settings["learning_rate"]
-            gap = 0.9 if rate > gap_above else 0.1
-            search.add(trial(number, settings=settings, validation_loss=1 - rate, gain_gap=gap), 0.5)
-        return sorted(one.settings["learning_rate"] for one in search.trials()[15:])
-
-    allowed, forbidden = rates(tmp_path / "a", 1.0), rates(tmp_path / "b", 5e-3)
-    assert allowed[7] > 1e-2
-    assert forbidden[7] < 5e-3
-
-
-# ------------------------------------------------------------------------------------------------------- refusals
-
-
-@pytest.fixture
-def no_weights(monkeypatch):
-    def load(*given):
-        raise AssertionError("weights were loaded")
-
-    monkeypatch.setattr(adapter, "load_weights", load)
-
-
-@pytest.mark.usefixtures("no_weights")
-class TestRefusedBeforeAnyTraining:
-    def test_a_space_with_faults_names_all_of_them(self, toy):
-        space = {
-            "learning_rate": {"low": -1.0, "high": 1e-3},
-            "lora.r": {"choices": [4, 0, "many"]},
-            "seed": {"choices": [1, 2]},
-            "lora.target_modules": {"low": 1, "high": 2},
-            "epochs": {"choices": [1, 1]},
-        }
-        with pytest.raises(ConfigError) as caught:
-            load_project(config_of(toy, space=space))
-        (problem,) = caught.value.problems
-        for said in ("`learning_rate` cannot be -1.0", "`lora.r` cannot be 0", "`lora.r` cannot be 'many'"):
-            assert said in problem.expected
-        assert "`seed` cannot be varied" in problem.expected
-        assert "`lora.target_modules` is no number" in problem.expected
-        assert "`epochs` has a choice twice" in problem.expected
-
-    @pytest.mark.parametrize(
-        "setting", [{}, {"low": 1}, {"choices": [1], "low": 1, "high": 2}, {"low": 2, "high": 1}, {"choices": []}]
-    )
-    def test_a_setting_that_is_no_list_and_no_range(self, toy, setting):
-        with pytest.raises(ConfigError, match="not valid"):
-            load_project(config_of(toy, space={"epochs": setting}))
-
-    def test_corners_that_do_not_suit_the_model(self, toy):
-        space = {
-            "lora.last_layers": {"choices": [1, 9]},
-            "lora.target_modules": {"choices": [["q_proj"], ["c_attn"]]},
-        }
-        with pytest.raises(ConfigError) as caught:
-            sweep(load_project(config_of(toy, space=space)), gated(toy), SilentView)
-        assert [problem.where for problem in caught.value.problems] == [
-            "train.lora.target_modules",
-            "train.lora.last_layers",
-        ]
-
-    def test_a_method_without_a_validation_loss_of_tokens(self, toy):
-        path = config_of(toy, {"method": "dpo", "watch": {"rows": 0}})
-        with pytest.raises(ConfigError) as caught:
-            sweep(load_project(path), gated(toy), SilentView)
-        assert [problem.found for problem in caught.value.problems] == ["dpo", "0"]
-
-    def test_adapter_settings_of_a_method_without_adapter(self, toy):
-        with pytest.raises(ConfigError, match="no adapter"):
-            sweep(load_project(config_of(toy, {"method": "full"})), gated(toy), SilentView)
-
-    def test_a_dataset_without_validation_rows(self, toy):
-        with pytest.raises(UserError, match="nothing to choose by"):
-            sweep(load_project(config_of(toy)), gated(toy, validation=[]), SilentView)
-        assert not (toy.root / "runs" / "sweep").exists()
-
-    def test_data_that_did_not_pass_its_gate(self, toy):
-        dataset = toy.dataset()
-        toy.verdict(dataset, Outcome.FAIL)
-        with pytest.raises(UserError, match="has not passed the data gate"):
-            sweep(load_project(config_of(toy)), dataset.path, SilentView)
-        assert prepare is not None
-
-
 # --------------------------------------------------------------------------------------------------- the command
 
 
@@ -463,8 +304,6 @@ def test_the_command_prints_trials_winner_and_how_to_train_it(whole):
     assert "(train as the config has it)" in lines[1]
     assert "the test split was not read" in lines
     assert lines[-1] == str(finished.path)
-    import shlex
-
     typed = shlex.split(next(line for line in lines if line.startswith("  assay train ")))
     trained = CliRunner().invoke(train_command, typed[2:], standalone_mode=False)
     assert "was trained before" in trained.stderr
@@ -472,7 +311,7 @@ def test_the_command_prints_trials_winner_and_how_to_train_it(whole):
     found = json.loads(CliRunner().invoke(command, [*words, "--format", "json"], standalone_mode=False).stdout)
     assert found["schema"] == "assay/sweep/1"
     assert (found["manifest"], found["reused"]) == (str(finished.path), True)
-    assert len(found["trials"]) == 4
+    assert len(found["trials"]) == 3
     assert found["selection"]["test_split"] == "not read"
 
 
