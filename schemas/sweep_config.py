@@ -50,7 +50,7 @@ class Setting(Strict):
     def _is_one_of_both(self) -> Self:
         ends = (self.low, self.high)
         if (self.choices is None) == (ends == (None, None)) or (None in ends and ends != (None, None)):
-            raise ValueError("needs either `choices`, a list, or both `low` and `high`")
+            raise ValueError("needs either `choices`, a list, or both `low` and `high`, and not all of them")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"`low` {self.low:g} is above `high` {self.high:g}")
         if self.log and (self.low is None or self.low <= 0):

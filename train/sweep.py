@@ -319,6 +319,8 @@ class Trials:
                 reason, seen = prune_reason(curve[:place]), curve[:place]
                 return trial.model_copy(update={"state": "pruned", "reason": reason, "curve": seen})
         found = measure_losses(finished.folder, model_folder, config, validation)
+        if not math.isfinite(mean_of(found)):
+            return trial.model_copy(update={"reason": "the validation loss is no finite number", "curve": curve})
         write_losses(losses_of(folder, trial.number), found)
         step = ledger["published_step"]
         gap = gain_gap_at(finished.folder / METRICS, step)

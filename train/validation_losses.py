@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,9 @@ def _published(finished: Path, model_folder: Path, config: TrainConfig) -> Any:
     if config.method == "full":
         model: Any = load_weights(finished / MODEL, config)
     else:
-        model = PeftModel.from_pretrained(load_weights(model_folder, config), str(finished / ADAPTER))
+        base = load_weights(model_folder, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft sets names that transformers renames
+            model = PeftModel.from_pretrained(base, str(finished / ADAPTER))
     on_gpu = torch.cuda.is_available() and config.quantization is None  # 4-bit weights lie there already
     return model.to("cuda") if on_gpu else model

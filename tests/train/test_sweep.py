@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -16,8 +18,8 @@ from click.testing import CliRunner
 from curate.configfile import load_project
 from schemas.errors import ExitCode, UserError
 from schemas.sweep_results import SweepResults
-from tests.toy_project import ToyProject, toy_rows
-from tests.toy_sweep import config_of, gated
+from tests.toy_project import ToyProject, toy_kind, toy_rows
+from tests.toy_sweep import SPACE, config_of, gated
 from train import study
 from train import sweep as stage
 from train.cli import sweep as command
@@ -25,10 +27,10 @@ from train.cli import train as train_command
 from train.monitor import SilentView
 from train.run import train
 from train.sweep import Pruned, TrialView, sweep
-from train.validation_losses import read_losses
+from train.validation_losses import mean_of, read_losses
 
 
-def results_of(finished) -> SweepResults:
+def results_of(finished) -> Any:
     return SweepResults.model_validate_json((finished.folder / "sweep.json").read_bytes())
 
 
@@ -96,7 +98,8 @@ def test_losses_are_those_of_the_published_weights_on_every_validation_row(whole
     frames = [read_losses(finished.folder / "validation" / f"trial-{k:04d}.parquet") for k in range(3)]
     assert [sorted(frame["row_id"]) for frame in frames] == [sorted(row["row_id"] for row in toy_rows(24, "v"))] * 3
     for frame, trial in zip(frames, results.trials, strict=True):
-        assert frame["nll"].sum() / frame["tokens"].sum() == trial.validation_loss
+        assert mean_of(frame) == trial.validation_loss
+        assert mean_of(frame) == pytest.approx(np.average(frame["nll"] / frame["tokens"], weights=frame["tokens"]))
     assert (results.selection.rows, results.selection.components, results.selection.looks) == (24, 24, 3)
     assert results.selection.looks_while_training == sum(len(one.curve) for one in results.trials)
     assert results.selection.over_default is None or results.selection.over_default.over == 0
@@ -106,6 +109,25 @@ def test_the_sample_that_the_watch_measures_has_the_loss_that_the_sweep_measures
     path = config_of(toy, {"watch": {"rows": 24, "share": 1.0}}, trials=2)
     for trial in results_of(sweep(load_project(path), gated(toy), SilentView)).trials:
         assert min(loss for epochs, loss in trial.curve if epochs > 0) == pytest.approx(trial.validation_loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["text", "full"])
+def test_other_methods_with_a_loss_of_tokens(toy, method):
+    path = config_of(toy, {"method": method}, trials=2, space={"learning_rate": SPACE["learning_rate"]})
+    rows = {"train": toy_kind(method, 8), "validation": toy_kind(method, 12, "v")}
+    results = results_of(sweep(load_project(path), gated(toy, **rows), SilentView))
+    assert [one.state for one in results.trials] == ["passed", "passed"]
+    assert results.selection.rows == 12
+    assert results.trials[0].validation_loss != results.trials[1].validation_loss
+
+
+def test_weights_whose_loss_is_no_number_fail_their_trial(toy, monkeypatch):
+    monkeypatch.setattr("train.validation_losses.mean_of", lambda losses: float("nan"))
+    results = results_of(sweep(load_project(config_of(toy, trials=2)), gated(toy), SilentView))
+    assert {(one.state, one.reason) for one in results.trials} == {
+        ("failed", "the validation loss is no finite number")
+    }
+    assert results.winner is None
 
 
 def test_an_equal_sweep_is_not_run_twice(whole, monkeypatch):
@@ -118,9 +140,13 @@ def test_an_equal_sweep_is_not_run_twice(whole, monkeypatch):
 
 def test_the_test_split_is_not_read(toy, monkeypatch):
     read: list[str] = []
-    for name in ("read_parquet", "scan_parquet"):
-        original = getattr(pl, name)
-        monkeypatch.setattr(pl, name, lambda source, *a, f=original, **k: read.append(Path(source).name) or f(source))
+    original = pl.read_parquet
+
+    def reading(source, *given, **options):
+        read.append(Path(source).name)
+        return original(source, *given, **options)
+
+    monkeypatch.setattr(pl, "read_parquet", reading)
     sweep(load_project(config_of(toy, trials=2)), gated(toy), SilentView)
     assert {"train.parquet", "validation.parquet"} <= set(read)
     assert "test.parquet" not in read
@@ -240,8 +266,13 @@ def test_a_hopeless_trial_is_given_up_and_leaves_nothing(whole, tmp_path, monkey
 def test_a_view_prunes_with_what_a_killed_process_measured(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 0, "held_out_loss": 2.0}\n{"step": 1, "loss": 1.0}\n{"step": 2, "held_out_loss": 1.5}\n')
-    seen = []
-    view = TrialView(SilentView(), path, 2, lambda curve: bool(seen.append(list(curve)) or len(curve) == 3))
+    seen: list[list[tuple[float, float]]] = []
+
+    def is_hopeless(curve):
+        seen.append(list(curve))
+        return len(curve) == 3
+
+    view = TrialView(SilentView(), path, 2, is_hopeless)
     view.begin(2, 8, 100)
     with pytest.raises(Pruned):
         view.measured(4, {"held_out_loss": 1.4})
