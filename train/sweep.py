@@ -141,6 +141,8 @@ def sweep(project: Project, dataset: Path, make_view: Callable[[], View], *, all
             that trial alone.
     """
     require_packages((*PACKAGES, "optuna"))
+    from train.validation_losses import read_validation
+
     dataset = manifest_path(dataset)
     _, dataset_folder = open_stage(dataset, "curate")
     verdict = data_verdict_of(project, dataset)
@@ -152,7 +154,11 @@ def sweep(project: Project, dataset: Path, make_view: Callable[[], View], *, all
         return run_stage(stage, lambda folder: {})
     check_model(project, corners, dataset_folder, model_folder)
     trials = Trials(project, dataset, verdict, make_view, allow_ungated)
-    return run_stage(stage, lambda folder: trials.run(folder, dataset_folder, model_folder), resume=True)
+    searched = project.config.sweep
+    validation = read_validation(
+        dataset_folder, model_folder, project.config.train, searched.validation_rows, searched.seed
+    )
+    return run_stage(stage, lambda folder: trials.run(folder, model_folder, validation), resume=True)
 
 
 def check_space(project: Project) -> list[TrainConfig]:
@@ -221,11 +227,11 @@ def check_model(project: Project, corners: Sequence[TrainConfig], dataset_folder
     if problems:
         raise ConfigError(list(problems))
     prepared = prepare(project, dataset_folder, model_folder)
-    if "held_out" not in prepared.samples:
+    if not prepared.held_out:
         raise UserError(
             "there is nothing to choose by",
             where=str(dataset_folder / "data" / "validation.parquet"),
-            found="no rows in the validation split",
+            found="no rows of the validation split that can be measured",
             help="raise curate.split.validation, and run `assay curate` again",
         )
 
@@ -243,16 +249,13 @@ class Trials:
         self._allow_ungated = allow_ungated
         self._max_gap = project.config.train.watch.max_gain_gap
 
-    def run(self, folder: Path, dataset_folder: Path, model_folder: Path) -> dict[str, int]:
+    def run(self, folder: Path, model_folder: Path, validation: ValidationRows) -> dict[str, int]:
         """Run the trials that are still missing, and write the result."""
         from train.selection import judge
         from train.study import Search
-        from train.validation_losses import read_losses, read_validation
+        from train.validation_losses import read_losses
 
         config = self._project.config
-        validation = read_validation(
-            dataset_folder, model_folder, config.train, config.sweep.validation_rows, config.sweep.seed
-        )
         self._search = Search(folder / JOURNAL, config.sweep, config.train)
         done, total = self._search.trials(), config.sweep.trials
         began, before = time.monotonic(), len(done)
@@ -289,7 +292,7 @@ class Trials:
         stage = train_stage(project, self._dataset, self._verdict)
         partial = stage.folder.with_name(stage.folder.name + ".partial")
         view = TrialView(self._make_view(), partial / METRICS, project.config.train.epochs, self._search.is_hopeless)
-        view.say(f"trial {number + 1} of {total}: {settings_text(settings)}")
+        view.say(f"trial {number} ({number + 1} of {total}): {settings_text(settings)}")
         trial = Trial(number=number, settings=settings, state="failed")
         try:
             finished = train(project, self._dataset, view, allow_ungated=self._allow_ungated)
