@@ -83,8 +83,8 @@ class SweepConfig(Strict):
     prune: bool = True
     """Give up a trial whose held-out loss is above the median of the finished trials at the same point of training.
     There is something to prune by where `train.watch` measures between the start and the end."""
-    validation_rows: Count | None = 1000
-    """Most rows of the validation split that finished trials are compared on; null takes all."""
+    validation_rows: Count | None = 300
+    """Most rows of the validation split that finished trials are compared on, one at a time; null takes all."""
     seed: Seed = 0
 
     @field_validator("space")
