@@ -59,6 +59,7 @@ COMMANDS = {
     "train": Entry("Training", "train.cli:train", "Train a LoRA adapter on a dataset."),
     "sweep": Entry("Training", "train.cli:sweep", "Search settings, and choose by the validation split."),
     "evals": Entry("Evals", "evals.cli:evals", "Run the task suites on the base and the tuned model."),
+    "bless": Entry("Evals", "evals.cli:bless", "Lock a judged model as the baseline of later ones."),
     "gate": Entry("Evals", "assay:gate", "Judge a dataset (data) or a candidate (model)."),
     "show": Entry("Evidence", "evals.cli_evidence:show", "Print the chain of evidence behind a result."),
     "verify": Entry("Evidence", "evals.cli_evidence:verify", "Re-hash the chain and name every difference."),

@@ -25,6 +25,7 @@ from schemas.config import Config  # noqa: E402
 from schemas.errors import ExitCode  # noqa: E402
 from schemas.finding import Finding  # noqa: E402
 from schemas.index import IndexHeader  # noqa: E402
+from schemas.lock import Lock  # noqa: E402
 from schemas.manifest import Manifest  # noqa: E402
 from schemas.plan import Plan  # noqa: E402
 from schemas.records import ROW_MODELS  # noqa: E402
@@ -37,6 +38,7 @@ MODELS: dict[str, type[Strict]] = {
     "config": Config,
     "finding": Finding,
     "index": IndexHeader,
+    "lock": Lock,
     "manifest": Manifest,
     "plan": Plan,
     "results": EvalResults,

@@ -1,4 +1,4 @@
-"""`assay evals` and `assay gate model`."""
+"""`assay evals`, `assay gate model` and `assay bless`."""
 
 from __future__ import annotations
 
@@ -75,3 +75,41 @@ def gate_model(project: Project, form: str, quiet: bool, results: Path | None) -
     if not quiet:
         click.echo(f"verdict: {finished.path}", err=True)
     return EXIT_CODES[verdict.outcome]
+
+
+@click.command(short_help="Lock an evaluated model as the baseline.")
+@project_options()
+@click.option(
+    "--results", type=click.Path(path_type=Path), help="Manifest of an evaluation; by default this config's own."
+)
+@click.option("--reason", required=True, help="Why; it is committed with the lock.")
+@click.option(
+    "--model", type=click.Choice(("tuned", "base")), default="tuned", show_default=True, help="Whose scores are locked."
+)
+@click.option("--override", is_flag=True, help="Bless what the gate did not pass; the lock says what stood against it.")
+def bless(
+    project: Project, form: str, quiet: bool, results: Path | None, reason: str, model: str, override: bool
+) -> ExitCode:
+    """Write the baseline lock, `evals.baseline` of the config or baseline.lock.json beside it, to be committed.
+
+    Only a model with a passing verdict of `assay gate model`, against the lock that is there, becomes the baseline. A
+    person does it: in CI (variable CI) the command refuses. Prints the path of the lock.
+    """
+    from evals.bless import bless as write_lock
+    from evals.run import evals_stage
+    from schemas.stage import require
+
+    if results is None:
+        results = require(evals_stage(project, _adapter(project)), "evals").path
+    blessed = write_lock(project, results, model=model, reason=reason, override=override)  # type: ignore[arg-type]
+    lock = blessed.lock
+    about = {"lock": str(blessed.path), "digest": lock.digest, "looks": len(lock.looks), "notes": blessed.notes}
+    click.echo(json.dumps(about) if form == "json" else str(blessed.path))
+    if not quiet:
+        for note in blessed.notes:
+            click.echo(f"note: {note}", err=True)
+        if lock.blessing.override:
+            click.echo(f"note: overridden: {lock.blessing.override}", err=True)
+        if project.config.evals.baseline is None:
+            click.echo(f"set `evals.baseline: {blessed.path.name}` in {project.path}, and commit both", err=True)
+    return ExitCode.PASS

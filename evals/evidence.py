@@ -21,6 +21,7 @@ from evals.scoring import LOSS_SCHEMA
 from evals.stats import Floats, Interval, design_effect, mcnemar_exact, newcombe, no_interval, paired_binary
 from schemas.config import ModelGateConfig
 from schemas.errors import ManifestError
+from schemas.lock import Lock
 from schemas.results import EvalResults
 
 
@@ -62,6 +63,19 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """A lock, and how it fits the evaluation. Where it does, `Evidence.items` holds the scores of its models."""
+
+    lock: Lock
+    differences: tuple[str, ...]
+    """Fields that do not fit, with both values; then nothing can be compared."""
+    notes: tuple[str, ...]
+    """Differences that do not matter, such as a patch release."""
+    same: frozenset[tuple[str, str]]
+    """Task and model of the lock that the candidate is itself, byte for byte and score for score."""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """One evaluation and the conditions it is judged by."""
 
@@ -70,6 +84,8 @@ class Evidence:
     losses: pl.DataFrame
     conditions: ModelGateConfig
     seed: int = 0
+    baseline: Baseline | None = None
+    """The lock that the candidate is held to; null compares with the base model alone."""
 
     def higher_is_better(self, task: str) -> bool:
         """Direction of a task's metric."""

@@ -11,8 +11,10 @@ from curate.configfile import Project
 from curate.outputs.verdict import as_json, as_junit, as_markdown
 from evals.discovery import modules
 from evals.evidence import Evidence, read_evidence
+from evals.lock import circumstances, lock_path, read_lock, with_lock
 from schemas.atomic import write_atomic
 from schemas.base import fingerprint
+from schemas.lock import LOCK_NAME, Lock
 from schemas.manifest import InputRef, Manifest, input_stage, manifest_path, open_stage, read_manifest
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 from schemas.verdict import Check, Outcome, Verdict, combine
@@ -29,9 +31,13 @@ def model_gate_stage(project: Project, results: Path) -> Stage:
 
     Raises:
         ManifestError: the results, or what they were made from, cannot be read.
+        UserError: `evals.baseline` names a lock that cannot be used.
     """
     folder = inputs_from(project.runs, STAGE)
     config = {"gates": {"model": project.config.gates.model.model_dump(mode="json")}, "seed": project.config.evals.seed}
+    lock = named_lock(project)
+    if lock is not None:  # by digest: the file changes with the next blessing, and a copy lies beside the verdict
+        config["baseline"] = lock.digest
     return Stage(
         stage=STAGE,
         name=project.config.name,
@@ -43,6 +49,15 @@ def model_gate_stage(project: Project, results: Path) -> Stage:
         packages=("numpy", "polars", "scipy"),
         seeds={"bootstrap": project.config.evals.seed},
     )
+
+
+def named_lock(project: Project) -> Lock | None:
+    """The lock that `evals.baseline` names; null where the base model is the baseline.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    return None if project.config.evals.baseline is None else read_lock(lock_path(project))
 
 
 def _inputs(results: Path, folder: Path) -> tuple[InputRef, ...]:
@@ -69,13 +84,17 @@ def judge_results(project: Project, results: Path) -> Finished:
 
     Raises:
         ManifestError: the results do not hash to their manifest.
-        UserError: the config names something that does not exist.
+        UserError: the config names something that does not exist, or a lock that cannot be used.
     """
     stage = model_gate_stage(project, results)
     manifest, folder = open_stage(results, "evals")
+    lock = named_lock(project)
 
     def fill(target: Path) -> dict[str, int]:
         evidence = read_evidence(folder, project.config.gates.model, project.config.evals.seed)
+        if lock is not None:
+            evidence = with_lock(evidence, lock, circumstances(evidence, manifest, folder, "tuned"))
+            write_atomic(target / LOCK_NAME, lock.to_bytes())
         verdict = judge(evidence, subject(stage, manifest, folder))
         write_atomic(target / "verdict.json", as_json(verdict).encode("utf-8"))
         write_atomic(target / "verdict.md", as_markdown(verdict).encode("utf-8"))
@@ -107,11 +126,11 @@ def summary(outcome: Outcome, checks: tuple[Check, ...]) -> str:
 
     if outcome is Outcome.PASS:
         count = sum(check.outcome is Outcome.PASS for check in checks)
-        return f"the candidate may replace its base: all {count} checks pass on the evidence"
+        return f"the candidate may replace its baseline: all {count} checks pass on the evidence"
     if outcome is Outcome.FAIL:
         unsure = named(Outcome.INCONCLUSIVE, Outcome.STALE)
         also = f"; no evidence either way on {unsure}" if unsure else ""
-        return f"the candidate must not replace its base: {named(Outcome.FAIL)} failed{also}"
+        return f"the candidate must not replace its baseline: {named(Outcome.FAIL)} failed{also}"
     if outcome is Outcome.STALE:
         return f"the baseline no longer fits what was evaluated: {named(Outcome.STALE)}"
     missing = named(Outcome.INCONCLUSIVE)
@@ -122,6 +141,8 @@ def subject(stage: Stage, results: Manifest, folder: Path) -> dict[str, str]:
     """Digests of what a verdict rests on: results, adapter, base model, dataset, its sources, data verdict, config."""
     found = {ref.role: ref.identity for ref in stage.inputs}
     found["config"] = fingerprint(stage.config)
+    if "baseline" in stage.config:
+        found["baseline"] = stage.config["baseline"]
     base = [ref.identity for ref in results.inputs if ref.role == "base_model"]
     if base:
         found["base_model"] = base[0] if len(base) == 1 else fingerprint(sorted(base))

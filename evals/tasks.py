@@ -204,6 +204,17 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return config
 
 
+def resolved_task(folder: Path, name: str) -> Task:
+    """A task as `write_task` left it: its fields without the place of its items, and the Python that it needs.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = folder / f"{name}.yaml"
+    ours = ("task", "custom_dataset", "dataset_kwargs")
+    return Task(name, path, {key: value for key, value in _read_yaml(path).items() if key not in ours})
+
+
 # ---------------------------------------------------------------------------------------------------------- items
 
 

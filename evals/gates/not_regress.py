@@ -1,4 +1,4 @@
-"""`<task>:not-regress`: the tuned model is worse than its base by less than `margin`, if at all."""
+"""`<task>:not-regress`: the tuned model is worse than its baseline by less than `margin`, if at all."""
 
 from __future__ import annotations
 
@@ -13,30 +13,44 @@ ORDER = 30
 
 
 def judge(evidence: Evidence) -> Iterator[Check]:
-    """One check a task that must not regress: non-inferiority, so that a lack of items never passes.
+    """One check a task that must not regress against its base: non-inferiority, so that a lack of items never passes.
+
+    With a lock, its models are the baseline instead (`baseline.py`).
 
     Pass: the lower end of the paired interval is above -margin. Fail: it is not, and the upper end is below 0.
     """
     for task, condition in evidence.conditions.tasks.items():
-        if condition.must == "not_regress":
-            yield _check(evidence, task, condition)
+        if condition.must == "not_regress" and evidence.baseline is None:
+            yield check(evidence, task, condition, f"{task}:not-regress")
 
 
-def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
-    name, alpha = f"{task}:not-regress", evidence.conditions.alpha
+def check(
+    evidence: Evidence, task: str, condition: TaskGate, name: str, baseline: str = "base", called: str = "base"
+) -> Check:
+    """Whether the tuned model is worse than a baseline by less than `margin`.
+
+    Args:
+        evidence: of the candidate.
+        task: its name.
+        condition: with the margin.
+        name: of the check.
+        baseline: the model that it is compared with.
+        called: that model in words.
+    """
+    alpha = evidence.conditions.alpha
     margin = condition.margin or 0.0
     required = {"margin": margin, "alpha": alpha}
-    if not (evidence.has(task, "tuned") and evidence.has(task, "base")):
+    if not (evidence.has(task, "tuned") and evidence.has(task, baseline)):
         return Check(
             name=name,
             outcome=Outcome.INCONCLUSIVE,
-            message=f"{task} was not scored on both the base and the tuned model",
+            message=f"{task} was not scored on both the {called} and the tuned model",
             required=required,
             help="run `assay evals` again",
         )
-    found = evidence.compare(task, "base")
+    found = evidence.compare(task, baseline)
     interval = found.interval
-    said, measured, advice = decide.scores(found, "tuned", "base", alpha), found.as_dict(), ""
+    said, measured, advice = decide.scores(found, "tuned", called, alpha), found.as_dict(), ""
     if interval.is_evidence and interval.low > -margin:
         outcome = Outcome.PASS
         said += f"; a loss of {margin:g} or more is ruled out"
