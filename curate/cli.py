@@ -14,6 +14,8 @@ from curate.allocators import at_once, few_arenas, few_searches
 from curate.cli_options import (
     AUDIT_FORMATS,
     DEFAULT_CONFIG,
+    also_files,
+    also_option,
     config_option,
     format_option,
     index_option,
@@ -21,10 +23,11 @@ from curate.cli_options import (
     memory_option,
     project_options,
     quiet_option,
+    require_folder,
     screen,
     write_out,
 )
-from schemas.errors import ExitCode, UserError
+from schemas.errors import ExitCode
 from schemas.progress import PATIENCE_S, Progress
 from schemas.records import KINDS
 from schemas.terminal import printable
@@ -75,7 +78,7 @@ NUMBERED = frozenset(("json", "html"))
 @memory_option
 @click.option("--statistics", is_flag=True, help="Show sizes, roles and shapes as well.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the result to a file.")
-@click.option("--also", multiple=True, metavar="FORMAT:FILE", help="Write it in another format as well.")
+@also_option
 @quiet_option
 def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
     """Check every row of PATHS (files, globs, folders, or - for standard input); nothing is changed.
@@ -90,10 +93,9 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
     from curate.request import AuditRequest, run_settings, settings_of, unused_config
 
     gc.freeze()
-    also = _also(flags["also"])
-    for path in (flags["out"], *(path for _, path in also)):
-        if path is not None and not path.parent.is_dir():
-            raise UserError("the folder for the result does not exist", where=str(path.parent), help="create it first")
+    also = also_files(flags["also"], AUDIT_FORMATS)
+    if flags["out"] is not None:
+        require_folder(flags["out"])
     request = AuditRequest(
         paths=paths,
         select=_words(flags["select"]),
@@ -116,18 +118,6 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
             click.echo(f"warning: {printable(f'{notice.where}: {notice.text}')}", err=True)
     found.raise_failure()
     return found.exit_code(settings.fail_on)
-
-
-def _also(given: Sequence[str]) -> list[tuple[str, Path]]:
-    """Format and file of every --also."""
-    found = []
-    for text in given:
-        form, _, path = text.partition(":")
-        if form not in AUDIT_FORMATS or not path:
-            expected = f"FORMAT:FILE, the format being one of {', '.join(AUDIT_FORMATS)}"
-            raise UserError("--also cannot be read", where="the command line", found=text, expected=expected)
-        found.append((form, Path(path)))
-    return found
 
 
 @click.command(short_help="Make the dataset: kept rows, dropped rows, splits, proof.")

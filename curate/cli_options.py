@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = Path("assay.yaml")
 AUDIT_FORMATS = ("text", "json", "sarif", "junit", "github", "markdown", "html")
 VERDICT_FORMATS = ("text", "json", "junit", "markdown", "github")
+MODEL_VERDICT_FORMATS = (*VERDICT_FORMATS, "sarif", "html")
 
 Command = Callable[..., Any]
 
 config_option = click.option(
     "--config", "-c", type=click.Path(path_type=Path), help=f"Config file; by default {DEFAULT_CONFIG}."
 )
+also_option = click.option("--also", multiple=True, metavar="FORMAT:FILE", help="Write it in another format as well.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Results and errors only, no progress.")
 index_option = click.option(
     "--index", multiple=True, metavar="PATH|RUN",
@@ -111,6 +113,37 @@ def chosen_project(
     from curate.configfile import load_project
 
     return load_project(positional or named or DEFAULT_CONFIG, overrides, out)
+
+
+def also_files(given: Sequence[str], forms: Sequence[str]) -> list[tuple[str, Path]]:
+    """Format and file of every --also.
+
+    Args:
+        given: as typed.
+        forms: formats that the command knows.
+
+    Raises:
+        UserError: it is not `FORMAT:FILE`, or the file's folder does not exist.
+    """
+    found = []
+    for text in given:
+        form, _, name = text.partition(":")
+        if form not in forms or not name:
+            expected = f"FORMAT:FILE, the format being one of {', '.join(forms)}"
+            raise UserError("--also cannot be read", where="the command line", found=text, expected=expected)
+        require_folder(Path(name))
+        found.append((form, Path(name)))
+    return found
+
+
+def require_folder(path: Path) -> None:
+    """Make sure that a result has somewhere to go.
+
+    Raises:
+        UserError: its folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise UserError("the folder for the result does not exist", where=str(path.parent), help="create it first")
 
 
 def screen() -> Screen | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli_options import VERDICT_FORMATS, project_options
+from curate.cli_options import MODEL_VERDICT_FORMATS, also_files, also_option, project_options, write_out
 from schemas.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -51,27 +51,32 @@ def evals(project: Project, form: str, quiet: bool, adapter: Path | None) -> Exi
 
 
 @click.command("model", short_help="Decide whether the tuned model may replace its base.")
-@project_options(*VERDICT_FORMATS)
+@project_options(*MODEL_VERDICT_FORMATS)
 @click.option(
     "--results", type=click.Path(path_type=Path), help="Manifest of an evaluation; by default this config's own."
 )
-def gate_model(project: Project, form: str, quiet: bool, results: Path | None) -> ExitCode:
+@also_option
+def gate_model(project: Project, form: str, quiet: bool, results: Path | None, also: tuple[str, ...]) -> ExitCode:
     """Judge an evaluation by the thresholds of `gates.model`; no model is loaded.
 
-    Exit 0: pass. 1: fail. 4: inconclusive, there is not enough evidence either way. The verdict is kept beside the
-    evaluation with all digests that it rests on; its place is printed on stderr.
+    Exit 0: pass. 1: fail. 4: inconclusive, there is not enough evidence either way, or the lock of `evals.baseline`
+    does not fit what was evaluated. The verdict is kept beside the evaluation with all digests that it rests on; its
+    place is printed on stderr.
     """
     from curate.outputs.verdict import FORMATS
-    from evals.gate import judge_results
+    from evals.gate import FILES, judge_results
     from evals.run import evals_stage
     from schemas.stage import require
     from schemas.verdict import EXIT_CODES, Verdict
 
+    others = also_files(also, MODEL_VERDICT_FORMATS)
     if results is None:
         results = require(evals_stage(project, _adapter(project)), "evals").path
     finished = judge_results(project, results)
     verdict = Verdict.model_validate_json((finished.folder / "verdict.json").read_bytes())
-    click.echo(FORMATS[form](verdict), nl=False)
+    for shape, path in [(form, None), *others]:
+        kept = shape in FILES
+        write_out((finished.folder / FILES[shape]).read_text("utf-8") if kept else FORMATS[shape](verdict), path)
     if not quiet:
         click.echo(f"verdict: {finished.path}", err=True)
     return EXIT_CODES[verdict.outcome]

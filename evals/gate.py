@@ -8,9 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from curate.configfile import Project
-from curate.outputs.verdict import as_json, as_junit, as_markdown
+from curate.outputs.verdict import FORMATS
+from evals.blame import as_sarif, blamed
 from evals.discovery import modules
 from evals.evidence import Evidence, read_evidence
+from evals.flips import find_flips
+from evals.gate_page import gate_page
 from evals.lock import circumstances, lock_path, read_lock, with_lock
 from schemas.atomic import write_atomic
 from schemas.base import fingerprint
@@ -20,6 +23,14 @@ from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 from schemas.verdict import Check, Outcome, Verdict, combine
 
 STAGE = "gate-model"
+FILES = {
+    "json": "verdict.json",
+    "markdown": "verdict.md",
+    "junit": "junit.xml",
+    "sarif": "verdict.sarif",
+    "html": "verdict.html",
+}
+"""Format -> its file in the result's folder."""
 
 
 def model_gate_stage(project: Project, results: Path) -> Stage:
@@ -96,9 +107,13 @@ def judge_results(project: Project, results: Path) -> Finished:
             evidence = with_lock(evidence, lock, circumstances(evidence, manifest, folder, "tuned"))
             write_atomic(target / LOCK_NAME, lock.to_bytes())
         verdict = judge(evidence, subject(stage, manifest, folder))
-        write_atomic(target / "verdict.json", as_json(verdict).encode("utf-8"))
-        write_atomic(target / "verdict.md", as_markdown(verdict).encode("utf-8"))
-        write_atomic(target / "junit.xml", as_junit(verdict).encode("utf-8"))
+        blame = blamed(verdict, evidence, manifest, folder, project.root)
+        scored = [task for task in evidence.conditions.tasks if evidence.has(task, "tuned")]
+        flips = [find_flips(evidence, folder, task) for task in scored]
+        written = {form: write(verdict) for form, write in FORMATS.items() if form in FILES}
+        written |= {"sarif": as_sarif(blame), "html": gate_page(stage.name, verdict, flips)}
+        for form, text in written.items():
+            write_atomic(target / FILES[form], text.encode("utf-8"))
         found = [check.outcome for check in verdict.checks]
         return {"checks": len(found)} | {str(outcome): found.count(outcome) for outcome in sorted(set(found))}
 
@@ -124,13 +139,14 @@ def summary(outcome: Outcome, checks: tuple[Check, ...]) -> str:
     def named(*outcomes: Outcome) -> str:
         return ", ".join(check.name for check in checks if check.outcome in outcomes)
 
+    replaced = "baseline" if any(check.name == "baseline:fits" for check in checks) else "base"
     if outcome is Outcome.PASS:
         count = sum(check.outcome is Outcome.PASS for check in checks)
-        return f"the candidate may replace its baseline: all {count} checks pass on the evidence"
+        return f"the candidate may replace its {replaced}: all {count} checks pass on the evidence"
     if outcome is Outcome.FAIL:
         unsure = named(Outcome.INCONCLUSIVE, Outcome.STALE)
         also = f"; no evidence either way on {unsure}" if unsure else ""
-        return f"the candidate must not replace its baseline: {named(Outcome.FAIL)} failed{also}"
+        return f"the candidate must not replace its {replaced}: {named(Outcome.FAIL)} failed{also}"
     if outcome is Outcome.STALE:
         return f"the baseline no longer fits what was evaluated: {named(Outcome.STALE)}"
     missing = named(Outcome.INCONCLUSIVE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +20,6 @@ PER_RUN = 25_000
 
 def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> str:
     """SARIF with every finding: one run, or as many as it takes where a run would be too long."""
-    codes = [rule.code for rule in audit.rules]
     rules = [
         {
             "id": rule.code,
@@ -30,7 +30,17 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False) -> st
         }
         for rule in audit.rules
     ]
-    findings = audit.findings
+    return sarif(audit.findings, rules)
+
+
+def sarif(findings: Sequence[Finding], rules: Sequence[Mapping[str, Any]]) -> str:
+    """Findings as SARIF.
+
+    Args:
+        findings: of the rules.
+        rules: SARIF's reportingDescriptor of each rule that was run, its code as `id`.
+    """
+    codes = [rule["id"] for rule in rules]
     parts = [findings[start : start + PER_RUN] for start in range(0, len(findings), PER_RUN)] or [()]
     runs = []
     for number, part in enumerate(parts, 1):

@@ -10,7 +10,13 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
-from schemas.verdict import Check, Outcome, Verdict
+from schemas.verdict import PRECEDENCE, Check, Outcome, Verdict
+
+COMMENT_CHARS = 65_536
+"""What GitHub takes as one comment; a job summary takes more."""
+SPARE_CHARS = 200
+ANNOTATIONS = 10
+"""What GitHub shows of each level and step."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 """Terminal escapes, and what XML 1.0 cannot carry."""
@@ -39,8 +45,12 @@ def as_json(verdict: Verdict) -> str:
 
 
 def as_markdown(verdict: Verdict) -> str:
-    """A table of checks and the digests of what was judged."""
+    """A table of checks and the digests of what was judged, as one comment takes it.
+
+    The first line is hidden and always the same for a gate, so that a job finds its former comment and replaces it.
+    """
     lines = [
+        f"<!-- assay gate {verdict.gate} -->",
         f"# Gate {verdict.gate}: {_word(verdict.outcome)}",
         "",
         _cell(verdict.summary),
@@ -48,56 +58,82 @@ def as_markdown(verdict: Verdict) -> str:
         "| check | outcome | what was found |",
         "|---|---|---|",
     ]
-    for check in verdict.checks:
-        advice = f" **What to do:** {_cell(check.help)}." if check.help and check.outcome is not Outcome.PASS else ""
-        lines.append(f"| `{_cell(check.name)}` | {_word(check.outcome)} | {_cell(check.message)}.{advice} |")
-    lines += ["", "| judged | sha256 |", "|---|---|"]
-    lines += [f"| {_cell(role)} | `{value}` |" for role, value in sorted(verdict.subject.items())]
-    return "\n".join(lines) + "\n"
+    tail = ["", "| judged | sha256 |", "|---|---|"]
+    tail += [f"| {_cell(role)} | `{_cell(value)}` |" for role, value in sorted(verdict.subject.items())]
+    room = COMMENT_CHARS - sum(len(line) + 1 for line in (*lines, *tail)) - SPARE_CHARS
+    rows = [_row(check) for check in verdict.checks]
+    # What decides comes first where not everything has room.
+    ranked = sorted(range(len(rows)), key=lambda place: _weight(verdict.checks[place]))
+    kept = set()
+    for place in ranked:
+        room -= len(rows[place]) + 1
+        if room < 0:
+            break
+        kept.add(place)
+    lines += [row for place, row in enumerate(rows) if place in kept]
+    left = len(rows) - len(kept)
+    lines += [f"| | | {left:,} more checks have no room in a comment: verdict.json holds them |"] if left else []
+    return "\n".join([*lines, *tail]) + "\n"
+
+
+def _row(check: Check) -> str:
+    advice = f" **What to do:** {_cell(check.help)}." if check.help and check.outcome is not Outcome.PASS else ""
+    return f"| `{_cell(check.name)}` | {_word(check.outcome)} | {_cell(check.message)}.{advice} |"
+
+
+def _weight(check: Check) -> int:
+    """0 for what decides most; advisory checks last."""
+    return PRECEDENCE.index(check.outcome) if check.outcome in PRECEDENCE else len(PRECEDENCE)
+
+
+JUNIT_TAGS = {Outcome.PASS: "system-out", Outcome.FAIL: "failure", Outcome.STALE: "error"}
 
 
 def as_junit(verdict: Verdict) -> str:
-    """JUnit XML: a failed check is a failure, one without enough evidence is skipped with its reason."""
-    failures = sum(check.outcome is Outcome.FAIL for check in verdict.checks)
-    skipped = sum(check.outcome not in (Outcome.FAIL, Outcome.PASS) for check in verdict.checks)
+    """JUnit XML: what failed is a failure, what is stale an error, all else but a pass is skipped."""
+    tags = [JUNIT_TAGS.get(check.outcome, "skipped") for check in verdict.checks]
     counts: dict[str, Any] = {
-        "tests": str(len(verdict.checks)),
-        "failures": str(failures),
-        "errors": "0",
-        "skipped": str(skipped),
+        "tests": str(len(tags)),
+        "failures": str(tags.count("failure")),
+        "errors": str(tags.count("error")),
+        "skipped": str(tags.count("skipped")),
     }
     suites = ElementTree.Element("testsuites", name="assay", **counts)
     suite = ElementTree.SubElement(suites, "testsuite", name=f"assay gate {verdict.gate}", **counts)
-    for check in verdict.checks:
+    for check, tag in zip(verdict.checks, tags, strict=True):
         subject, _, condition = clean(check.name).rpartition(":")
         case = ElementTree.SubElement(
             suite, "testcase", classname=f"gate.{verdict.gate}" + (f".{subject}" if subject else ""), name=condition
         )
         said = clean(check.message)
-        if check.outcome is Outcome.PASS:
-            ElementTree.SubElement(case, "system-out").text = said
+        found = ElementTree.SubElement(case, tag)
+        if tag == "system-out":
+            found.text = said
             continue
-        tag = "failure" if check.outcome is Outcome.FAIL else "skipped"
-        found = ElementTree.SubElement(case, tag, message=said)
-        if tag == "failure":
+        found.set("message", f"{_word(check.outcome)}: {said}" if tag == "skipped" else said)
+        if tag != "skipped":
             found.set("type", "gate")
             found.text = clean(check.help)
-        else:
-            found.set("message", f"{_word(check.outcome)}: {said}")
     ElementTree.indent(suites)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
 
 
 def as_github(verdict: Verdict) -> str:
-    """Workflow commands that GitHub shows as annotations."""
-    levels = {Outcome.FAIL: "error", Outcome.PASS: "notice", Outcome.NOT_APPLICABLE: "notice"}
-    lines = [
-        f"::{levels.get(check.outcome, 'warning')} title={_property(check.name)}::{_data(_sentence(check))}"
-        for check in verdict.checks
-    ]
-    level = levels.get(verdict.outcome, "warning")
-    lines.append(f"::{level} title={_property(f'gate {verdict.gate}')}::{_data(verdict.summary)}")
+    """Workflow commands that GitHub shows as annotations: of each level as many as it shows, the verdict last."""
+    lines = []
+    room = dict.fromkeys(("error", "warning", "notice"), ANNOTATIONS)
+    last = LEVELS.get(verdict.outcome, "warning")
+    room[last] -= 1
+    for check in verdict.checks:
+        level = LEVELS.get(check.outcome, "warning")
+        room[level] -= 1
+        if room[level] >= 0:
+            lines.append(f"::{level} title={_property(check.name)}::{_data(_sentence(check))}")
+    lines.append(f"::{last} title={_property(f'gate {verdict.gate}')}::{_data(verdict.summary)}")
     return "\n".join(lines) + "\n"
+
+
+LEVELS = {Outcome.FAIL: "error", Outcome.PASS: "notice", Outcome.NOT_APPLICABLE: "notice"}
 
 
 FORMATS: dict[str, Callable[[Verdict], str]] = {

@@ -61,7 +61,7 @@ def test_gate_model_returns_the_verdict_as_exit_code(done):
     assert err.startswith("verdict: ")
 
 
-@pytest.mark.parametrize("form", ["json", "markdown", "junit", "github"])
+@pytest.mark.parametrize("form", ["json", "markdown", "junit", "github", "sarif", "html"])
 def test_gate_model_speaks_each_format(done, form):
     project, _, result = done
     _, out, _ = run(gate_model, "-c", project.path, "--results", result.folder, "--format", form)
@@ -70,9 +70,24 @@ def test_gate_model_speaks_each_format(done, form):
     elif form == "junit":
         assert ElementTree.fromstring(out).attrib["tests"] == "3"
     elif form == "markdown":
-        assert out.startswith("# Gate model: ")
+        assert out.startswith("<!-- assay gate model -->\n# Gate model: ")
+    elif form == "sarif":
+        assert json.loads(out)["version"] == "2.1.0"
+    elif form == "html":
+        assert out.startswith("<!doctype html>")
     else:
         assert out.count("title=toy_test%3Aimprove") == 1
+
+
+def test_one_run_writes_several_formats(done, tmp_path):
+    project, _, result = done
+    also = [word for form in ("html", "github") for word in ("--also", f"{form}:{tmp_path / form}")]
+    _, out, _ = run(gate_model, "-c", project.path, "--results", result.folder, *also)
+    assert out.startswith("gate model\n")
+    assert (tmp_path / "html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "github").read_text().startswith("::")
+    with pytest.raises(UserError, match="--also cannot be read"):
+        run(gate_model, "-c", project.path, "--results", result.folder, "--also", f"pdf:{tmp_path / 'x'}")
 
 
 @pytest.mark.parametrize(("gained", "expected"), [("0.0", None), ("-0.99", ExitCode.PASS)])

@@ -262,7 +262,14 @@ def leaves(value, place=()):
 
 FREE = {"schema", "name", "looks", "history", "digest"}
 """Said of the lock itself, not of what is compared."""
-OTHERS: dict[type, list[object]] = {str: ["zz", "99.1", "f" * 64], bool: [True, False], int: [7], float: [0.125], list: [[1]], dict: [{"x": 1}]}
+OTHERS: dict[type, list[object]] = {
+    str: ["zz", "99.1", "f" * 64],
+    bool: [True, False],
+    int: [7],
+    float: [0.125],
+    list: [[1]],
+    dict: [{"x": 1}],
+}
 
 
 def test_the_same_evaluation_fits(real):

@@ -1,6 +1,7 @@
 """A model verdict in each format, with names and messages that try to break out of it."""
 
 import json
+from collections import Counter
 from xml.etree import ElementTree
 
 import pytest
@@ -45,10 +46,11 @@ def test_json_is_the_verdict():
 
 def test_junit_counts_what_it_holds():
     root = ElementTree.fromstring(FORMATS["junit"](verdict(*EACH)))
-    assert (root.attrib["tests"], root.attrib["failures"], root.attrib["skipped"]) == ("5", "1", "3")
+    counts = [root.attrib[name] for name in ("tests", "failures", "errors", "skipped")]
+    assert counts == ["5", "1", "1", "2"]
     cases = root.findall(".//testcase")
     assert [case.get("classname") for case in cases] == ["gate.model.task"] * 5
-    assert [next(iter(case)).tag for case in cases] == ["system-out", "failure", "skipped", "skipped", "skipped"]
+    assert [next(iter(case)).tag for case in cases] == ["system-out", "failure", "skipped", "error", "skipped"]
 
 
 def test_github_annotations_stay_one_line_each():
@@ -62,6 +64,23 @@ def test_github_annotations_stay_one_line_each():
         "::error",
     ]
     assert all("50%25" in line for line in lines)
+
+
+def test_github_gets_no_more_annotations_than_it_shows_and_the_verdict_is_among_them():
+    lines = FORMATS["github"](verdict(*EACH, *[Outcome.FAIL] * 40, *[Outcome.PASS] * 40)).splitlines()
+    levels = Counter(line.split(" ")[0] for line in lines)
+    assert levels == {"::error": 10, "::notice": 10, "::warning": 2}
+    assert "title=gate model::" in lines[-1]
+
+
+def test_a_comment_is_found_again_and_fits_what_decides_coming_first():
+    text = FORMATS["markdown"](verdict(*[Outcome.NOT_APPLICABLE] * 700, *[Outcome.PASS] * 300, Outcome.FAIL))
+    assert text.startswith("<!-- assay gate model -->\n# Gate model: fail\n")
+    assert 60_000 < len(text) < 65_536
+    rows = [line for line in text.splitlines() if line.startswith("| `task:check")]
+    assert "| fail |" in rows[-1]
+    assert sum("| pass |" in row for row in rows) == 300
+    assert f"| | | {1001 - len(rows):,} more checks have no room in a comment" in text
 
 
 def test_markdown_cells_cannot_be_left():
