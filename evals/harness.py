@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.packing import Query
+from evals.responses import key
 from evals.token_scores import TokenScorer
 from schemas.errors import AssayError, UserError
 
@@ -97,12 +98,22 @@ class SharedLM(HFLM):
         if self.check is not None:
             for request in requests:
                 self.check(request.doc, request.args[0], "")
-        order = sorted(range(len(requests)), key=lambda place: -len(requests[place].args[0]))
         answers = [""] * len(requests)
+        store, keys = self.scorer.store, [key("text", *request.args) for request in requests]
+        if any(request.args[1].get("do_sample") or request.args[1].get("temperature") for request in requests):
+            store = None  # drawn answers differ each time
+        known = {} if store is None else store.get(keys)
+        for place, name in enumerate(keys):
+            answers[place] = known.get(name, "")
+        missing = [place for place, name in enumerate(keys) if name not in known]
+        order = sorted(missing, key=lambda place: -len(requests[place].args[0]))
         for start in range(0, len(order), self.scorer.batch_size):
             places = order[start : start + self.scorer.batch_size]
             for place, answer in zip(places, self._generate([requests[place] for place in places]), strict=True):
                 answers[place] = answer
+            fine = [place for place in places if requests[place].doc_id not in self.failed]
+            if store is not None and fine:
+                store.put({keys[place]: answers[place] for place in fine})
             if self.scorer.progress:
                 self.scorer.progress(start + len(places), len(order))
         return answers

@@ -25,6 +25,7 @@ PAGES = (
     "docs/indexes.md",
     "docs/plan.md",
     "docs/reward_models.md",
+    "docs/sweep.md",
     "docs/training.md",
 )
 LANGUAGES = {"bash", "python", "yaml", "json", "toml", "text"}
@@ -39,7 +40,7 @@ DOCUMENTED_EXIT = re.compile(r"^(?P<command>[^#\n]+?)\s+# exit (?P<code>\d+)\b.*
 # shell syntax is checked, and their commands and flags against --help.
 ELSEWHERE = re.compile(
     r"\bmake (setup|demo|demo-overfit|test|test-all|check|docs|bench)\b|\bassay (train|evals|gate model|report)\b"
-    r"|\bgit clone\b|\bpip install\b|\bnpm\b|\bpre-commit run\b"
+    r"|\bassay sweep\b(?!.*# exit 2)|\bgit clone\b|\bpip install\b|\bnpm\b|\bpre-commit run\b"
 )
 TINY = re.compile(r"\btiny\b")
 """Blocks that name the tiny model take seconds, and are run."""
