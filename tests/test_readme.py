@@ -24,6 +24,7 @@ PAGES = (
     "docs/contamination.md",
     "docs/indexes.md",
     "docs/plan.md",
+    "docs/regression-gate.md",
     "docs/reward_models.md",
     "docs/sweep.md",
     "docs/training.md",
@@ -39,7 +40,7 @@ DOCUMENTED_EXIT = re.compile(r"^(?P<command>[^#\n]+?)\s+# exit (?P<code>\d+)\b.*
 # Blocks with one of these take minutes, the real model or the network: .ci/run and the slow tests run them. Here their
 # shell syntax is checked, and their commands and flags against --help.
 ELSEWHERE = re.compile(
-    r"\bmake (setup|demo|demo-overfit|test|test-all|check|docs|bench)\b|\bassay (train|evals|gate model|report)\b"
+    r"\bmake (setup|demo|demo-overfit|test|test-all|check|docs|bench)\b|\bassay (train|evals|gate model|bless|report)\b"
     r"|\bassay sweep\b(?!.*# exit 2)|\bgit clone\b|\bpip install\b|\bnpm\b|\bpre-commit run\b"
 )
 TINY = re.compile(r"\btiny\b")
