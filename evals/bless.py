@@ -54,11 +54,13 @@ def bless(project: Project, results: Path, *, model: Model, reason: str, overrid
         ManifestError: the results do not hash to their manifest.
     """
     _refuse_in_ci(os.environ)
-    if not reason.strip() or len(reason) > MAX_REASON_CHARS:
+    unreadable = reason != reason.encode("utf-8", "replace").decode("utf-8")
+    if unreadable or not reason.strip() or len(reason) > MAX_REASON_CHARS:
+        long = "text that is not UTF-8" if unreadable else f"{len(reason):,} characters"
         raise UserError(
             "a baseline needs a reason",
             where="--reason",
-            found=f"{len(reason):,} characters" if reason.strip() else "nothing",
+            found=long if reason.strip() else "nothing",
             expected=f"why this model is what later ones are held to, in at most {MAX_REASON_CHARS:,} characters",
         )
     path = lock_path(project)

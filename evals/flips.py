@@ -73,7 +73,7 @@ def find_flips(evidence: Evidence, folder: Path, task: str) -> Flips:
             Flip(
                 item_id=row["item_id"],
                 position=row["position"],
-                asked=asked[row["position"]],
+                asked=asked.get(row["position"], ""),
                 target=row["target"],
                 before=row["prediction_before"],
                 now=row["prediction"] or "",
@@ -94,10 +94,11 @@ def _answers(items: pl.DataFrame, task: str, model: str, sign: float) -> pl.Data
     return chosen.with_columns(score=finite, rank=(finite * sign).fill_null(-1e300))
 
 
-def _questions(folder: Path, task: str) -> list[str]:
-    """What each item asks: the field that the prompt is made of, or where it is made of several, the whole item."""
+def _questions(folder: Path, task: str) -> dict[int, str]:
+    """Position -> what is asked: the field that is the prompt, or where the prompt has several, the whole item."""
     field = resolved_task(folder, task).config.get("doc_to_text")
-    return [_question(document, field) for document in read_documents(folder / f"{task}.jsonl")]
+    documents = enumerate(read_documents(folder / f"{task}.jsonl"))
+    return {position: _question(document, field) for position, document in documents}
 
 
 def _question(document: dict[str, Any], field: object) -> str:

@@ -178,6 +178,14 @@ def _items(evidence: Evidence, name: str, folder: Path, model: str) -> tuple[Loc
     """The items in order of their names, so that another order of rows is no difference."""
     content = [digest(canonical_json(document)) for document in read_documents(folder / f"{name}.jsonl")]
     answers = evidence.items.filter((pl.col("task") == name) & (pl.col("model") == model))
+    if sorted(answers["position"].unique()) != list(range(len(content))):
+        raise ManifestError(
+            f"the answers to {name} are not those to its items",
+            where=str(folder / f"{name}.jsonl"),
+            found=f"{answers['item_id'].n_unique():,} items answered",
+            expected=f"the {len(content):,} items of this file",
+            help="run `assay evals` again",
+        )
     finite = pl.when(pl.col("score").is_finite()).then(pl.col("score"))
     means = answers.with_columns(score=finite).group_by("item_id").agg(
         pl.col("position").first(),

@@ -239,7 +239,7 @@ def _not_checked(root: Node, verdict: Verdict, data_verdict: Verdict | None) -> 
     dataset = root.find("curate")
     if dataset and not any(link.ref.role == "evals" for link in dataset.links):
         yield "The rows were not compared with any benchmark: data.evals names none."
-    if not any(check.name.endswith(":not-regress") for check in verdict.checks):
+    if not any(":not-regress" in check.name for check in verdict.checks):
         yield "Other abilities of the base model: no task must not_regress."
     yield "Other seeds: one training run was judged, so the spread between runs is not in the intervals."
     yield "Memorised text: no extraction or membership attack was run; the gain gap sees only losses."

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from schemas.base import PathText, Strict, fingerprint
 from schemas.config import ModelGateConfig
+from schemas.terminal import printable_json
 
 SCHEMA = "assay/lock/1"
 LOCK_NAME = "baseline.lock.json"
@@ -126,7 +127,7 @@ class Lock(Strict):
     def to_bytes(self) -> bytes:
         """The file's bytes, the same for the same lock: an item, and whatever else holds only plain values, a line."""
         body = self.model_dump(mode="json", exclude={"digest"})
-        return f"{_text(body | {'digest': body_digest(body)})}\n".encode()
+        return f"{printable_json(_text(body | {'digest': body_digest(body)}))}\n".encode()
 
 
 def body_digest(body: Mapping[str, Any]) -> str:

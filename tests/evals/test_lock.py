@@ -1,9 +1,11 @@
 """The baseline lock: what it holds, who may write it, where it is stale, and that small losses do not add up."""
 
+import ast
 import json
 import shutil
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,15 +13,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import assay
+import evals.bless
 from evals.bless import bless, next_lock
 from evals.evidence import read_evidence
 from evals.gate import judge_results
 from evals.gates import baseline, not_regress
 from evals.lock import Circumstances, circumstances, differences, notes, read_lock, with_lock
+from evals.run import evaluate
 from schemas.config import ModelGateConfig
 from schemas.errors import UserError
 from schemas.lock import Blessing, Lock, LockedEngine, LockedItem, LockedTask, body_digest
 from schemas.manifest import open_stage
+from schemas.progress import Progress
 from schemas.verdict import Outcome, Verdict
 from tests.evals.made_adapter import made_project
 from tests.evals.made_evidence import NOT_REGRESS, made_evidence, scores_of
@@ -109,10 +114,29 @@ def test_the_base_model_needs_no_verdict_unless_it_replaces_another(judged):
     assert refused.value.problems[0].found == "the base model replaces the model that is locked"
 
 
-@pytest.mark.parametrize("reason", ["", "  \n\t", "x" * 1001])
+@pytest.mark.parametrize("reason", ["", "  \n\t", "x" * 1001, "bytes \udcff of another encoding"])
 def test_a_reason_is_asked_for(judged, reason):
     with pytest.raises(UserError, match="a baseline needs a reason"):
         bless(*judged, model="tuned", reason=reason, override=True)
+
+
+def test_every_evaluation_of_the_same_rows_counts_as_a_look(judged):
+    project, results = judged
+    (adapter,) = project.runs.glob("train/*/manifest.json")
+    fewer = project_in(project.root, **{"evals.limit": 6})
+    evaluate(fewer, adapter, Progress(quiet=True))
+    first = blessed(project, results).lock
+    assert len(first.looks) == 2
+    for folder in project.runs.glob("evals/*"):
+        if folder != results:
+            shutil.rmtree(folder)
+    assert bless(project, results, model="tuned", reason=REASON, override=True).lock.looks == first.looks
+
+
+def test_blessing_reads_a_verdict_and_never_makes_one():
+    tree = ast.parse(Path(evals.bless.__file__).read_text("utf-8"))
+    taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "evals.gate"]
+    assert [name.name for node in taken for name in node.names] == ["model_gate_stage"]
 
 
 @pytest.mark.parametrize(("ci", "refused"), [("true", True), ("1", True), ("woodpecker", True), ("false", False)])
@@ -160,6 +184,7 @@ def test_the_locked_model_passes_against_its_own_lock_and_the_verdict_names_it(j
     again = bless(held, results, model="tuned", reason="again", override=False).lock
     assert [one.reason for one in again.history] == [REASON, "again"]
     assert again.tasks["toy_test"].original == 0
+    assert again.looks == lock.looks
     assert judge_results(held, results).folder != finished.folder  # another lock, another verdict
     assert open_stage(finished.folder, "gate-model")[0].config["baseline"] == lock.digest
 
@@ -430,6 +455,7 @@ def test_a_locked_model_that_failed_on_items_never_makes_the_candidate_better():
 
 def test_the_same_lock_gives_the_same_bytes():
     one, _ = next_lock("n", None, made_circumstances(scores_of(9, 3)), blessing(by="Zoë <z@x.org>\u2028"), ("b", "a"))
+    assert "\u2028" not in one.to_bytes().decode()
     two = Lock.model_validate_json(one.to_bytes())
     assert two.to_bytes() == one.to_bytes()
     assert two.digest == body_digest(json.loads(one.to_bytes()))
