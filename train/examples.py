@@ -109,8 +109,8 @@ def encode_rows(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainC
     return encode(supervisor, rows, config)
 
 
-def supervise(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig, split: str) -> list[Example]:
-    """The examples of every row.
+def supervise(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig, of: str) -> list[Example]:
+    """The examples of every row; `of` says in messages whose rows they are.
 
     Raises:
         UserError: a row cannot be trained; the message names the first few rows and counts each reason.
@@ -118,7 +118,7 @@ def supervise(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainCon
     encoded = encode_rows(supervisor, rows, config)
     refused = [(row, error) for row, error in zip(rows, encoded, strict=True) if isinstance(error, SupervisionError)]
     if refused:
-        raise _refusal(refused, len(rows), split)
+        raise _refusal(refused, len(rows), of)
     return examples_of(supervisor, rows, encoded, config)
 
 
@@ -163,6 +163,13 @@ def _pairs(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig
     def pair(row: SplitRow) -> list[Supervised]:
         conversations = [row.answered(name) for name in ("chosen", "rejected")]
         whole = [supervisor.limited(UNLIMITED).encode(messages, row.tools) for messages in conversations]
+        if whole[0].input_ids == whole[1].input_ids:
+            raise SupervisionError(
+                "equal-answers",
+                "the better and the worse answer are the same",
+                expected="two answers, of which one is better",
+                help="repair the row, or drop it",
+            )
         excess = max(len(sequence.input_ids) for sequence in whole) - supervisor.max_length
         if excess <= 0:
             return whole
@@ -218,13 +225,13 @@ def _wrong_kind(row: SplitRow, method: str, fields: Sequence[str]) -> UserError:
     )
 
 
-def _refusal(refused: Sequence[tuple[SplitRow, SupervisionError]], total: int, split: str) -> UserError:
+def _refusal(refused: Sequence[tuple[SplitRow, SupervisionError]], total: int, of: str) -> UserError:
     reasons = Counter(error.reason for _, error in refused)
     counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
     error = UserError(
-        f"{len(refused)} of {total} rows of the {split} split cannot be trained",
+        f"{len(refused)} of {total} rows of the {of} cannot be trained",
         found=counts,
-        expected="rows in which at least one assistant token carries loss",
+        expected="rows that teach something and fit, see the reasons",
         help="`assay audit` shows the rows; repair or drop them, and run `assay curate` again",
     )
     details = [
