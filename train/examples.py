@@ -6,6 +6,7 @@ any weights.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -158,11 +159,23 @@ def _answers(name: str) -> Callable[[Supervisor, Sequence[SplitRow], TrainConfig
 
 
 def _pairs(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig) -> list[Encoded]:
-    """Both answers after one prompt: where one does not fit, the prompt is cut by as much in both."""
+    """Both answers after one prompt: where one does not fit, the prompt is cut by as much in both.
+
+    A reward model is asked about whole renderings: its rows keep what the template writes after the answer.
+    """
+
+    def encode(messages: list[dict[str, Any]], row: SplitRow, limit: int) -> Supervised:
+        found = supervisor.limited(limit).encode(messages, row.tools)
+        if config.method != "reward":
+            return found
+        ids = supervisor.tokenizer.encode(supervisor.render(messages, row.tools), add_special_tokens=False).ids
+        tail = ids[len(found.input_ids) + found.truncated_tokens :]
+        mask = [*found.supervised, *[False] * len(tail)]
+        return dataclasses.replace(found, input_ids=[*found.input_ids, *tail], supervised=mask)
 
     def pair(row: SplitRow) -> list[Supervised]:
         conversations = [row.answered(name) for name in ("chosen", "rejected")]
-        whole = [supervisor.limited(UNLIMITED).encode(messages, row.tools) for messages in conversations]
+        whole = [encode(messages, row, UNLIMITED) for messages in conversations]
         if whole[0].input_ids == whole[1].input_ids:
             raise SupervisionError(
                 "equal-answers",
@@ -173,11 +186,9 @@ def _pairs(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig
         excess = max(len(sequence.input_ids) for sequence in whole) - supervisor.max_length
         if excess <= 0:
             return whole
-        limits = [len(sequence.input_ids) - excess for sequence in whole]
-        return [
-            supervisor.limited(limit).encode(messages, row.tools)
-            for limit, messages in zip(limits, conversations, strict=True)
-        ]
+        unended = [supervisor.limited(UNLIMITED).encode(messages, row.tools) for messages in conversations]
+        limits = [len(sequence.input_ids) - excess for sequence in unended]
+        return [encode(messages, row, limit) for limit, messages in zip(limits, conversations, strict=True)]
 
     return [_attempt(pair, row) for row in rows]
 
