@@ -31,7 +31,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from evals.paired import binary_ends, bounded_ends, continuous_ends, few_differ, score_ends
+from evals.paired import FEW_DIFFERING, binary_ends, bounded_ends, continuous_ends, few_differ, score_ends
 from evals.stats import MIN_CLUSTERS, Floats
 
 ALPHA = 0.05
@@ -126,6 +126,8 @@ def continuous_cells(sets: int, draws: int, rng: np.random.Generator) -> Iterato
     shapes = [("sparse", discordance) for discordance in DISCORDANCE] + [("normal", 1.0), ("skewed", 1.0)]
     for items, size, icc in designs():
         for kind, discordance in shapes:
+            if kind != "sparse" and items // size < FEW_DIFFERING:
+                continue  # unbounded scores of so few clusters get no interval
             for truth in sorted({-max(MARGINS), 0.0} if kind != "sparse" else {-min(MARGINS), 0.0}):
                 clusters = items // size
                 found = []
@@ -163,10 +165,10 @@ def score_interval(values: Floats, *, bounded: bool, draws: int) -> tuple[Floats
     """What `paired_continuous` does, for many data sets: (sets, clusters, items of a cluster) to the ends."""
     totals, sizes = values.sum(axis=2), np.full(values.shape[1], float(values.shape[2]))
     low, high = continuous_ends(totals, sizes, ALPHA, 0, draws)
-    few = few_differ(totals)
+    few = few_differ(totals, bounded=bounded)
     if not bounded:
         return np.where(few, -np.inf, low), np.where(few, np.inf, high)
-    gained, lost = ((sign > 0).sum(axis=2).astype(np.float64) for sign in (values, -values))
+    gained, lost = ((signed > 0).sum(axis=2).astype(np.float64) for signed in (values, -values))
     outer = bounded_ends(gained, lost, sizes, ALPHA)
     return np.where(few, np.minimum(low, outer[0]), low), np.where(few, np.maximum(high, outer[1]), high)
 
@@ -177,8 +179,7 @@ def score_interval(values: Floats, *, bounded: bool, draws: int) -> tuple[Floats
 def judged(low: Floats, high: Floats, weight: Floats, truth: float) -> Cell:
     """Coverage, and the share that passes for each margin that the truth is at or inside of."""
     covered = (low <= truth + ROUNDING) & (high >= truth - ROUNDING)
-    found: Cell = {"coverage": share(covered, weight), "width": float(((high - low) * weight).sum() / weight.sum())}
-    found["above_truth"] = share(low > truth + ROUNDING, weight)
+    found: Cell = {"coverage": share(covered, weight), "above_truth": share(low > truth + ROUNDING, weight)}
     found["passes"] = {f"{margin:g}": share(low > -margin, weight) for margin in MARGINS}
     return found
 
@@ -220,6 +221,7 @@ def summary(cells: list[Cell]) -> Cell:
     if exact:
         gaps = [abs(cell["passes"][m] - cell["exact"]["passes"][m]) for cell in exact for m in cell["passes"]]
         found["power_gap_worst"] = max(gaps)
+        found["power_gap_error"] = 0.5 / math.sqrt(cells[0]["sets"])
         found["exact_false_pass_worst"] = max(cell["exact"]["above_truth"] for cell in exact)
         found["exact_coverage_worst"] = min(cell["exact"]["coverage"] for cell in exact)
     return found

@@ -68,14 +68,15 @@ def bca_ends(
     replicates = np.sort(statistic(_resampled(strata, draws, np.random.default_rng(seed))), axis=0)
     below = ((replicates < estimate).mean(axis=0) + (replicates <= estimate).mean(axis=0)) / 2
     bias = ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws))
-    acceleration = _acceleration(strata, sums, statistic)
-    reach = _expanded_quantile(1 - alpha / 2, min(len(stratum) for stratum in strata))
     defined = np.isfinite(replicates).all(axis=0)
+    with np.errstate(invalid="ignore"):  # what is not defined is left out below
+        acceleration = _acceleration(strata, sums, statistic)
+    reach = _expanded_quantile(1 - alpha / 2, min(len(stratum) for stratum in strata))
     fixed = replicates[0] == replicates[-1]
 
     def end(quantile: float) -> Floats:
         shifted = bias + quantile
-        adjusted = ndtr(bias + shifted / np.maximum(1 - acceleration * shifted, 1e-9))
+        adjusted = ndtr(bias + shifted / np.maximum(1 - np.nan_to_num(acceleration) * shifted, 1e-9))
         return np.where(fixed, estimate, np.where(defined, _sorted_quantile(replicates, adjusted), np.nan))
 
     return estimate, end(-reach), end(reach)

@@ -30,7 +30,8 @@ FEW_DEGREES = 50
 LEAST_EFFECT = 0.25
 """Design effects below it are noise: no test set has clusters whose items balance each other that well."""
 FEW_DIFFERING = 20
-"""Clusters with a difference from which on the spread of continuous differences can be estimated among ties."""
+"""Clusters with a difference from which on the spread of continuous differences can be estimated where many tie, or
+where nothing bounds them."""
 FLIPS = 4000
 EXACT_FLIPS = 12
 """Up to this many clusters every combination of signs is tried."""
@@ -123,16 +124,16 @@ def paired_binary(candidate: Floats, baseline: Floats, clusters: npt.NDArray[Any
     estimate = float(difference.mean())
     if groups < 2:
         return no_interval(method, items, groups, estimate)
-    sizes, (gained, lost) = _signs(difference, clusters)
-    low, high = binary_ends(gained, lost, sizes, alpha)
+    sizes, _ = cluster_totals(difference, clusters)
+    low, high = binary_ends(*sign_counts(difference, clusters), sizes, alpha)
     return Interval(estimate, float(low), float(high), items, groups, method)
 
 
-def _signs(difference: Floats, clusters: npt.NDArray[Any]) -> tuple[Floats, tuple[Floats, Floats]]:
-    """Sizes of clusters, and how many of their items have a positive and a negative difference."""
+def sign_counts(difference: Floats, clusters: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+    """Items of each cluster with a positive and with a negative difference, each (clusters,)."""
     signs = np.stack([difference > 0, difference < 0], axis=1).astype(np.float64)
-    sizes, sums = cluster_totals(signs, clusters)
-    return sizes, (sums[:, 0], sums[:, 1])
+    _, sums = cluster_totals(signs, clusters)
+    return sums[:, 0], sums[:, 1]
 
 
 # ----------------------------------------------------------------------------------------------------- continuous
@@ -164,10 +165,13 @@ def continuous_ends(
     return low.reshape(totals.shape[:-1]), high.reshape(totals.shape[:-1])
 
 
-def few_differ(totals: Floats) -> npt.NDArray[np.bool_]:
-    """Whether ties leave too few clusters with a difference to estimate a spread from; totals are (..., clusters)."""
+def few_differ(totals: Floats, *, bounded: bool) -> npt.NDArray[np.bool_]:
+    """Whether too few clusters have a difference to estimate a spread from; totals are (..., clusters).
+
+    Bounded differences of which none ties can be fewer: no rare large one is missing from them.
+    """
     differing = (totals != 0).sum(axis=-1)
-    found: npt.NDArray[np.bool_] = (differing < FEW_DIFFERING) & (differing < totals.shape[-1])
+    found: npt.NDArray[np.bool_] = (differing < FEW_DIFFERING) & (~np.bool_(bounded) | (differing < totals.shape[-1]))
     return found
 
 
@@ -185,8 +189,8 @@ def paired_continuous(
 ) -> Interval:
     """Interval of the mean of continuous differences.
 
-    Where ties leave too few clusters with a difference, those in [-1, 1] get the wider of two intervals, the other
-    being that of their signs; unbounded ones get none, since nothing says how large the next difference may be.
+    With too few clusters that differ (`few_differ`), differences in [-1, 1] get the wider of two intervals, the other
+    being that of their signs; unbounded ones get none, since nothing says how large the next one may be.
 
     Args:
         difference: (items,) candidate minus baseline.
@@ -201,14 +205,13 @@ def paired_continuous(
         return no_interval(method, items, groups, float(difference.mean()) if items else np.nan)
     sizes, totals = cluster_totals(difference, clusters)
     estimate = float(difference.mean())
-    few = bool(few_differ(totals))
+    few = bool(few_differ(totals, bounded=bounded))
     if few and not bounded:
         return no_interval(method, items, groups, estimate)
     low, high = continuous_ends(totals, sizes, alpha, seed)
     if few:
         method = "mean, the wider of BCa cluster bootstrap, clustered t and the signs of the few that differ"
-        _, signs = _signs(difference, clusters)
-        outer = bounded_ends(*signs, sizes, alpha)
+        outer = bounded_ends(*sign_counts(difference, clusters), sizes, alpha)
         low, high = np.minimum(low, outer[0]), np.maximum(high, outer[1])
     return Interval(estimate, float(low), float(high), items, groups, method)
 

@@ -1,8 +1,8 @@
 """The formulas: intervals for one proportion, paired proportions and means, with clusters where items are dependent.
 
-Scores are per item; a difference is candidate minus baseline, so positive is better. `evals/paired.py` applies them. Every interval is two-sided at
-level 1 - alpha; a gate's verdict rests on one end of it. Items of one cluster (near-duplicates, one thread) may depend
-on each other; clusters are independent. Normal quantiles come from the standard library; scipy is loaded where called.
+Scores are per item; a difference is candidate minus baseline, so positive is better. `evals/paired.py` applies the
+formulas. Every interval is two-sided at level 1 - alpha; a gate's verdict rests on one end of it. Items of one cluster
+(near-duplicates, one thread) may depend on each other; clusters are independent. scipy is loaded where called.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def tango(
             middle = (inner + outer) / 2
             inside = statistic(middle) < quantile
             inner, outer = np.where(inside, middle, inner), np.where(inside, outer, middle)
-        return inner
+        return np.asarray(inner, dtype=np.float64)
 
     low, high = solve(-1.0), solve(1.0)
     return np.where(loss == count, -1.0, low), np.where(gain == count, 1.0, high)
@@ -218,10 +218,11 @@ def student_quantile(probability: float, degrees: npt.ArrayLike) -> Floats:
 
 
 def effective_degrees(totals: Floats) -> Floats:
-    """Degrees of freedom of a variance estimated from the totals of clusters (Satterthwaite 1946, Biometrics 2:110-114).
+    """Degrees of freedom of a variance that is estimated from the totals of clusters.
 
-    The relative variance of the estimate is (kurtosis - 1) / C for C clusters; that of a chi-square is 2 / degrees.
-    Where a few clusters hold most of the spread, the estimate is worth little, however many clusters tie.
+    The relative variance of the estimate is (kurtosis - 1) / C for C clusters, that of a chi-square 2 / degrees
+    (Satterthwaite 1946, Biometrics Bulletin 2:110-114). Where a few clusters hold most of the spread, the estimate is
+    worth little, however many clusters tie.
 
     Args:
         totals: (..., clusters) centred totals.
