@@ -49,7 +49,7 @@ def bca_ends(
     pools their leave-one-cluster-out influence values, each divided by its number of clusters. Where the fewest
     clusters of a stratum are C, the normal quantile is replaced by sqrt(C / (C - 1)) times Student's with C - 1 degrees
     of freedom, which takes back that resampling C clusters understates their spread (Hesterberg 2015, The American
-    Statistician 69:371-386, section 4.2).
+    Statistician 69:371-386).
 
     Args:
         strata: independent samples, each (clusters, sets, columns).
@@ -65,18 +65,19 @@ def bca_ends(
 
     sums = [stratum.sum(axis=0) for stratum in strata]
     estimate = statistic(sums)
-    replicates = np.sort(statistic(_resampled(strata, draws, np.random.default_rng(seed))), axis=0)
+    drawn = statistic(_resampled(strata, draws, np.random.default_rng(seed)))
+    defined = np.isfinite(drawn).all(axis=0)
+    replicates = np.sort(np.where(defined, drawn, 0.0), axis=0)
     below = ((replicates < estimate).mean(axis=0) + (replicates <= estimate).mean(axis=0)) / 2
     bias = ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws))
-    defined = np.isfinite(replicates).all(axis=0)
-    with np.errstate(invalid="ignore"):  # what is not defined is left out below
-        acceleration = _acceleration(strata, sums, statistic)
+    with np.errstate(invalid="ignore"):  # where the statistic is not defined without a cluster
+        acceleration = np.nan_to_num(_acceleration(strata, sums, statistic))
     reach = _expanded_quantile(1 - alpha / 2, min(len(stratum) for stratum in strata))
-    fixed = replicates[0] == replicates[-1]
+    fixed = defined & (replicates[0] == replicates[-1])
 
     def end(quantile: float) -> Floats:
         shifted = bias + quantile
-        adjusted = ndtr(bias + shifted / np.maximum(1 - np.nan_to_num(acceleration) * shifted, 1e-9))
+        adjusted = ndtr(bias + shifted / np.maximum(1 - acceleration * shifted, 1e-9))
         return np.where(fixed, estimate, np.where(defined, _sorted_quantile(replicates, adjusted), np.nan))
 
     return estimate, end(-reach), end(reach)
@@ -90,7 +91,7 @@ def _expanded_quantile(probability: float, clusters: int) -> float:
 
 def _sorted_quantile(replicates: Floats, probabilities: Floats) -> Floats:
     """The quantile of each column of (draws, sets), sorted, interpolated linearly; probabilities are (sets,)."""
-    place = np.nan_to_num(probabilities) * (len(replicates) - 1)
+    place = probabilities * (len(replicates) - 1)
     lower = np.floor(place).astype(np.int64)
     upper, sets = np.minimum(lower + 1, len(replicates) - 1), np.arange(replicates.shape[1])
     found: Floats = replicates[lower, sets] + (place - lower) * (replicates[upper, sets] - replicates[lower, sets])

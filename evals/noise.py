@@ -31,7 +31,7 @@ def run_noise(scores: Floats) -> Noise:
     """The between-run component of a two-way layout of runs and items, by the analysis of variance.
 
     Expected mean squares are those of the random model (Searle, Casella and McCulloch 1992, Variance Components,
-    section 4.7): (MS of runs - MS of the rest) / items, at least 0; the mean over R runs has that over R.
+    chapter 4): (MS of runs - MS of the rest) / items, at least 0; the mean over R runs has that over R.
 
     Args:
         scores: (runs, items) of one model, at least two runs.
@@ -47,8 +47,8 @@ def run_noise(scores: Floats) -> Noise:
 def widened(interval: Interval, noises: Sequence[Noise], alpha: float) -> Interval:
     """An interval of a difference with the run effects of both models added to it, once.
 
-    Reaches add in squares, each with its own quantile (Graybill and Wang 1980, JASA 75:869-873); of runs that were not
-    repeated nothing is known and nothing is added.
+    Reaches add in squares, each with its own quantile (Zou and Donner 2008, Statistics in Medicine 27:1693-1702); of
+    runs that were not repeated nothing is known and nothing is added.
 
     Args:
         interval: of the mean difference over items.
