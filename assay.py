@@ -57,6 +57,7 @@ COMMANDS = {
     "preview": Entry("Training", "train.cli:preview", "Show rows as tokens, what carries loss coloured."),
     "plan": Entry("Training", "evals.cli_plan:plan", "Memory, time, cost and detectable effects, before any spend."),
     "train": Entry("Training", "train.cli:train", "Train a LoRA adapter on a dataset."),
+    "sweep": Entry("Training", "train.cli:sweep", "Search settings, and choose by the validation split."),
     "evals": Entry("Evals", "evals.cli:evals", "Run the task suites on the base and the tuned model."),
     "gate": Entry("Evals", "assay:gate", "Judge a dataset (data) or a candidate (model)."),
     "show": Entry("Evidence", "evals.cli_evidence:show", "Print the chain of evidence behind a result."),

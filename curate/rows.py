@@ -85,7 +85,7 @@ class Source:
     path: str
     """As the user named it."""
     format: str
-    """jsonl, json, csv, tsv, parquet or arrow."""
+    """jsonl, json, csv, tsv, parquet, arrow or text."""
     sha256: str
     """Digest of the file's bytes as they were read."""
     size: int

@@ -19,15 +19,18 @@ from evals.consistency import ITEM_SCHEMA, filled
 from evals.contaminated import index_key, marked_items, read_contamination
 from evals.dataset_items import AskedRow, dataset_items, loss_rows, prompt_check, sampled, split_rows, trained_rows
 from evals.parts import Parts, count_parts
+from evals.responses import Responses
 from evals.scoring import LossRow, expect_losses, score_losses, summarise_losses
 from evals.stats import Interval, clustered_mean, proportion
 from evals.tasks import Items, Task, file_items, find_task, slices_of, write_task
 from schemas.atomic import write_atomic
 from schemas.base import file_digest, fingerprint
+from schemas.manifest import read_manifest
 from schemas.progress import Progress
 from schemas.results import EvalResults, TaskScore
 from schemas.stage import Stage
 from train.base_model import ensure_base_model
+from train.run import ADAPTER, MODEL
 
 if TYPE_CHECKING:
     from evals.harness import TaskRun
@@ -146,6 +149,7 @@ class Evaluation:
         lm = shared_lm(scorer, loaded.tokenizer)
         for model in MODELS:
             scorer.forget()
+            scorer.store = Responses(self.project.runs, {**self._weights(model), "engine": loaded.engine})
             with loaded.acting_as(model):
                 if not parts.has(f"losses.{model}"):
                     expect_losses(scorer, losses)
@@ -169,6 +173,13 @@ class Evaluation:
                     parts.write(f"losses.{model}", score_losses(scorer, model, losses))
         for error in sorted(set(scorer.errors)):
             self.progress.say(f"the model failed on an item: {error}")
+
+    def _weights(self, model: str) -> dict[str, Any]:
+        """The bytes that decide what a model answers: base weights and tokenizer, and of the tuned one the adapter."""
+        base = sorted(ref.identity for ref in self.stage.inputs if ref.role == "base_model")
+        trained = read_manifest(self.adapter).files if model == "tuned" else ()
+        folders = (f"{ADAPTER}/", f"{MODEL}/")
+        return {"base": base, "tuned": [entry.sha256 for entry in trained if entry.path.startswith(folders)]}
 
     def _table(self, question: Question, trained: Sequence[AskedRow], parts: Parts) -> pl.DataFrame:
         """All answers to a task, those of the references included."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import warnings
 from collections.abc import Iterator
@@ -34,6 +35,14 @@ class LoadedModels:
     """Most tokens that the base model reads."""
     full: Any = None
     """The fully fine-tuned model, where there is one instead of an adapter."""
+
+    @property
+    def engine(self) -> dict[str, Any]:
+        """What computes, beside the weights: versions, dtype, kernels, device, and the most tokens that are read."""
+        versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft")}
+        kernel = str(self.model.config._attn_implementation)
+        about = {"dtype": str(self.model.dtype), "attention": kernel, "device": self.device}
+        return {**versions, **about, "max_length": self.max_length}
 
     @contextlib.contextmanager
     def acting_as(self, name: str) -> Iterator[None]:

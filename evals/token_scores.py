@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from evals.packing import Query, Row, pack
+from evals.responses import Responses, key
 
 MAX_LOGITS = 100_000_000
 """Most logits held at a time (rows x positions x vocabulary): 400 MB in float32."""
@@ -60,6 +61,8 @@ class TokenScorer:
         self._selects_logits = "logits_to_keep" in inspect.signature(inner.forward).parameters
         self._vocabulary = int(inner.config.get_text_config().vocab_size)
         self._branches: bool | None = None
+        self.store: Responses | None = None
+        """Answers of the model as it is now, from earlier evaluations; null asks everything."""
         self._expected: list[Query] = []
         self._known: dict[Query, TokenScore] = {}
 
@@ -69,6 +72,7 @@ class TokenScorer:
 
     def forget(self) -> None:
         """Drop all answers, because the model's weights are about to change."""
+        self.store = None
         self._known.clear()
         self._expected.clear()
 
@@ -76,9 +80,31 @@ class TokenScorer:
         """The score of each query, in order."""
         asked = [query for query in (*queries, *self._expected) if query not in self._known]
         self._expected.clear()
+        asked = self._recall(asked)
         if asked:
             self._run(asked)
         return [self._known[query] for query in queries]
+
+    def _recall(self, queries: list[Query]) -> list[Query]:
+        """Take what the store knows; gives the others."""
+        if self.store is None:
+            return queries
+        keys = {query: key("score", query.context, query.continuation) for query in queries}
+        known = self.store.get(keys.values())
+        self._known |= {query: TokenScore(*known[name]) for query, name in keys.items() if name in known}
+        return [query for query, name in keys.items() if name not in known]
+
+    def _keep(self, found: dict[Query, TokenScore]) -> None:
+        """Remember answers, and store them."""
+        self._known |= found
+        if self.store is not None:
+            self.store.put(
+                {
+                    key("score", query.context, query.continuation): (one.log_likelihood, one.is_greedy, one.tokens)
+                    for query, one in found.items()
+                    if math.isfinite(one.log_likelihood)
+                }
+            )
 
     def _run(self, queries: list[Query]) -> None:
         rows = pack(queries, self.max_length, branches=self._branches is not False)
@@ -108,7 +134,7 @@ class TokenScorer:
 
     def _score_batch(self, batch: list[Row]) -> None:
         try:
-            self._known |= self._forward(batch)
+            self._keep(self._forward(batch))
         except (RuntimeError, IndexError) as error:  # out of memory, or a token that the model does not know
             if len(batch) > 1:
                 for row in batch:

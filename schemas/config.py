@@ -10,6 +10,7 @@ from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from schemas.base import Count, PathText, Seed, Share, Strict
 from schemas.records import Kind
+from schemas.sweep_config import SweepConfig
 from schemas.train_config import TrainConfig
 
 
@@ -244,6 +245,7 @@ class AuditFile(Strict):
     curate: CurateConfig = CurateConfig()
     gates: GatesConfig | None = None
     train: TrainConfig = TrainConfig()
+    sweep: SweepConfig = SweepConfig()
     evals: EvalsConfig | None = None
     runs: PathText = "runs"
     """Folder for results, relative to the config file."""

@@ -1,4 +1,4 @@
-"""`assay preview`, `assay train`."""
+"""`assay preview`, `assay train`, `assay sweep`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from curate.cli_options import project_options, screen
 from schemas.errors import ExitCode, UserError
+from schemas.terminal import printable
 
 if TYPE_CHECKING:
     from curate.configfile import Project
@@ -108,3 +109,43 @@ def train(project: Project, form: str, quiet: bool, dataset: Path | None, allow_
         click.echo(note, err=True)
     click.echo(json.dumps(result) if form == "json" else str(finished.path))
     return ExitCode.PASS
+
+
+@click.command(short_help="Search settings, and choose by the validation split.")
+@project_options()
+@click.option("--dataset", type=click.Path(path_type=Path), help="Manifest of a dataset; by default this config's own.")
+@click.option("--allow-ungated", is_flag=True, help="Train although the data gate did not pass; the manifest says so.")
+def sweep(project: Project, form: str, quiet: bool, dataset: Path | None, allow_ungated: bool) -> ExitCode:
+    """Train at several settings and choose the best that the overfitting watch passes.
+
+    `sweep.space` says what is varied; the first trial is `train` as it stands, the others are suggested by Optuna. Each
+    is an ordinary `assay train`, so none is trained twice, and a sweep that was stopped goes on when the same command
+    is given again. The winner has the least loss on the validation split; the test split is not read. Prints all
+    trials, the winner, what choosing did to its figures, and the command that trains it. Exit 4: no trial passed.
+    """
+    from curate.pipeline import curate_stage
+    from schemas.stage import require
+    from schemas.sweep_results import SweepResults
+    from train import sweep_text
+    from train.monitor import choose_view
+    from train.sweep import RESULTS
+    from train.sweep import sweep as run_sweep
+
+    manifest = dataset or require(curate_stage(project), "curate").path
+    finished = run_sweep(project, manifest, lambda: choose_view(quiet), allow_ungated=allow_ungated)
+    results = SweepResults.model_validate_json((finished.folder / RESULTS).read_bytes())
+    for note in () if quiet else finished.manifest.provenance.notes:
+        click.echo(note, err=True)
+    if form == "json":
+        found = {"manifest": str(finished.path), "reused": finished.reused}
+        click.echo(json.dumps(found | results.model_dump(mode="json", by_alias=True)))
+    else:
+        words = ["--config", str(project.path)]
+        given = click.get_current_context().params["overrides"]
+        words += [word for one in given if not one.startswith("sweep.") for word in ("--set", one)]
+        words += ["--dataset", str(dataset)] if dataset is not None else []
+        words += ["--allow-ungated"] if allow_ungated else []
+        words += ["--out", str(project.out)] if project.out is not None else []
+        for line in (*sweep_text.render(results, words), "", str(finished.path)):
+            click.echo(printable(line))
+    return ExitCode.PASS if results.winner is not None else ExitCode.INCONCLUSIVE

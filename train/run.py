@@ -142,11 +142,11 @@ def assist(project: Project, dataset: Path, *, allow_ungated: bool = False) -> N
 
 def _ready(project: Project, dataset: Path, allow_ungated: bool) -> tuple[Stage, Prepared | None]:
     """The stage with all that is known before weights are loaded; null where it is finished."""
-    _require_extra()
+    require_packages(PACKAGES)
     dataset = manifest_path(dataset)
     _, dataset_folder = open_stage(dataset, "curate")
     verdict = data_verdict_of(project, dataset)
-    notes = _gate_notes(verdict, dataset, allow_ungated)
+    notes = gate_notes(verdict, dataset, allow_ungated)
     model_folder = ensure_base_model(project.config.train.base_model, project.root)
     stage = train_stage(project, dataset, verdict, notes=notes)
     return stage, None if stage.folder.exists() else prepare(project, dataset_folder, model_folder)
@@ -166,13 +166,18 @@ def _what_is_kept(stage: Stage) -> str:
     return f"training stopped; the same command goes on after step {step_of(checkpoint)}\n"
 
 
-def _require_extra() -> None:
-    for package in PACKAGES:
+def require_packages(packages: Sequence[str]) -> None:
+    """Refuse to start without what the extra `train` installs.
+
+    Raises:
+        MissingExtra: naming the first package that is missing.
+    """
+    for package in packages:
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("train", package)
 
 
-def _gate_notes(verdict: Path | None, dataset: Path, allow_ungated: bool) -> tuple[str, ...]:
+def gate_notes(verdict: Path | None, dataset: Path, allow_ungated: bool) -> tuple[str, ...]:
     """What provenance says about the data gate; refuses data that did not pass it."""
     if verdict is None:
         state, summary = "missing", "no verdict names this dataset"

@@ -74,8 +74,8 @@ class Job:
         return [example.tokens for example in self.examples]
 
     def rows_of_step(self, step: int) -> list[str]:
-        """Where the rows of an optimiser step, 1-based, came from; empty where the method draws its own order."""
-        if self.settings.method == "grpo":
+        """Where the rows of an optimiser step came from; empty where the method draws its own order, and of step 0."""
+        if self.settings.method == "grpo" or step < 1:
             return []
         epoch, done = divmod(step - 1, self.steps_per_epoch)
         size = rows_per_step(self.settings)

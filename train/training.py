@@ -62,7 +62,7 @@ def train_model(job: Job, checkpoints: Path, metrics_path: Path, view: View) -> 
 
 def _run(job: Job, checkpoints: Path, checkpoint: Path | None, watch: Watch, view: View) -> Path:
     start = 0 if checkpoint is None else step_of(checkpoint)
-    with warnings.catch_warnings(), _out_of_memory_named(job):
+    with warnings.catch_warnings(), _gpu_faults_named(job):
         warnings.simplefilter("ignore", FutureWarning)  # TRL sets names that transformers renames
         warnings.filterwarnings("ignore", message=".*torch.utils.checkpoint.*")
         trainer: OurTrainer = importlib.import_module(f"train.methods.{job.settings.method}").build(
@@ -95,7 +95,7 @@ def _best(checkpoints: Path, keep: str, watch: Watch, view: View) -> Path:
 
 
 @contextmanager
-def _out_of_memory_named(job: Job) -> Iterator[None]:
+def _gpu_faults_named(job: Job) -> Iterator[None]:
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
@@ -105,6 +105,15 @@ def _out_of_memory_named(job: Job) -> Iterator[None]:
             found=str(error).splitlines()[0][:200],
             help="`assay plan` says which batch fits; lower train.batch_size and raise train.gradient_accumulation, or "
             "set train.gradient_checkpointing",
+        ) from error
+    except RuntimeError as error:
+        if "CUDA error" not in str(error) and "NCCL" not in str(error):
+            raise
+        raise UserError(
+            "the GPU was lost",
+            where=f"method {job.settings.method}",
+            found=str(error).splitlines()[0][:200],
+            help="`nvidia-smi` says what is left of it; the same command goes on from the last checkpoint",
         ) from error
 
 

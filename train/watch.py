@@ -204,6 +204,9 @@ class Watch(TrainerCallback):
             found["gain_gap"] = gains["trained"] - gains["held_out"]
         if self._job.settings.report_to:
             Trainer.log(self.trainer, dict(found))  # TRL's own would close the averages of the step
+        broken = [f"a {name.replace('_', ' ')} of {value}" for name, value in found.items() if not math.isfinite(value)]
+        if broken:
+            raise LossJumped(step, broken[0])
         self._measured = found
         self._view.measured(step, found)
         limit = self._job.settings.watch.max_gain_gap

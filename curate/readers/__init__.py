@@ -1,4 +1,4 @@
-"""Files in, rows out: JSONL, JSON arrays, CSV, TSV and Parquet, packed or not; no line is lost."""
+"""Files in, rows out: JSONL, JSON arrays, CSV, TSV, Parquet, Arrow and plain text, packed or not; no line is lost."""
 
 from curate.readers.read import read_corpus, source_from_bytes
 

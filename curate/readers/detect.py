@@ -20,6 +20,8 @@ FORMATS = {
     ".parquet": "parquet",
     ".arrow": "arrow",
     ".feather": "arrow",
+    ".txt": "text",
+    ".md": "text",
 }
 PACKINGS = (".gz", ".zst", ".bz2", ".xz")
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
@@ -52,7 +54,7 @@ FOREIGN = (
 
 
 def detect_format(path: Path, data: Bytes) -> str:
-    """jsonl, json, csv, tsv, parquet or arrow.
+    """jsonl, json, csv, tsv, parquet, arrow or text.
 
     Raises:
         UserError: the content is that of a file which holds no rows that can be read.
@@ -71,8 +73,8 @@ def detect_format(path: Path, data: Bytes) -> str:
         return _array_or_lines(named, data)
     if first == b"{":
         return _object_or_lines(named, data, head)
-    if named is None or named in ("jsonl", "json"):
-        return "csv" if _looks_like_table(head) else "jsonl"
+    if named in (None, "jsonl", "json", "text"):
+        return "csv" if _looks_like_table(head) else "text" if named == "text" else "jsonl"
     return named
 
 
@@ -99,7 +101,7 @@ def _refuse_foreign(path: Path, data: Bytes) -> None:
             "the data file has a format that is not read",
             where=str(path),
             found=what,
-            expected="JSONL, JSON, CSV, TSV, Parquet or Arrow, in UTF-8",
+            expected="JSONL, JSON, CSV, TSV, Parquet, Arrow or plain text, in UTF-8",
             help=advice,
         )
 

@@ -100,6 +100,10 @@ def _read(opened: Opened, builder: Builder, split: str | None = None) -> Source:
             from curate.readers.delimited import read_delimited
 
             buffer = read_delimited(opened.data[:], builder, "\t" if opened.format == "tsv" else ",")
+        case "text":
+            from curate.readers.plaintext import read_text
+
+            buffer = read_text(opened.data[:], builder)
         case "json":
             within = read_json(opened.data, builder)
         case _:

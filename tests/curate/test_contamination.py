@@ -11,6 +11,7 @@ from curate.contamination.items import Item, eval_items, parts_of
 from curate.contamination.scan import scan_rows
 from curate.contamination.verdicts import Grade, contamination
 from curate.contamination.words import comparable
+from curate.readers.read import read_corpus
 from tests.curate.made_rows import chat, corpus_from, distinct_rows
 
 QUESTION_TEXT = (
@@ -33,7 +34,7 @@ CHOICE_ITEM = {
 
 
 def graded(*rows, evals=(ITEM, SHORT, CHOICE_ITEM), padding=0):
-    index = build_index(eval_items(corpus_from(*evals)))
+    index = build_index(eval_items(corpus_from(*evals)) if isinstance(evals, tuple) else evals)
     verdicts, _ = contamination(corpus_from(*rows, *distinct_rows(padding)), index.telling)
     best: dict[int, tuple[Grade, int]] = {}
     for verdict in verdicts:
@@ -52,6 +53,13 @@ DRESSED = {
     "edited": QUESTION_TEXT.replace("market", "fair").replace("sells", "gives away").replace("comes", "walks"),
     "full width": QUESTION_TEXT.replace("A farmer", "\uff21 \uff46\uff41\uff52\uff4d\uff45\uff52"),
 }
+
+
+def test_a_paragraph_of_plain_text_is_an_item(tmp_path):
+    path = tmp_path / "held_out.txt"
+    path.write_text(f"A first paragraph that nobody trained on.\n\n{QUESTION_TEXT}\n", "utf-8")
+    (found,) = graded(chat(QUESTION_TEXT, "Many."), evals=eval_items(read_corpus([path])), padding=30)
+    assert found == (Grade.QUESTION, 1)
 
 
 @pytest.mark.parametrize("text", DRESSED.values(), ids=DRESSED)

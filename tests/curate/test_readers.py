@@ -264,6 +264,20 @@ def test_the_result_does_not_depend_on_the_chunk(tmp_path):
     assert one.faults.equals(many.faults)
 
 
+def test_paragraphs_of_plain_text_are_rows_and_what_is_json_or_a_table_is_not_text(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\ntwo\r\n\n\n  three\n\nbad \xff byte\n\nlast")
+    corpus = read_corpus([path])
+    assert corpus.sources[0].format == "text"
+    assert corpus.rows["line"].to_list() == [1, 5, 7, 9]
+    texts = corpus.turns.filter(part="text")["content"].to_list()
+    assert texts == ["one\ntwo", "  three", "last"]
+    assert sorted(corpus.faults["kind"].to_list()) == ["broken-line", "byte-order-mark"]
+    for name, text, format in (("a.txt", '{"text": "x"}\n', "jsonl"), ("b.md", "prompt,completion\nq,a\n", "csv")):
+        (tmp_path / name).write_text(text, "utf-8")
+        assert read_corpus([tmp_path / name]).sources[0].format == format
+
+
 def test_rows_of_several_files_are_numbered_through(tmp_path):
     paths = [write_rows(tmp_path / f"{name}.jsonl", [{"text": name}]) for name in "ab"]
     corpus = read_corpus(paths)

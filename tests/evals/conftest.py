@@ -28,5 +28,5 @@ def fresh(done: Done, tmp_path: Path, tiny_model_folder: Path) -> tuple[Project,
     """The same project and the folder of its adapter, without a result, to be changed at will."""
     project, adapter, _ = done
     root = tmp_path / "project"
-    shutil.copytree(project.root, root, ignore=shutil.ignore_patterns("evals", "gate-model"))
+    shutil.copytree(project.root, root, ignore=shutil.ignore_patterns("evals", "gate-model", "responses"))
     return made_project(root, tiny_model_folder), root / "runs" / "train" / adapter.folder.name

@@ -170,6 +170,14 @@ def test_one_bad_step_sends_the_run_back_at_half_the_rate(tiny_model_folder, tmp
     assert (made["step"], made["back_to"]) == (4, 3)
 
 
+def test_a_held_out_loss_that_is_no_number_stops_the_run(tiny_model_folder, tmp_path, monkeypatch):
+    measured = {"loss": float("nan"), "accuracy": 0.0}
+    monkeypatch.setattr(sft.SupervisedTrainer, "measure", lambda self, name: measured)
+    with pytest.raises(UserError, match="training diverged") as caught:
+        run(make_job(tiny_model_folder, guard={"rollbacks": 0}), tmp_path)
+    assert caught.value.problems[0].found == "a trained loss of nan"
+
+
 def test_a_lasting_spike_is_seen_and_one_outlier_is_not(tiny_model_folder, tmp_path, monkeypatch):
     guard = {"window": 4, "patience": 2, "rollbacks": 0}
     job = make_job(tiny_model_folder, held_out=0, epochs=4, guard=guard)
@@ -283,14 +291,21 @@ def test_a_full_disk_while_saving_is_an_oserror(tiny_model_folder, tmp_path, mon
     assert caught.value.errno == errno.ENOSPC
 
 
-def test_a_gpu_without_memory_is_named(tiny_model_folder, tmp_path, monkeypatch):
-    def full(*arguments):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+@pytest.mark.parametrize(
+    ("error", "what", "advice"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried 2 GiB"), "memory does not suffice", "assay plan"),
+        (RuntimeError("CUDA error: unspecified launch failure"), "the GPU was lost", "last checkpoint"),
+    ],
+)
+def test_a_gpu_that_fails_is_named(tiny_model_folder, tmp_path, monkeypatch, error, what, advice):
+    def failing(*arguments):
+        raise error
 
-    monkeypatch.setattr(sft, "supervised_nll", full)
-    with pytest.raises(UserError, match="memory does not suffice") as caught:
+    monkeypatch.setattr(sft, "supervised_nll", failing)
+    with pytest.raises(UserError, match=what) as caught:
         run(make_job(tiny_model_folder), tmp_path)
-    assert "assay plan" in caught.value.problems[0].help
+    assert advice in caught.value.problems[0].help
 
 
 def test_a_constant_schedule_with_warmup_warms_up(tmp_path):
