@@ -46,7 +46,7 @@ def paired_design_effect(gained: Floats, lost: Floats, sizes: Floats) -> tuple[F
     The ratio of clustered to independent variance (Rao and Scott 1992, Biometrics 48:577-585), shrunk towards that of
     items which repeat their cluster exactly: one wholly discordant cluster is added to the sums, the less the more
     degrees of freedom there are (`effective_degrees`). A few discordant items that happen to lie in different clusters
-    are no evidence that clusters do not matter; without it, half of the losses that come as whole clusters would pass.
+    are no evidence that clusters do not matter; without it, losses that come as whole clusters pass.
 
     Args:
         gained: (..., clusters) items that only the candidate got right.

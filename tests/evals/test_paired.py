@@ -99,8 +99,8 @@ def test_items_that_repeat_their_cluster_count_once():
 
 
 def test_losses_of_whole_clusters_do_not_pass():
-    # 25 clusters of 20 items of which 3% are lost, most of them as whole clusters: without shrinking the design effect
-    # four of ten such test sets would rule this loss out.
+    # 25 clusters of 20 items of which 3% are lost, most of them as whole clusters. Many such test sets hold a few
+    # scattered losses only, and taken at their word they would rule the true loss out.
     rng = np.random.default_rng(0)
     shape, truth = (3000, 25), -0.03
     copies = rng.binomial(20, np.sqrt(0.5), shape)
