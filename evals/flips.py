@@ -89,7 +89,9 @@ def find_flips(evidence: Evidence, folder: Path, task: str) -> Flips:
 
 def _answers(items: pl.DataFrame, task: str, model: str, sign: float) -> pl.DataFrame:
     """A model's first answer to each item; `rank` orders scores, a failure being below everything."""
-    chosen = items.filter((pl.col("task") == task) & (pl.col("model") == model)).unique("item_id", maintain_order=True)
+    chosen = items.filter((pl.col("task") == task) & (pl.col("model") == model)).unique(
+        "item_id", keep="first", maintain_order=True
+    )
     finite = pl.when(pl.col("score").is_finite()).then(pl.col("score"))
     return chosen.with_columns(score=finite, rank=(finite * sign).fill_null(-1e300))
 

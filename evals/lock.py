@@ -321,7 +321,9 @@ def _same_models(lock: Lock, now: Circumstances) -> Iterator[tuple[str, str]]:
 
 def _scores(items: pl.DataFrame, name: str, task: LockedTask) -> pl.DataFrame:
     """Rows of the two locked models, otherwise like the candidate's."""
-    asked = items.filter((pl.col("task") == name) & (pl.col("model") == "tuned")).unique("item_id", maintain_order=True)
+    asked = items.filter((pl.col("task") == name) & (pl.col("model") == "tuned")).unique(
+        "item_id", keep="first", maintain_order=True
+    )
     ids = [item.item_id for item in task.items]
     known = {LOCKED: [item.score for item in task.items], ORIGINAL: [item.original for item in task.items]}
     return pl.concat(

@@ -227,6 +227,8 @@ class EvalsConfig(Strict):
     batch_size: Count = 16
     baseline: PathText | None = None
     """Lock file; null compares with the base model."""
+    slice_by: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    """Fields of the items, or of their `metadata`, by whose values the model gate shows where the models differ."""
     seed: Seed = 0
 
 

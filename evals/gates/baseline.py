@@ -14,9 +14,9 @@ from evals.lock import LOCKED, ORIGINAL
 from schemas.config import TaskGate
 from schemas.lock import Lock
 from schemas.terminal import printable
-from schemas.verdict import Check, Outcome
+from schemas.verdict import Check, Outcome, Standing
 
-ORDER = 35
+ORDER = 32
 SHOWN = 5
 
 
@@ -34,14 +34,15 @@ def judge(evidence: Evidence) -> Iterator[Check]:
     yield _fits(held)
     if held.differences:
         return
-    for task, condition in evidence.conditions.tasks.items():
-        margin = TaskGate(must="not_regress", margin=condition.margin or condition.detect)
-        for model in (LOCKED, ORIGINAL):
-            name, called = f"{task}:not-regress-{model}", f"{model} baseline of {_date(held.lock, task, model)}"
+    for model in (LOCKED, ORIGINAL):
+        called = {task: f"{model} baseline of {_date(held.lock, task, model)}" for task in held.lock.tasks}
+        margins = {}
+        for task, condition in evidence.conditions.tasks.items():
             if (task, model) in held.same:
-                yield _itself(name, called, len(held.lock.tasks[task].items))
+                yield _itself(f"{task}:not-regress-{model}", called[task], len(held.lock.tasks[task].items))
             else:
-                yield not_regress.check(evidence, task, margin, name, model, called)
+                margins[task] = TaskGate(must="not_regress", margin=condition.margin or condition.detect)
+        yield from not_regress.held_to(evidence, margins, model, called)
 
 
 def _date(lock: Lock, task: str, model: str) -> str:
@@ -50,7 +51,13 @@ def _date(lock: Lock, task: str, model: str) -> str:
 
 def _itself(name: str, called: str, items: int) -> Check:
     said = f"the candidate is the {called} itself: the same weights, and the same score on each of {items:,} items"
-    return Check(name=name, outcome=Outcome.PASS, message=said, measured={"items": items, "same_weights": True})
+    return Check(
+        name=name,
+        outcome=Outcome.PASS,
+        verdict=Standing.NON_INFERIOR,
+        message=said,
+        measured={"items": items, "same_weights": True},
+    )
 
 
 def _fits(held: Baseline) -> Check:
@@ -69,6 +76,7 @@ def _fits(held: Baseline) -> Check:
     return Check(
         name="baseline:fits",
         outcome=Outcome.STALE,
+        verdict=Standing.STALE,
         message=f"{about} does not fit this evaluation: {'; '.join(held.differences[:SHOWN])}{more}",
         measured=measured | {"fields": list(held.differences)},
         help="evaluate the candidate as the lock says, or bless a new baseline with `assay bless --override`",

@@ -2,48 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from evals import decide
 from evals.evidence import Evidence
 from schemas.config import TaskGate
-from schemas.verdict import Check, Outcome
+from schemas.verdict import Check, Outcome, Standing
 
 ORDER = 30
 
 
 def judge(evidence: Evidence) -> Iterator[Check]:
-    """One check a task that must not regress against its base: non-inferiority, so that a lack of items never passes.
+    """One check a task that must not regress against its base, so that a lack of items never passes.
 
     With a lock, its models are the baseline instead (`baseline.py`).
 
-    Pass: the lower end of the paired interval is above -margin. Fail: it is not, and the upper end is below 0.
+    Pass: the lower end of the paired interval is above -margin; that each task passes at its own level is enough for
+    all of them together. Fail: it is not, the upper end is below 0, and the loss stays significant by Holm over all
+    tasks of the gate, so that many good tasks do not fail a candidate by chance.
     """
-    for task, condition in evidence.conditions.tasks.items():
-        if condition.must == "not_regress" and evidence.baseline is None:
-            yield check(evidence, task, condition, f"{task}:not-regress")
+    if evidence.baseline is None:
+        yield from held_to(evidence, evidence.conditions.tasks, "base", {})
 
 
-def check(
-    evidence: Evidence, task: str, condition: TaskGate, name: str, baseline: str = "base", called: str = "base"
-) -> Check:
-    """Whether the tuned model is worse than a baseline by less than `margin`.
+def held_to(
+    evidence: Evidence, conditions: Mapping[str, TaskGate], baseline: str, called: Mapping[str, str]
+) -> Iterator[Check]:
+    """One check a task that must not regress against one model.
 
     Args:
         evidence: of the candidate.
-        task: its name.
-        condition: with the margin.
-        name: of the check.
-        baseline: the model that it is compared with.
-        called: that model in words.
+        conditions: task -> its condition; those that must improve are left out.
+        baseline: the model that the candidate is compared with.
+        called: task -> that model in words; by default its name.
     """
-    alpha = evidence.conditions.alpha
+    worse = evidence.worse(baseline)
+    for task, condition in conditions.items():
+        if condition.must == "not_regress":
+            yield _check(evidence, task, condition, worse, (baseline, called.get(task, baseline)))
+
+
+def _check(
+    evidence: Evidence, task: str, condition: TaskGate, worse: Mapping[str, float], against: tuple[str, str]
+) -> Check:
+    (baseline, called), alpha = against, evidence.conditions.alpha
+    name = f"{task}:not-regress" + (f"-{baseline}" if evidence.baseline else "")
     margin = condition.margin or 0.0
     required = {"margin": margin, "alpha": alpha}
     if not (evidence.has(task, "tuned") and evidence.has(task, baseline)):
         return Check(
             name=name,
             outcome=Outcome.INCONCLUSIVE,
+            verdict=Standing.INCONCLUSIVE,
             message=f"{task} was not scored on both the {called} and the tuned model",
             required=required,
             help="run `assay evals` again",
@@ -51,10 +61,11 @@ def check(
     found = evidence.compare(task, baseline)
     interval = found.interval
     said, measured, advice = decide.scores(found, "tuned", called, alpha), found.as_dict(), ""
-    if interval.is_evidence and interval.low > -margin:
+    measured["p_worse_holm"] = float(f"{worse[task]:.3g}")
+    if decide.shown_above(found, -margin, alpha) is Outcome.PASS:
         outcome = Outcome.PASS
         said += f"; a loss of {margin:g} or more is ruled out"
-    elif interval.is_evidence and interval.high < 0:
+    elif interval.is_evidence and interval.high < 0 and worse[task] <= alpha / 2:
         outcome = Outcome.FAIL
         said += f"; it is worse, and a loss of {margin:g} or more is not ruled out"
         advice = "train for fewer epochs, with a lower learning rate or rank, or mix general rows in"
@@ -64,4 +75,7 @@ def check(
         said += f"; {f'a loss of {margin:g} is not ruled out' if enough else decide.why_no_evidence(interval)}"
         advice = decide.more_items(found, interval.estimate + margin, alpha, condition)
         measured["items_to_decide"] = decide.deciding_items(found, interval.estimate + margin, alpha)
-    return Check(name=name, outcome=outcome, message=said, measured=measured, required=required, help=advice)
+    verdict = decide.standing(found, outcome, margin=margin)
+    return Check(
+        name=name, outcome=outcome, verdict=verdict, message=said, measured=measured, required=required, help=advice
+    )
