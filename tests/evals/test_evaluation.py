@@ -268,8 +268,10 @@ def test_the_verdict_rests_on_files_and_names_them(done, monkeypatch):
     assert sorted(path.name for path in verdict.folder.iterdir()) == [
         "junit.xml",
         "manifest.json",
+        "verdict.html",
         "verdict.json",
         "verdict.md",
+        "verdict.sarif",
     ]
     found = Verdict.model_validate(json.loads((verdict.folder / "verdict.json").read_bytes()))
     assert [check.name for check in found.checks] == [
