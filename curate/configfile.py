@@ -18,6 +18,8 @@ from schemas.config import AuditFile, Config
 from schemas.errors import ConfigError, Problem
 
 C = TypeVar("C", bound=AuditFile)
+SHIPPED_SUITES = Path(__file__).parents[1] / "evals" / "suites"
+"""Task files are read here, as those beside a config are; no code of theirs is."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,15 @@ class Project:
 
 
 def suite_files(suites: Sequence[str], root: Path) -> list[Path]:
-    """Task files beside a config whose items lie in files of their own.
+    """Task files beside a config, or among those that ship with assay, whose items lie in files of their own.
 
     Args:
         suites: names of task files.
         root: the config's folder.
     """
-    paths = [path for name in suites if (path := root / f"{name}.yaml").is_file()]
+    places = ((root / f"{name}.yaml", root / f"{name}.py", SHIPPED_SUITES / f"{name}.yaml") for name in suites)
+    found = (next((place for place in of_one if place.is_file()), None) for of_one in places)
+    paths = [path for path in found if path is not None and path.suffix == ".yaml"]
     return [path for path in paths if any(file.is_file() for file in data_files(read_task(path), path))]
 
 

@@ -8,6 +8,7 @@ nats. lm-eval's response cache is never used: its keys do not name the model.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -31,6 +32,13 @@ with warnings.catch_warnings():
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
+RATES: dict[str, Callable[[float, int], float]] = {
+    "bits_per_byte": lambda nats, count: -nats / count / math.log(2),
+    "byte_perplexity": lambda nats, count: math.exp(-nats / count),
+    "word_perplexity": lambda nats, count: math.exp(-nats / count),
+}
+"""lm-eval's rolling metrics: what one text with this log-likelihood and count of bytes or words is worth."""
+TASK_FOLDER = Path(lm_eval.tasks.__file__).parent
 PromptCheck = Callable[[dict[str, Any], str, str], None]
 """Document, context and one continuation that the model is about to be asked; raises where they are not as agreed."""
 
@@ -201,8 +209,25 @@ def run_task(
     first = samples[0]["filter"]
     metric = next(iter(task.aggregation()))
     ordered = sorted((sample for sample in samples if sample["filter"] == first), key=lambda sample: sample["doc_id"])
+    _value_items(task, ordered, metric)
     items = [_item(task, sample, metric, where, failed=sample["doc_id"] in lm.failed) for sample in ordered]
     return TaskRun(metric, bool(task.higher_is_better()[metric]), str(task.OUTPUT_TYPE), items)
+
+
+def _value_items(task: Any, samples: list[dict[str, Any]], metric: str) -> None:
+    """Turn what a metric's aggregation takes into a value of each item, where there is a way.
+
+    lm-eval's rolling metrics keep (log-likelihood, count) and weigh texts by their length; here each text has its own
+    rate. An aggregation function with an attribute `items` says itself what each of its values is worth.
+    """
+    rate, of_items = RATES.get(metric), getattr(task.aggregation()[metric], "items", None)
+    values = [sample.get(metric) for sample in samples]
+    if of_items is not None:
+        values = of_items(values)
+    elif rate is not None:
+        values = [rate(*value) if isinstance(value, tuple) and value[1] else value for value in values]
+    for sample, value in zip(samples, values, strict=True):
+        sample[metric] = value
 
 
 def _check_targets(task: Any, where: Path) -> None:
@@ -242,10 +267,11 @@ def _item(task: Any, sample: dict[str, Any], metric: str, where: Path, *, failed
         prediction = "" if failed else choices[max(range(len(choices)), key=lambda place: scores[place])]
     else:
         response = sample["filtered_resps"][0]
-        values = [part for part in response if isinstance(part, float)] if isinstance(response, list | tuple) else []
-        failed = failed or not all(map(math.isfinite, values))
-        prediction = "" if failed else str(response)
-        detail = {"response": prediction}
+        parts = response if isinstance(response, list | tuple) else [response]
+        failed = failed or not all(math.isfinite(part) for part in parts if isinstance(part, float))
+        prediction = "" if failed or isinstance(response, float) else str(response)
+        scored = task.OUTPUT_TYPE in ("loglikelihood", "loglikelihood_rolling")
+        detail = {"log_likelihood": None if failed else float(parts[0])} if scored else {"response": prediction}
     target = sample["target"]
     shown = choices[target] if choices and isinstance(target, int) else target
     return ItemScore(
@@ -265,3 +291,71 @@ def _no_item_value(metric: str, where: Path) -> float:
         expected="a metric such as acc, exact_match or f1 of each item, first in metric_list",
         help="put another metric first in metric_list",
     )
+
+
+# -------------------------------------------------------------------------------------------------- lm-eval's own tasks
+
+
+def built_in_file(name: str) -> Path | None:
+    """The file of one of lm-eval's own tasks; null where it has none of that name.
+
+    Raises:
+        UserError: it is a group of tasks, or no YAML.
+    """
+    with quiet():
+        manager = TaskManager()
+    if name in manager.all_groups or name in manager.all_tags:
+        raise UserError(
+            "a suite must be one task, not a group",
+            where=f"evals.suites: {name}",
+            found="a group of lm-eval's tasks",
+            help="name each task in evals.suites",
+        )
+    entry = manager.task_index.get(name)
+    if entry is not None and (entry.yaml_path is None or "class" in (entry.cfg or {})):
+        raise UserError("this task of lm-eval is Python and cannot be asked", where=f"evals.suites: {name}")
+    return None if entry is None else Path(entry.yaml_path)
+
+
+@functools.cache
+def built_in_documents(name: str, network: bool) -> dict[str, list[dict[str, Any]]]:
+    """The items of one of lm-eval's own tasks as `test`, and those that its few-shot examples come from.
+
+    Args:
+        name: of the task.
+        network: whether its data may be downloaded; otherwise it must be in the cache of `datasets`.
+
+    Raises:
+        UserError: the data cannot be reached.
+    """
+    try:
+        with quiet(), contextlib.nullcontext() if network else offline():
+            task = TaskManager().load([name])["tasks"][name]
+            shots = list(task.fewshot_docs() or ()) if task.get_config("num_fewshot") else []
+            found = {"test": list(task.eval_docs)} | ({"fewshot": shots} if shots else {})
+    except Exception as error:  # whatever a data set's server, file or code may raise
+        raise UserError(
+            "the data of this task of lm-eval cannot be reached",
+            where=f"evals.suites: {name}",
+            found=f"{type(error).__name__}: {error}"[:300],
+            expected="the data set in the cache of the hub" if not network else "a hub that answers",
+            help="" if network else "`evals.network: true` allows the download",
+        ) from error
+    return found
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Nothing is asked of a hub."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    places: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value

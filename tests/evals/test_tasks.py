@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from evals import tasks
-from evals.tasks import Items, chosen, file_items, find_task, read_documents, write_task
+from evals.documents import read_documents
+from evals.tasks import Items, chosen, file_items, find_task, write_task
 from schemas.errors import UserError
 
 OWN = """
