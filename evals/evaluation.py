@@ -27,6 +27,7 @@ from evals.stats import Interval, clustered_mean, proportion
 from evals.tasks import Items, Task, file_items, find_task, write_task
 from schemas.atomic import write_atomic
 from schemas.base import file_digest, fingerprint
+from schemas.errors import UserError
 from schemas.manifest import read_manifest
 from schemas.progress import Progress
 from schemas.results import EvalResults, TaskScore
@@ -242,6 +243,14 @@ class Evaluation:
 def _answers(question: Question, model: str, run: TaskRun) -> pl.DataFrame:
     """A model's answers to a task, with the columns of ITEM_SCHEMA and RUN_SCHEMA."""
     items = question.items
+    if len(run.items) != len(items.ids):
+        raise UserError(
+            "the task asked another number of items than there are",
+            where=str(question.task.path),
+            found=f"{len(run.items)} items",
+            expected=f"{len(items.ids)}, each in its place",
+            help="`process_docs` may change items, but not drop or add any; change the file of items instead",
+        )
     lines = [
         (
             question.task.name,

@@ -207,14 +207,16 @@ def run_task(
             help="try the task with plain lm-eval; its documentation explains the fields",
         ) from error
     first = samples[0]["filter"]
-    metric = next(iter(task.aggregation()))
+    metric = next(iter(task.aggregation()), None)
+    if metric is None:
+        raise UserError("the task measures nothing", where=str(where), expected="a metric in metric_list")
     ordered = sorted((sample for sample in samples if sample["filter"] == first), key=lambda sample: sample["doc_id"])
-    _value_items(task, ordered, metric)
+    _value_items(task, ordered, metric, where)
     items = [_item(task, sample, metric, where, failed=sample["doc_id"] in lm.failed) for sample in ordered]
     return TaskRun(metric, bool(task.higher_is_better()[metric]), str(task.OUTPUT_TYPE), items)
 
 
-def _value_items(task: Any, samples: list[dict[str, Any]], metric: str) -> None:
+def _value_items(task: Any, samples: list[dict[str, Any]], metric: str, where: Path) -> None:
     """Turn what a metric's aggregation takes into a value of each item, where there is a way.
 
     lm-eval's rolling metrics keep (log-likelihood, count) and weigh texts by their length; here each text has its own
@@ -222,12 +224,19 @@ def _value_items(task: Any, samples: list[dict[str, Any]], metric: str) -> None:
     """
     rate, of_items = RATES.get(metric), getattr(task.aggregation()[metric], "items", None)
     values = [sample.get(metric) for sample in samples]
-    if of_items is not None:
-        values = of_items(values)
-    elif rate is not None:
-        values = [rate(*value) if isinstance(value, tuple) and value[1] else value for value in values]
-    for sample, value in zip(samples, values, strict=True):
-        sample[metric] = value
+    try:
+        if of_items is not None:
+            values = list(of_items(values))
+        elif rate is not None:
+            values = [rate(*value) if isinstance(value, tuple) else value for value in values]
+        for sample, value in zip(samples, values, strict=True):
+            sample[metric] = value
+    except Exception as error:  # Python of a task, or a text without bytes or words
+        raise UserError(
+            f"the metric {metric!r} has no value for a single item",
+            where=str(where),
+            found=f"{type(error).__name__}: {error}"[:300],
+        ) from error
 
 
 def _check_targets(task: Any, where: Path) -> None:

@@ -22,6 +22,7 @@ PAGES = (
     "docs/contamination.md",
     "docs/indexes.md",
     "docs/plan.md",
+    "docs/suites.md",
     "docs/sweep.md",
 )
 LANGUAGES = {"bash", "python", "yaml", "json", "toml", "text"}
