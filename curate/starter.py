@@ -55,7 +55,7 @@ def look_at(path: Path) -> Look:
     """Read a file, or the beginning of a long one, and say what it holds.
 
     Raises:
-        UserError: it cannot be opened, holds no row, or rows that this version does not train on.
+        UserError: it cannot be opened, holds no row, or rows that no config is written for.
     """
     corpus, share = _sample(path)
     if not corpus.height:
@@ -67,11 +67,11 @@ def look_at(path: Path) -> Look:
         return Look(rows, None, _columns(corpus), (), 0, 256, ())
     if kind not in TRAINABLE:
         raise UserError(
-            f"this version of assay does not train on {kind} rows",
+            f"`assay init` writes no config for {kind} rows",
             where=str(path),
             found=", ".join(f"{name} ({number:,} rows)" for name, number in kinds.most_common()),
             expected=" or ".join(TRAINABLE),
-            help="`assay audit` takes every kind",
+            help="`assay audit` takes every kind; `assay train` does too, with a config of your own",
         )
     texts = comparable_texts(corpus)
     answers = texts["answer"].drop_nulls()
@@ -209,12 +209,16 @@ curate:
 
 train:
   base_model: smollm2-135m-instruct   # ships with assay; a hub id or a folder works too
-  method: sft
+  method: sft                    # or text, dpo, kto, grpo, reward, full: each trains rows of its own kind
   lora: {{r: 8, lora_alpha: 16}}
   max_examples: 300              # null trains on all rows; 300 take minutes on two cores
   epochs: 1
   learning_rate: 1.0e-3
   max_length: {look.max_length}                # tokens a row, estimated; longer rows lose the start of their prompt
+  keep: best                     # publish the weights of the least validation loss; last: those of the end
+  # early_stopping: 3            # stop after so many measurements of that loss without a better one
+  # quantization: 4bit           # QLoRA; needs a GPU and bitsandbytes
+  # price_per_hour: 1.50         # of this machine: `assay plan` tells what the run costs
   seed: 0
 
 evals:

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import io
-import json
 import logging
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from evals.item_scores import ItemScore, item_score, set_item_values
 from evals.packing import Query
 from evals.responses import key
 from evals.token_scores import TokenScorer
@@ -32,29 +29,14 @@ with warnings.catch_warnings():
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-RATES: dict[str, Callable[[float, int], float]] = {
-    "bits_per_byte": lambda nats, count: -nats / count / math.log(2),
-    "byte_perplexity": lambda nats, count: math.exp(-nats / count),
-    "word_perplexity": lambda nats, count: math.exp(-nats / count),
-}
-"""lm-eval's rolling metrics: what one text with this log-likelihood and count of bytes or words is worth."""
 TASK_FOLDER = Path(lm_eval.tasks.__file__).parent
+FORCED_TRIAL = 16
+FORCED_SHARE = 0.25
+"""Share of the first answers that must be as expected for the others to be tried without generation."""
+GREEDY_SETTINGS = frozenset(("until", "max_gen_toks", "do_sample", "temperature"))
+"""Decoding arguments under which, without drawing, the likeliest token is always taken."""
 PromptCheck = Callable[[dict[str, Any], str, str], None]
 """Document, context and one continuation that the model is about to be asked; raises where they are not as agreed."""
-
-
-@dataclass(frozen=True)
-class ItemScore:
-    """One item scored by one model."""
-
-    position: int
-    target: str
-    prediction: str
-    score: float | None
-    """Null where the model failed."""
-    detail: str
-    """JSON: log-likelihoods by choice, or the response."""
-    prompt_sha256: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +62,8 @@ class SharedLM(HFLM):
         self.check: PromptCheck | None = None
         self.failed: set[int] = set()
         """Documents of the running task on which generation failed."""
+        self.target: Callable[[Any], Any] | None = None
+        """The expected answer of a document of the running task; null generates every answer."""
         super().__init__(
             pretrained=scorer.model,
             tokenizer=tokenizer,
@@ -108,12 +92,19 @@ class SharedLM(HFLM):
                 self.check(request.doc, request.args[0], "")
         answers = [""] * len(requests)
         store, keys = self.scorer.store, [key("text", *request.args) for request in requests]
-        if any(request.args[1].get("do_sample") or request.args[1].get("temperature") for request in requests):
+        drawn = any(request.args[1].get("do_sample") or request.args[1].get("temperature") for request in requests)
+        if drawn:
             store = None  # drawn answers differ each time
         known = {} if store is None else store.get(keys)
         for place, name in enumerate(keys):
             answers[place] = known.get(name, "")
         missing = [place for place, name in enumerate(keys) if name not in known]
+        forced = {} if drawn or self.target is None else self._as_expected(requests, missing, self.target)
+        for place, answer in forced.items():
+            answers[place] = answer
+        if store is not None and forced:
+            store.put({keys[place]: answer for place, answer in forced.items()})
+        missing = [place for place in missing if place not in forced]
         order = sorted(missing, key=lambda place: -len(requests[place].args[0]))
         for start in range(0, len(order), self.scorer.batch_size):
             places = order[start : start + self.scorer.batch_size]
@@ -125,6 +116,49 @@ class SharedLM(HFLM):
             if self.scorer.progress:
                 self.scorer.progress(start + len(places), len(order))
         return answers
+
+    def _as_expected(
+        self, requests: Sequence[Any], places: Sequence[int], target: Callable[[Any], Any]
+    ) -> dict[int, str]:
+        """Answers that need no generation: the expected one, where each of its tokens and then a stop is the likeliest.
+
+        Greedy decoding would take these very tokens, one pass each; here they take one pass in all. Where a first few
+        answers are not as expected, the others are not tried.
+        """
+        found: dict[int, str] = {}
+        queries = {place: self._expected(requests[place], target(requests[place].doc)) for place in places}
+        tried = [place for place, asked in queries.items() if asked]
+        for start, stop in ((0, FORCED_TRIAL), (FORCED_TRIAL, len(tried))):
+            some = tried[start:stop]
+            scores = iter(self.scorer.score([query for place in some for query in queries[place]]))
+            for place in some:
+                if any([next(scores).is_greedy for _ in queries[place]]):
+                    found[place] = target(requests[place].doc)
+            if len(found) < FORCED_SHARE * len(some):
+                break
+        return found
+
+    def _expected(self, request: Any, target: Any) -> list[Query]:
+        """The expected answer after the prompt, followed by each stop that generation would end at."""
+        context, settings = request.args
+        if not (isinstance(target, str) and target and context) or set(settings) - GREEDY_SETTINGS:
+            return []
+        prompt, whole = self.tok_encode(context), self.tok_encode(context + target)
+        answer = whole[len(prompt) :] if whole[: len(prompt)] == prompt else []
+        most = int(settings.get("max_gen_toks", self.max_gen_toks))
+        until = settings.get("until") or []
+        stops = [until] if isinstance(until, str) else list(until)
+        if self.tok_decode(answer) != target or len(answer) >= most or any(stop in target for stop in stops):
+            return []
+        if len(prompt) > self.max_length - most:
+            return []  # generation would cut the prompt elsewhere
+        ends = [self.eot_token_id, *(self._stop_token(stop) for stop in stops)]
+        return [Query(tuple(prompt), (*answer, end)) for end in dict.fromkeys(ends) if end is not None]
+
+    def _stop_token(self, stop: str) -> int | None:
+        """The token that is this stop by itself, if there is one."""
+        ids = self.tok_encode(stop, add_special_tokens=False)
+        return ids[0] if len(ids) == 1 and self.tok_decode(ids, skip_special_tokens=False) == stop else None
 
     def _generate(self, requests: list[Any]) -> list[str]:
         try:
@@ -180,7 +214,7 @@ def run_task(
         UserError: lm-eval cannot run the task, an item's answer is not among its choices, or the task's metric has no
             value for a single item.
     """
-    lm.check, lm.failed = check, set()
+    lm.check, lm.failed, lm.target = check, set(), None
     where = source or folder / f"{name}.yaml"
     try:
         with quiet():
@@ -189,6 +223,8 @@ def run_task(
             task.set_config(key="num_fewshot", value=task.get_config("num_fewshot") or 0)
             task.set_fewshot_seed(seed=1234)  # as lm-eval's own command line does
             _check_targets(task, where)
+            if task.OUTPUT_TYPE == "generate_until" and not task.multiple_target:
+                lm.target = task.doc_to_target
             samples = lm_eval.evaluate(
                 lm,
                 loaded,
@@ -211,32 +247,9 @@ def run_task(
     if metric is None:
         raise UserError("the task measures nothing", where=str(where), expected="a metric in metric_list")
     ordered = sorted((sample for sample in samples if sample["filter"] == first), key=lambda sample: sample["doc_id"])
-    _value_items(task, ordered, metric, where)
-    items = [_item(task, sample, metric, where, failed=sample["doc_id"] in lm.failed) for sample in ordered]
+    set_item_values(task, ordered, metric, where)
+    items = [item_score(task, sample, metric, where, failed=sample["doc_id"] in lm.failed) for sample in ordered]
     return TaskRun(metric, bool(task.higher_is_better()[metric]), str(task.OUTPUT_TYPE), items)
-
-
-def _value_items(task: Any, samples: list[dict[str, Any]], metric: str, where: Path) -> None:
-    """Turn what a metric's aggregation takes into a value of each item, where there is a way.
-
-    lm-eval's rolling metrics keep (log-likelihood, count) and weigh texts by their length; here each text has its own
-    rate. An aggregation function with an attribute `items` says itself what each of its values is worth.
-    """
-    rate, of_items = RATES.get(metric), getattr(task.aggregation()[metric], "items", None)
-    values = [sample.get(metric) for sample in samples]
-    try:
-        if of_items is not None:
-            values = list(of_items(values))
-        elif rate is not None:
-            values = [rate(*value) if isinstance(value, tuple) else value for value in values]
-        for sample, value in zip(samples, values, strict=True):
-            sample[metric] = value
-    except Exception as error:  # Python of a task, or a text without bytes or words
-        raise UserError(
-            f"the metric {metric!r} has no value for a single item",
-            where=str(where),
-            found=f"{type(error).__name__}: {error}"[:300],
-        ) from error
 
 
 def _check_targets(task: Any, where: Path) -> None:
@@ -260,46 +273,6 @@ def _check_targets(task: Any, where: Path) -> None:
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def _item(task: Any, sample: dict[str, Any], metric: str, where: Path, *, failed: bool) -> ItemScore:
-    value = sample.get(metric)
-    if isinstance(value, bool) or not isinstance(value, Real):
-        value = float(value) if isinstance(value, bool) else _no_item_value(metric, where)
-    detail: dict[str, Any]
-    choices: list[str] = []
-    if task.OUTPUT_TYPE == "multiple_choice":
-        choices = [str(choice) for choice in task.doc_to_choice(sample["doc"])]
-        scores = [float(response[0][0]) for response in sample["resps"]]
-        failed = failed or not all(map(math.isfinite, scores))
-        detail = {"choices": choices, "log_likelihoods": [score if math.isfinite(score) else None for score in scores]}
-        prediction = "" if failed else choices[max(range(len(choices)), key=lambda place: scores[place])]
-    else:
-        response = sample["filtered_resps"][0]
-        parts = response if isinstance(response, list | tuple) else [response]
-        failed = failed or not all(math.isfinite(part) for part in parts if isinstance(part, float))
-        prediction = "" if failed or isinstance(response, float) else str(response)
-        scored = task.OUTPUT_TYPE in ("loglikelihood", "loglikelihood_rolling")
-        detail = {"log_likelihood": None if failed else float(parts[0])} if scored else {"response": prediction}
-    target = sample["target"]
-    shown = choices[target] if choices and isinstance(target, int) else target
-    return ItemScore(
-        position=int(sample["doc_id"]),
-        target=shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False),
-        prediction=prediction,
-        score=None if failed or not math.isfinite(value) else float(value),
-        detail=json.dumps(detail, ensure_ascii=False),
-        prompt_sha256=hashlib.sha256(str(sample["arguments"][0][0]).encode("utf-8", "surrogatepass")).hexdigest(),
-    )
-
-
-def _no_item_value(metric: str, where: Path) -> float:
-    raise UserError(
-        f"the metric {metric!r} has no value for a single item, so base and tuned cannot be compared item by item",
-        where=str(where),
-        expected="a metric such as acc, exact_match or f1 of each item, first in metric_list",
-        help="put another metric first in metric_list",
-    )
 
 
 # -------------------------------------------------------------------------------------------------- lm-eval's own tasks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evals import report_pictures
+from evals import report_curves, report_pictures
 from evals.chain import read_chain, verify_chain
 from evals.report_facts import Facts, gather
 from evals.report_page import markdown_page, report_page
@@ -78,8 +78,12 @@ def draw(facts: Facts) -> dict[str, str]:
     pictures = {"scores": report_pictures.scores_picture(facts.scores)}
     if facts.losses:
         pictures["losses"] = report_pictures.losses_picture(facts.losses.rows)
-    if facts.curve.train:
-        pictures["training"] = report_pictures.curve_picture(facts.curve)
+    if facts.curve.batches:
+        pictures["training"] = report_curves.curve_picture(facts.curve)
+    if facts.curve.measures:
+        pictures["measures"] = report_curves.measures_picture(facts.curve.measures)
+    if facts.curve.canaries:
+        pictures["canaries"] = report_pictures.canaries_picture(facts.curve.canaries)
     return pictures
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from evals.chain import Node
 from evals.contaminated import sentences
+from evals.report_training import Curve, read_curve
 from schemas.errors import ManifestError
 from schemas.results import EvalResults, TaskScore
 from schemas.verdict import Check, Outcome, Verdict
@@ -50,14 +50,6 @@ class LossTable:
     rows: tuple[tuple[str, float, float], ...]
     """model, trained rows, test rows"""
     check: Check
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Loss in nats per supervised token by optimiser step."""
-
-    train: tuple[tuple[int, float], ...]
-    held_out: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -135,7 +127,7 @@ def gather(root: Node) -> Facts:
         touched=tuple(sentences(results.tasks)),
         comparisons=tuple(_comparisons(verdict)),
         losses=_losses(verdict),
-        curve=_curve(root.find("train")),
+        curve=read_curve(root.find("train")),
         training=tuple(_training(root.find("train"))),
         ledger=_ledger(root.find("curate")),
         data_verdict=data_verdict,
@@ -189,24 +181,6 @@ def _losses(verdict: Verdict) -> LossTable | None:
         return None
     rows = tuple((model, float(found[model]["train"]), float(found[model]["test"])) for model in found)
     return LossTable(rows, check)
-
-
-def _curve(node: Node | None) -> Curve:
-    """Points of `metrics.jsonl`: each line has `step`, `loss`, and after some steps `held_out_loss`."""
-    path = node.folder / "metrics.jsonl" if node else None
-    if path is None or not path.is_file():
-        return Curve((), ())
-    rows = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
-    return Curve(_points(rows, "loss"), _points(rows, "held_out_loss"))
-
-
-def _points(rows: list[dict[str, Any]], name: str) -> tuple[tuple[int, float], ...]:
-    found = ((row.get("step"), row.get(name)) for row in rows)
-    return tuple(
-        (int(step), float(loss))
-        for step, loss in found
-        if isinstance(step, int) and isinstance(loss, int | float) and math.isfinite(loss)
-    )
 
 
 WARNING_NOTES = ("unverified", "ungated")

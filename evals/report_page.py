@@ -19,11 +19,17 @@ from schemas.verdict import Outcome
 TEMPLATES = Path(__file__).with_name("templates")
 MISSING = "-"
 """Shown where a number does not exist."""
+CANARY_NOTE = (
+    "canaries are made-up secrets; loss in nats per supervised token. Those that were never inserted show what any row "
+    "gained, and what the others gained beyond it was learned by heart. The adapter knows them: do not ship it"
+)
 
 
 def markdown_page(facts: Facts) -> str:
     """The report as GitHub-flavoured Markdown; pictures are files beside it."""
-    text: str = _environment(_markdown_text).get_template("report.md.jinja").render(facts=facts)
+    text: str = (
+        _environment(_markdown_text).get_template("report.md.jinja").render(facts=facts, canary_note=CANARY_NOTE)
+    )
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
@@ -36,7 +42,8 @@ def report_page(facts: Facts, pictures: dict[str, str]) -> str:
     """
     drawn = {name: Safe(svg) for name, svg in pictures.items()}
     templates = _environment(html_text)
-    return html_page(templates, "report.html.jinja", "report.css.jinja", facts=facts, pictures=drawn, palette=PALETTE)
+    given = {"facts": facts, "pictures": drawn, "palette": PALETTE, "canary_note": CANARY_NOTE}
+    return html_page(templates, "report.html.jinja", "report.css.jinja", **given)
 
 
 def _environment(finalize: Callable[[Any], Any]) -> Environment:

@@ -1,4 +1,4 @@
-"""The report's pictures as SVG: scores with their intervals, loss by step, loss on trained and on held-out rows.
+"""The report's pictures as SVG: scores with their intervals, loss on trained and on held-out rows, loss of canaries.
 
 Drawn with altair, rendered by vl-convert without a browser or a network. Colours are the few of PALETTE, so that a page
 can restyle them for a dark screen. Text from data is given as data or as a chart's title, which the renderer escapes;
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from evals.report_facts import Curve
+from evals.report_training import Canaries
 from schemas.errors import MissingExtra
 from schemas.results import TaskScore
 from schemas.terminal import printable
@@ -19,7 +19,10 @@ from schemas.terminal import printable
 INK, MUTED, GRID = "#1c2430", "#5b6573", "#dfe4ea"
 TUNED, BASE, REFERENCE = "#1f6fb2", "#6f7a88", "#b26a00"
 PALETTE = {"ink": INK, "muted": MUTED, "grid": GRID, "tuned": TUNED, "base": BASE, "reference": REFERENCE}
+SHAPES = ("circle", "diamond")
 WIDTH_PX = 480
+NEAR = 4.0
+"""Ratio of the largest to the smallest loss up to which a scale stays plain."""
 NAMES = {"tuned": "tuned model", "base": "base model", "majority": "majority class", "bag_of_words": "bag of words"}
 
 
@@ -34,12 +37,12 @@ def scores_picture(scores: Sequence[TaskScore]) -> str:
     Raises:
         MissingExtra: altair or vl-convert is not installed.
     """
-    alt = _altair()
+    alt = load_altair()
     panels = []
     for task in dict.fromkeys(score.task for score in scores):
         chosen = [score for score in scores if score.task == task]
         panels.append(_score_panel(alt, task, chosen))
-    return _svg(alt.vconcat(*panels, spacing=28))
+    return as_svg(alt.vconcat(*panels, spacing=28))
 
 
 def _score_panel(alt: Any, task: str, scores: Sequence[TaskScore]) -> Any:
@@ -66,29 +69,10 @@ def _score_panel(alt: Any, task: str, scores: Sequence[TaskScore]) -> Any:
         y=y, x=alt.X("low:Q", title="score", scale=scale), x2="high:Q", color=colour
     )
     dot = chart.mark_point(filled=True, size=90, opacity=1).encode(y=y, x="value:Q", color=colour)
-    label = chart.mark_text(dy=-12, fontSize=11, color=INK).encode(y=y, x="value:Q", text="label:N")
+    label = chart.mark_text(dy=-12, fontSize=12, color=INK).encode(y=y, x="value:Q", text="label:N")
     name = f"{printable(task)}, {printable(scores[0].metric)}"
     title = alt.TitleParams(name, anchor="start", fontSize=13, color=INK)
     return (bar + dot + label).properties(width=WIDTH_PX, height=36 * len(rows) + 8, title=title)
-
-
-def curve_picture(curve: Curve) -> str:
-    """Loss by optimiser step: trained batches as a line, held-out rows as dots.
-
-    Raises:
-        MissingExtra: altair or vl-convert is not installed.
-    """
-    alt = _altair()
-    rows = [{"step": step, "loss": loss, "rows": "trained rows"} for step, loss in curve.train]
-    held_out = [{"step": step, "loss": loss, "rows": "held-out rows"} for step, loss in curve.held_out]
-    colour = _series(alt, ["trained rows", "held-out rows"] if held_out else ["trained rows"], [BASE, TUNED])
-    x = alt.X("step:Q", title="optimiser step", axis=alt.Axis(tickMinStep=1, format="d"))
-    y = alt.Y("loss:Q", title="loss, nats per supervised token")
-    chart = alt.Chart(alt.Data(values=rows)).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour)
-    if held_out:
-        line = alt.Chart(alt.Data(values=held_out)).encode(x=x, y=y, color=colour)
-        chart = chart + line.mark_line(strokeWidth=2) + line.mark_point(filled=True, size=50, opacity=1)
-    return _svg(chart.properties(width=WIDTH_PX, height=200))
 
 
 def losses_picture(rows: Sequence[tuple[str, float, float]]) -> str:
@@ -100,34 +84,52 @@ def losses_picture(rows: Sequence[tuple[str, float, float]]) -> str:
     Raises:
         MissingExtra: altair or vl-convert is not installed.
     """
-    alt = _altair()
+    named = [(model_name(model), train, test) for model, train, test in rows]
+    return _pairs_of_dots(named, ("trained rows", "test rows"))
+
+
+def canaries_picture(canaries: Sequence[Canaries]) -> str:
+    """Loss of made-up rows before and after training: the more often they were seen, the further the second dot moves.
+
+    Raises:
+        MissingExtra: altair or vl-convert is not installed.
+    """
+    rows = [(one.label, one.start, one.end) for one in canaries]
+    return _pairs_of_dots(rows, ("base model", "tuned model"))
+
+
+def _pairs_of_dots(rows: Sequence[tuple[str, float, float]], kinds: tuple[str, str]) -> str:
+    """One line for each row from its first to its second loss, on one scale."""
+    alt = load_altair()
     values = [
-        {"model": model_name(model), "rows": kind, "loss": loss, "label": f"{loss:.3f}"}
-        for model, train, test in rows
-        for kind, loss in (("trained rows", train), ("test rows", test))
+        {"name": name, "rows": kind, "loss": loss, "label": f"{loss:.3f}"}
+        for name, *losses in rows
+        for kind, loss in zip(kinds, losses, strict=True)
     ]
-    order = [model_name(model) for model, _, _ in rows]
-    y = alt.Y("model:N", sort=order, title=None, axis=_names_axis(alt))
+    y = alt.Y("name:N", sort=[name for name, _, _ in rows], title=None, axis=_names_axis(alt))
     x = alt.X("loss:Q", title="loss, nats per supervised token", **_loss_scale(alt, rows))
     chart = alt.Chart(alt.Data(values=values))
-    line = chart.mark_line(strokeWidth=2, color=GRID).encode(y=y, x=x, detail="model:N")
+    line = chart.mark_line(strokeWidth=2, color=GRID).encode(y=y, x=x, detail="name:N")
     dots = chart.mark_point(filled=True, size=90, opacity=1).encode(
-        y=y, x=x, color=_series(alt, ["trained rows", "test rows"], [BASE, TUNED])
+        y=y, x=x, color=series(alt, "color", kinds, (BASE, TUNED)), shape=series(alt, "shape", kinds, SHAPES)
     )
     labels = [
         chart.transform_filter(alt.FieldEqualPredicate(field="rows", equal=kind))
-        .mark_text(dy=offset, fontSize=11, color=INK)
+        .mark_text(dy=offset, fontSize=12, color=INK)
         .encode(y=y, x=x, text="label:N")
-        for kind, offset in (("trained rows", -13), ("test rows", 15))
+        for kind, offset in zip(kinds, (-13, 16), strict=True)
     ]
-    return _svg(alt.layer(line, dots, *labels).properties(width=WIDTH_PX, height=52 * len(rows) + 8))
+    return as_svg(alt.layer(line, dots, *labels).properties(width=WIDTH_PX, height=56 * len(rows) + 8))
 
 
 def _loss_scale(alt: Any, rows: Sequence[tuple[str, float, float]]) -> dict[str, Any]:
-    """On a log scale equal distances are equal ratios: 0.02 against 0.08 matters as much as 0.5 against 2."""
+    """On a log scale equal distances are equal ratios: 0.02 against 0.08 matters as much as 0.5 against 2.
+
+    Losses that are near each other keep a plain scale, which has more marks to read them by.
+    """
     losses = [loss for _, train, test in rows for loss in (train, test)]
-    if min(losses) <= 0:
-        return {"scale": alt.Scale(zero=True)}
+    if min(losses) <= 0 or max(losses) < NEAR * min(losses):
+        return {"scale": alt.Scale(zero=min(losses) <= 0, nice=False, padding=28)}
     low, high = min(losses) / 1.6, max(losses) * 1.6
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [mantissa * 10.0**power for power in powers for mantissa in (1, 2, 5)]
@@ -140,12 +142,30 @@ def _names_axis(alt: Any) -> Any:
     return alt.Axis(grid=False, labelFontSize=12, minExtent=110)
 
 
-def _series(alt: Any, names: list[str], colours: list[str]) -> Any:
-    legend = alt.Legend(title=None, orient="top", labelFontSize=12, symbolStrokeWidth=3, columnPadding=18)
-    return alt.Color("rows:N", legend=legend, sort=names, scale=alt.Scale(domain=names, range=colours[: len(names)]))
+def series(
+    alt: Any, channel: Literal["color", "shape", "strokeDash"], names: Sequence[str], kinds: Sequence[Any]
+) -> Any:
+    """Colour, shape or dash of each series; a picture gives several, so that none rests on colour alone.
+
+    Args:
+        alt: altair.
+        channel: what tells the series apart.
+        names: of the series, in the order of the legend.
+        kinds: a colour, shape or dash for each.
+    """
+    made = {"color": alt.Color, "shape": alt.Shape, "strokeDash": alt.StrokeDash}[channel]
+    legend = alt.Legend(title=None, orient="top", labelFontSize=13, symbolStrokeWidth=2, columnPadding=32)
+    scale = alt.Scale(domain=list(names), range=list(kinds)[: len(names)])
+    shown = None if channel == "strokeDash" else legend  # a dashed edge would blur the symbols
+    return made("rows:N", legend=shown, sort=list(names), scale=scale)
 
 
-def _altair() -> Any:
+def load_altair() -> Any:
+    """The package that draws.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
     try:
         import altair
     except ModuleNotFoundError as error:
@@ -153,13 +173,18 @@ def _altair() -> Any:
     return altair
 
 
-def _svg(chart: Any) -> str:
+def as_svg(chart: Any) -> str:
+    """A chart in the report's style.
+
+    Raises:
+        MissingExtra: vl-convert is not installed.
+    """
     try:
         import vl_convert
     except ModuleNotFoundError as error:
         raise MissingExtra("report", "vl-convert-python") from error
     axis = {"labelColor": MUTED, "titleColor": MUTED, "titleFontWeight": "normal", "gridColor": GRID}
-    lines = {"domainColor": GRID, "tickColor": GRID, "tickCount": 6, "labelFontSize": 11, "titleFontSize": 11}
+    lines = {"domainColor": GRID, "tickColor": GRID, "tickCount": 6, "labelFontSize": 12, "titleFontSize": 12}
     styled = chart.configure(background="transparent", padding=8, font="sans-serif", aria=False)
     styled = styled.configure_view(stroke=None).configure_axis(**axis, **lines).configure_legend(labelColor=INK)
     svg: str = vl_convert.vegalite_to_svg(styled.to_json())

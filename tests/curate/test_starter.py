@@ -70,7 +70,7 @@ def test_init_never_overwrites_unless_told_to(tmp_path, monkeypatch, capsys):
         ("", "the file holds no row"),
         (
             '{"prompt": "a", "chosen": "b", "rejected": "c"}\n',
-            "this version of assay does not train on preference rows",
+            "`assay init` writes no config for preference rows",
         ),
     ],
 )

@@ -34,8 +34,16 @@ class Chain:
         return [self.raw, *(path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file())]
 
 
-def make_chain(root: Path, outcome: Outcome = Outcome.PASS, notes: tuple[str, ...] = ()) -> Chain:
-    """Build the chain below `root`: raw.jsonl, cache/ and runs/."""
+def make_chain(
+    root: Path,
+    outcome: Outcome = Outcome.PASS,
+    notes: tuple[str, ...] = (),
+    trained: dict[str, bytes | None] | None = None,
+) -> Chain:
+    """Build the chain below `root`: raw.jsonl, cache/ and runs/.
+
+    `trained` replaces files of the train stage; null leaves one out.
+    """
     root.mkdir(parents=True, exist_ok=True)
     raw = root / "raw.jsonl"
     raw.write_text(
@@ -51,7 +59,8 @@ def make_chain(root: Path, outcome: Outcome = Outcome.PASS, notes: tuple[str, ..
     at_base_model = input_stage("base_model", base_model.path, place)
     at_data_verdict = input_stage("data_verdict", data_verdict.path, place)
     trained_from = (at_dataset, at_data_verdict, at_base_model)
-    adapter = _stage(runs, "train", trained_from, _adapter(), {"rows": 3, "supervised_tokens": 9}, notes=notes)
+    files = {name: data for name, data in (_adapter() | (trained or {})).items() if data is not None}
+    adapter = _stage(runs, "train", trained_from, files, {"rows": 3, "supervised_tokens": 9}, notes=notes)
     at_adapter = input_stage("adapter", adapter.path, place)
     scored = (at_adapter, at_dataset, at_base_model)
     results = _stage(runs, "evals", scored, {"results.json": _results()}, {"items": 300})
@@ -137,7 +146,7 @@ def _dataset() -> dict[str, bytes]:
     }
 
 
-def _adapter() -> dict[str, bytes]:
+def _adapter() -> dict[str, bytes | None]:
     metrics = [{"step": n, "loss": round(3.0 / n, 4), "tokens": 3, "seconds": float(n)} for n in range(1, 6)]
     return {
         "adapter/adapter_model.safetensors": b"lora" * 20,

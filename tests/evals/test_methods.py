@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -25,7 +26,7 @@ TEXT_TASK = {
 GRPO = {"rewards": [{"use": "exact_match"}], "batch_size": 8, "max_new_tokens": 4}
 
 
-def trained(root: Path, model: Path, method: str) -> tuple[Project, Finished]:
+def trained(root: Path, model: Path, method: str, **given: Any) -> tuple[Project, Finished]:
     """A toy project that trained with a method, and what it made."""
     toy = ToyProject(root, model)
     counts = {"train": 12, "validation": 4, "test": 12}
@@ -35,6 +36,7 @@ def trained(root: Path, model: Path, method: str) -> tuple[Project, Finished]:
     task = generated if method == "text" else TASK
     (root / "toy_test.yaml").write_text(yaml.safe_dump(task), "utf-8")
     settings = {"method": method, "lora": {"r": 2}, "batch_size": 4, "max_examples": None, "learning_rate": 5e-3}
+    settings |= given
     config = {
         "name": "toy",
         "data": {"sources": ["rows.jsonl"]},

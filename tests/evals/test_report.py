@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import hashlib
 import os
 import re
@@ -12,13 +13,16 @@ import pytest
 
 from evals.chain import read_chain
 from evals.report import draw, write_report
+from evals.report_curves import curve_picture, thinned
 from evals.report_facts import Facts, gather
 from evals.report_page import markdown_page, report_page
-from evals.report_pictures import PALETTE, curve_picture, losses_picture, scores_picture
+from evals.report_pictures import PALETTE, losses_picture, scores_picture
+from evals.report_training import WayBack
 from schemas.errors import ManifestError, MissingExtra
 from schemas.results import TaskScore
 from schemas.verdict import Check, Outcome
 from tests.evals.made_chain import make_chain
+from tests.evals.made_training import made_training
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report.md"
 HOSTILE = "<img src=x onerror=alert(1)>\"'`|](http://evil.example)\x1b[2J\u202e\n# heading <script>"
@@ -47,6 +51,7 @@ def hostile(facts: Facts) -> Facts:
         "scores": scores,
         "not_checked": (HOSTILE,),
         "training": ((HOSTILE, HOSTILE),),
+        "curve": dataclasses.replace(facts.curve, ways_back=(WayBack(3, 1, HOSTILE),)),
         "chain": tuple(type(link)(HOSTILE, HOSTILE, HOSTILE) for link in facts.chain),
     }
     return type(facts)(**(vars(facts) | changes))
@@ -114,7 +119,7 @@ def test_markdown_from_data_starts_no_markup(facts):
     assert len(re.findall(r"(?<!\\)\]\(", text)) == 3, "our own three pictures"
     assert len(re.findall(r"^#", text, re.M)) == 7, "our own headings"
     bars = {line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("|")}
-    assert bars == {3, 4, 8}, "columns of our own tables"
+    assert bars == {3, 4, 5, 8}, "columns of our own tables"
 
 
 @pytest.mark.parametrize(
@@ -206,6 +211,103 @@ def test_a_loss_of_zero_is_drawn_although_it_has_no_logarithm():
     assert {"0.000", "0.500"} <= set(texts(losses_picture([("tuned", 0.0, 0.5)])))
 
 
-def test_a_curve_without_held_out_points_names_one_series(facts):
-    assert "held-out rows" not in texts(curve_picture(facts.curve))
-    assert "trained rows" in texts(curve_picture(facts.curve))
+def trained(root: Path, method: str = "sft", **given: Any) -> Facts:
+    return gather(read_chain(make_chain(root, trained=made_training(method, **given)).verdict.folder))
+
+
+def test_a_curve_without_samples_names_one_series(facts):
+    assert "held-out sample" not in texts(curve_picture(facts.curve))
+    assert "trained batches" in texts(curve_picture(facts.curve))
+
+
+def test_the_curve_marks_the_published_step_and_the_ways_back(tmp_path):
+    facts = trained(tmp_path)
+    found = texts(draw(facts)["training"])
+    assert {"published: step 20", "way back 1", "trained sample", "held-out sample"} <= set(found)
+    assert facts.curve.sentences == [
+        "the weights after step 20 are the result, not those of step 60",
+        "at step 35 training went back to step 20: a loss of 9 where the median of 20 steps was 0.5",
+        "gain gap, how much more trained rows gained than held-out rows: +0.243 (nats per supervised token)",
+    ]
+    assert [
+        (name, *(None if value is None else round(value, 3) for value in values))
+        for name, *values in facts.curve.table[:3]
+    ] == [
+        ("loss, trained batches", 2.223, 0.509, 0.03),
+        ("loss, trained sample", 2.01, 0.388, 0.023),
+        ("loss, held-out sample", 2.1, 0.721, 0.891),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "unit", "titles"),
+    [
+        ("sft", "nats per supervised token", ["share of supervised tokens right"]),
+        ("dpo", "nats per pair", ["share of pairs right", "mean margin of the better answer"]),
+        ("kto", "per answer", ["mean margin of the better answer"]),
+        ("reward", "nats per pair", ["share of pairs right", "mean margin of the better answer"]),
+        ("grpo", "mean of an answer", []),
+    ],
+)
+def test_each_method_shows_what_it_measures(tmp_path, method, unit, titles):
+    facts = trained(tmp_path, method)
+    assert facts.curve.unit == unit
+    assert facts.curve.name == ("reward" if method == "grpo" else "loss")
+    assert [measure.title for measure in facts.curve.measures] == titles
+    pictures = draw(facts)
+    assert set(titles) <= set(texts(pictures["measures"]) if titles else [])
+    page, markdown = report_page(facts, pictures), markdown_page(facts)
+    for name, *values in facts.curve.table:
+        assert f"<td>{name}</td>" in page
+        assert f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) in markdown
+
+
+def test_canaries_are_shown_by_dose_and_warned_of(tmp_path):
+    facts = trained(tmp_path, canaries=True)
+    assert [(one.times, one.start, round(one.end, 2)) for one in facts.curve.canaries] == [
+        (0, 2.5, 2.5),
+        (1, 2.5, 2.3),
+        (2, 2.5, 2.09),
+        (4, 2.5, 1.69),
+    ]
+    assert {"never inserted", "once an epoch", "4 times an epoch"} <= set(texts(draw(facts)["canaries"]))
+    assert "do not ship it" in report_page(facts, draw(facts))
+    assert "do not ship it" in markdown_page(facts)
+
+
+def test_more_than_the_config_takes_for_learning_by_heart_is_said(tmp_path):
+    curve = dataclasses.replace(trained(tmp_path).curve, max_gain_gap=0.2)
+    assert curve.sentences[-1].endswith("(nats per supervised token), and more than 0.2 is taken for learning by heart")
+
+
+def test_a_long_curve_is_drawn_in_few_points_that_keep_its_mean():
+    points = tuple((step, float(step % 2)) for step in range(1, 100_001))
+    few = thinned(points)
+    assert len(few) == 400
+    assert few[-1] == (100_000, 0.5)
+    assert thinned(points[:400]) == points[:400]
+
+
+@pytest.mark.parametrize("kept", [{"metrics.jsonl": None}, {"metrics.jsonl": None, "ledger.json": None}])
+def test_an_adapter_from_elsewhere_has_no_curve(tmp_path, kept):
+    facts = gather(read_chain(make_chain(tmp_path, trained=kept).verdict.folder))
+    assert (facts.curve.batches, facts.curve.table, facts.curve.sentences) == ((), [], [])
+    pictures = draw(facts)
+    assert sorted(pictures) == ["losses", "scores"]
+    assert "training.svg" not in markdown_page(facts)
+    assert "Training by optimiser step" not in report_page(facts, pictures)
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "ledger.json"])
+def test_a_broken_record_of_training_is_named(tmp_path, name):
+    chain = make_chain(tmp_path, trained={name: b"{broken"})
+    with pytest.raises(ManifestError) as caught:
+        write_report(chain.verdict.path)
+    assert caught.value.problems[0].where == str(chain.adapter.folder / name)
+    assert not list((tmp_path / "runs" / "report").glob("*"))
+
+
+def test_every_picture_of_training_has_only_colours_that_the_page_restyles(tmp_path):
+    for svg in draw(trained(tmp_path, canaries=True)).values():
+        assert set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]+)"', svg)) <= set(PALETTE.values())
+        assert "style=" not in svg
