@@ -94,6 +94,17 @@ class Project:
         return None if name is None else self.root / name
 
 
+def suite_file(name: str, root: Path) -> Path | None:
+    """The file of a suite: beside the config, else among those that ship with assay; null where there is none.
+
+    Args:
+        name: of the suite.
+        root: the config's folder.
+    """
+    places = (folder / f"{name}{suffix}" for folder in (root, SHIPPED_SUITES) for suffix in (".yaml", ".py"))
+    return next((place for place in places if place.is_file()), None)
+
+
 def suite_files(suites: Sequence[str], root: Path) -> list[Path]:
     """Task files beside a config, or among those that ship with assay, whose items lie in files of their own.
 
@@ -101,9 +112,7 @@ def suite_files(suites: Sequence[str], root: Path) -> list[Path]:
         suites: names of task files.
         root: the config's folder.
     """
-    places = ((root / f"{name}.yaml", root / f"{name}.py", SHIPPED_SUITES / f"{name}.yaml") for name in suites)
-    found = (next((place for place in of_one if place.is_file()), None) for of_one in places)
-    paths = [path for path in found if path is not None and path.suffix == ".yaml"]
+    paths = [path for name in suites if (path := suite_file(name, root)) is not None and path.suffix == ".yaml"]
     return [path for path in paths if any(file.is_file() for file in data_files(read_task(path), path))]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from curate.configfile import SHIPPED_SUITES, suite_file
 from curate.contamination.tasks import PACKAGE, item_file
 from evals import read_items
 from evals.documents import Document, read_documents
@@ -26,7 +27,6 @@ from schemas.atomic import write_atomic
 from schemas.base import canonical_json, digest
 from schemas.errors import UserError
 
-SUITES = Path(__file__).parent / "suites"
 DATASET = "dataset:"
 JUDGED_SPLITS = ("test", "validation")
 """Splits that a task may ask; what a model says about rows that it was trained on proves nothing."""
@@ -136,7 +136,9 @@ class Items:
 
 def shipped_suites() -> list[str]:
     """Names of the suites that ship with assay, sorted."""
-    return sorted(file.stem for file in SUITES.iterdir() if file.suffix in (".yaml", ".py") and file.stem[0] != "_")
+    return sorted(
+        file.stem for file in SHIPPED_SUITES.iterdir() if file.suffix in (".yaml", ".py") and file.stem[0] != "_"
+    )
 
 
 def find_task(name: str, beside: Path) -> Task:
@@ -156,10 +158,9 @@ def find_task(name: str, beside: Path) -> Task:
             found=repr(name),
             expected="letters, digits, `_`, `-` and `.`, beginning with a letter or digit",
         )
-    places = [folder / f"{name}{suffix}" for folder in (beside, SUITES) for suffix in (".yaml", ".py")]
-    path = next((place for place in places if place.is_file()), None)
+    path = suite_file(name, beside)
     if path is None:
-        return _built_in_task(name, places[0])
+        return _built_in_task(name, beside / f"{name}.yaml")
     if path.suffix == ".py":
         from evals.makers import read_maker
 

@@ -7,8 +7,7 @@ from hashlib import sha256
 import polars as pl
 import pytest
 
-from curate.configfile import suite_files
-from evals import tasks
+from curate.configfile import SHIPPED_SUITES, suite_files
 from evals.dataset_items import _metadata
 from evals.documents import read_documents
 from evals.makers import Given, make_task, read_maker
@@ -28,11 +27,11 @@ def given(seed=0, limit=20, rows=lambda split: []):
 
 
 def part(name):
-    return read_maker(tasks.SUITES / f"{name}.py")
+    return read_maker(SHIPPED_SUITES / f"{name}.py")
 
 
 def made(name, **options):
-    return make_task(find_task(name, tasks.SUITES), given(**options))
+    return make_task(find_task(name, SHIPPED_SUITES), given(**options))
 
 
 class Row:
@@ -169,7 +168,7 @@ def test_the_shipped_suites_run_on_a_model(fresh, tiny_model_folder):
         for name in ("own_test", "toy_test")
     )
     assert own.rows() == toy.rows()  # the same rows, asked in the same way
-    texts = read_documents(tasks.SUITES / "neutral_text.jsonl")
+    texts = read_documents(SHIPPED_SUITES / "neutral_text.jsonl")
     assert len(texts) == 28
     neutral = items.filter((pl.col("task") == "neutral_text") & (pl.col("model") == "base"))
     assert neutral.height == 4
@@ -304,7 +303,7 @@ def test_items_inside_a_package_are_found_without_importing_it(tmp_path, monkeyp
 
 
 def test_items_of_shipped_suites_are_kept_out_of_training(tmp_path):
-    assert suite_files(["neutral_text", "arithmetic", "none"], tmp_path) == [tasks.SUITES / "neutral_text.yaml"]
+    assert suite_files(["neutral_text", "arithmetic", "none"], tmp_path) == [SHIPPED_SUITES / "neutral_text.yaml"]
     (tmp_path / "neutral_text.py").write_text("", "utf-8")
     assert suite_files(["neutral_text"], tmp_path) == []
 
