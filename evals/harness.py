@@ -278,14 +278,20 @@ def _as_list(value: Any) -> list[Any]:
 # -------------------------------------------------------------------------------------------------- lm-eval's own tasks
 
 
+@functools.cache
+def _own_tasks() -> TaskManager:
+    """The index of lm-eval's own tasks: thousands of files, read once."""
+    with quiet():
+        return TaskManager()
+
+
 def built_in_file(name: str) -> Path | None:
     """The file of one of lm-eval's own tasks; null where it has none of that name.
 
     Raises:
         UserError: it is a group of tasks, or no YAML.
     """
-    with quiet():
-        manager = TaskManager()
+    manager = _own_tasks()
     if name in manager.all_groups or name in manager.all_tags:
         raise UserError(
             "a suite must be one task, not a group",
@@ -312,7 +318,7 @@ def built_in_documents(name: str, network: bool) -> dict[str, list[dict[str, Any
     """
     try:
         with quiet(), contextlib.nullcontext() if network else offline():
-            task = TaskManager().load([name])["tasks"][name]
+            task = _own_tasks().load([name])["tasks"][name]
             shots = list(task.fewshot_docs() or ()) if task.get_config("num_fewshot") else []
             found = {"test": list(task.eval_docs)} | ({"fewshot": shots} if shots else {})
     except Exception as error:  # whatever a data set's server, file or code may raise

@@ -32,7 +32,7 @@ def test_the_resolved_task_asks_what_lm_eval_asks(data, tmp_path):
     assert items.documents == data["test"].to_list()
     write_task(whole, items, tmp_path / "resolved", "lm_eval")
     with harness.quiet():
-        theirs = TaskManager().load(["gsm8k"])["tasks"]["gsm8k"]
+        theirs = harness._own_tasks().load(["gsm8k"])["tasks"]["gsm8k"]
         ours = TaskManager(include_path=str(tmp_path / "resolved"), include_defaults=False).load(["gsm8k"])
         asked = []
         for task in (theirs, ours["tasks"]["gsm8k"]):
