@@ -50,6 +50,14 @@ def check_supervised_tokens(project: Project, dataset: Dataset) -> list[Check]:
     """At least `min_supervised_tokens` tokens with loss in the training split; estimated without a tokenizer."""
     needed = project.config.gates.data.min_supervised_tokens
     rows = dataset.lines("train")
+    if rows and all("reference" in row for row in rows):
+        return [
+            Check(
+                name="min-supervised-tokens",
+                outcome=Outcome.NOT_APPLICABLE,
+                message="answers are drawn and rewarded while training; no token of these rows carries loss",
+            )
+        ]
     counted = _counted_tokens(project, rows)
     if isinstance(counted, tuple):
         tokens, untrainable = counted
@@ -83,22 +91,33 @@ def check_supervised_tokens(project: Project, dataset: Dataset) -> list[Check]:
 
 def _counted_tokens(project: Project, rows: list[dict[str, Any]]) -> tuple[int, int] | str:
     """(supervised tokens, rows that cannot be trained) with the real tokenizer, or why it cannot count them."""
-    if not all("messages" in row for row in rows):
-        return "not all rows are conversations"
     from curate.load_supervisor import load_supervisor
     from curate.model_files import find_model_folder
     from curate.supervision import Supervised
 
-    folder = find_model_folder(project.config.train.base_model)
+    folder = find_model_folder(project.config.train.base_model, project.root)
     if folder is None:
         return "the base model's tokenizer is not on this machine"
+    texts = [row["text"] for row in rows if "text" in row]
+    conversations = [(_conversation(row), row.get("tools")) for row in rows if "text" not in row]
     try:
-        supervisor = load_supervisor(folder, project.config.train.max_length)
+        supervisor = load_supervisor(folder, project.config.train.max_length, needs_template=bool(conversations))
     except UserError as error:
         return f"the base model's tokenizer cannot be used: {error}"
-    encoded = supervisor.encode_rows([row["messages"] for row in rows], [row.get("tools") for row in rows])
+    encoded = supervisor.encode_rows([turns for turns, _ in conversations], [tools for _, tools in conversations])
     trained = [row for row in encoded if isinstance(row, Supervised)]
-    return sum(row.supervised_tokens for row in trained), len(encoded) - len(trained)
+    # Each token of a text is predicted but the first, and after them the end of the text; an empty one is refused.
+    lengths = supervisor.count(texts)
+    tokens = sum(row.supervised_tokens for row in trained) + sum(lengths)
+    return tokens, len(encoded) - len(trained) + lengths.count(0)
+
+
+def _conversation(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The turns that are trained: all of a conversation's; of a preference or a judged answer, the (better) answer."""
+    if "messages" in row:
+        return list(row["messages"])
+    answer = row.get("chosen") or row.get("completion") or [{"role": "assistant", "content": row.get("reference")}]
+    return [{**turn, "weight": 0} if turn.get("role") == "assistant" else turn for turn in row["prompt"]] + answer
 
 
 def _estimated_tokens(rows: list[dict[str, Any]]) -> int:
@@ -207,7 +226,7 @@ def check_contamination(project: Project, dataset: Dataset) -> list[Check]:
     elif tested:
         outcome, advice = Outcome.PASS, ""
     else:
-        outcome, advice = Outcome.INCONCLUSIVE, "add rows, or raise curate.split.test: no test row has a prompt"
+        outcome, advice = Outcome.INCONCLUSIVE, "add rows, or raise curate.split.test: there is no test row"
     return [
         Check(
             name="contamination",
@@ -221,13 +240,15 @@ def check_contamination(project: Project, dataset: Dataset) -> list[Check]:
 
 
 def shared_prompts(dataset: Dataset) -> tuple[int, int]:
-    """(distinct test prompts that stand in another split too, distinct test prompts).
+    """(distinct test prompts that stand in another split too, distinct test prompts); of plain text, the texts.
 
     Prompts of more than 5% of the rows are the task's own wording, not a question.
     """
+    keys = row_keys(dataset.corpus)
+    compared = "full" if keys["prompt"].is_null().all() else "prompt"
     prompts = (
         dataset.corpus.rows.select("index", "source")
-        .join(row_keys(dataset.corpus).select("index", "prompt"), on="index")
+        .join(keys.select("index", prompt=compared), on="index")
         .filter(pl.col("prompt").is_not_null() & (pl.len().over("prompt") <= max(1.0, MAX_SHARE * dataset.rows.height)))
     )
     test = prompts.filter(pl.col("source") == 2)["prompt"].unique()

@@ -39,7 +39,11 @@ def items_needed(distance: float, discordance: float, alpha: float, power: float
     """
     if distance <= 0:
         raise ValueError(f"the distance must be positive, found {distance:g}")
-    variance = max(discordance, distance) - distance**2
+    return items_for_variance(distance, max(discordance, distance) - distance**2, alpha, power)
+
+
+def items_for_variance(distance: float, variance: float, alpha: float, power: float = POWER) -> float:
+    """As `items_needed`, for scores of any kind whose difference of one item has this variance; distance above 0."""
     return _quantiles(alpha, power) ** 2 * variance / distance**2
 
 

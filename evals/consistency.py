@@ -6,6 +6,7 @@ and wrote the manifest again; the counts, means and losses that `results.json` s
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,7 +30,13 @@ ITEM_SCHEMA = {
     "detail": pl.String,
     "prompt_sha256": pl.String,
 }
-NEVER_NULL = ("task", "model", "item_id", "position", "cluster", "split", "row_id", "tokens")
+MORE_COLUMNS: dict[str, tuple[Any, Any]] = {
+    "run": (pl.Int64, 0),  # of evaluating the same model several times
+    "sample": (pl.Int64, 0),  # of several answers to one item in one run
+    "slices": (pl.String, "{}"),  # JSON: field of the row's metadata -> value
+}
+"""Columns that items may have, with their kind and what holds without them."""
+NEVER_NULL = ("task", "model", "item_id", "position", "cluster", "split", "row_id", "tokens", *MORE_COLUMNS)
 """Columns without which a score or a loss belongs to nothing."""
 TOLERANCE = 1e-6
 SHOWN = 5
@@ -59,6 +66,35 @@ def read_table(path: Path, schema: Mapping[str, Any]) -> pl.DataFrame:
             help="run `assay evals` again",
         )
     return table
+
+
+def read_items_table(path: Path) -> pl.DataFrame:
+    """The scores of an evaluation, with the columns of ITEM_SCHEMA and MORE_COLUMNS.
+
+    Raises: see `read_table`.
+    """
+    held = read_table(path, ITEM_SCHEMA)
+    more = {name: kind for name, (kind, _) in MORE_COLUMNS.items() if name in held.columns}
+    table = read_table(path, ITEM_SCHEMA | more)
+    unread = [text for text in table["slices"].unique() if not _is_slices(text)] if "slices" in more else []
+    if unread:
+        raise ManifestError(
+            "the slices of an item cannot be read",
+            where=str(path),
+            found=repr(sorted(unread)[0])[:200],
+            expected='an object of texts as JSON, such as {"language": "en"}',
+            help="run `assay evals` again",
+        )
+    absent = [pl.lit(value, kind).alias(name) for name, (kind, value) in MORE_COLUMNS.items() if name not in more]
+    return table.with_columns(absent)
+
+
+def _is_slices(text: str) -> bool:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
 
 
 def require_agreement(folder: Path, results: EvalResults, items: pl.DataFrame, losses: pl.DataFrame) -> None:
@@ -106,10 +142,11 @@ def _item_differences(results: EvalResults, items: pl.DataFrame) -> Iterator[str
 
 def _score_difference(stated: TaskScore, answers: pl.DataFrame, about: Mapping[str, Any]) -> str:
     """What is wrong with a model's answers to a task, in words; empty where nothing is."""
-    if answers["item_id"].is_duplicated().any():
+    if answers.select("item_id", "run", "sample").is_duplicated().any():
         return "an item is there more than once"
-    if not len(answers) == stated.items == about.get("items"):
-        return f"{len(answers)} items in items.parquet, results.json says {stated.items} and {about.get('items')}"
+    count = answers["item_id"].n_unique()
+    if not count == stated.items == about.get("items"):
+        return f"{count} items in items.parquet, results.json says {stated.items} and {about.get('items')}"
     failed = answers.height - int(answers["score"].is_finite().sum())
     if failed != stated.failed:
         return f"{failed} items without a score, results.json says {stated.failed}"

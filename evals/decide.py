@@ -4,11 +4,35 @@ from __future__ import annotations
 
 import math
 
-from curate.power import items_for_gain, items_for_margin, items_needed
-from evals.evidence import Comparison
+from curate.power import items_for_gain, items_for_margin, items_for_variance, items_needed
+from evals.comparison import Comparison
 from evals.stats import MIN_CLUSTERS, Interval
 from schemas.config import TaskGate
-from schemas.verdict import Outcome
+from schemas.verdict import Outcome, Standing
+
+
+def shown_above(comparison: Comparison, bar: float, alpha: float) -> Outcome:
+    """As `above`; continuous scores pass only where the sign-flip permutation test agrees with the interval."""
+    outcome = above(comparison.interval, bar)
+    p = comparison.p_not_above(bar) if outcome is Outcome.PASS else None
+    return outcome if p is None or p <= alpha / 2 else Outcome.INCONCLUSIVE
+
+
+def standing(comparison: Comparison, outcome: Outcome, *, gain: float = 0.0, margin: float = 0.0) -> Standing:
+    """The verdict behind the outcome of a comparison.
+
+    Args:
+        comparison: with its interval.
+        outcome: what the gate made of it; it decides whether anything was shown.
+        gain: that was asked for; above it the candidate has improved.
+        margin: the largest loss that is acceptable.
+    """
+    interval = comparison.interval
+    if outcome is Outcome.PASS:
+        return Standing.IMPROVED if interval.low > gain else Standing.NON_INFERIOR
+    if outcome is Outcome.FAIL:
+        return Standing.REGRESSED if -margin <= interval.high < 0 else Standing.BLOCKED
+    return Standing.STALE if outcome is Outcome.STALE else Standing.INCONCLUSIVE
 
 
 def above(interval: Interval, bar: float) -> Outcome:
@@ -43,22 +67,27 @@ def why_no_evidence(interval: Interval) -> str:
         return "no items were scored"
     if interval.clusters < MIN_CLUSTERS:
         return f"only {interval.clusters} independent items or clusters, at least {MIN_CLUSTERS} are needed"
-    return "the differences do not vary, so no interval can be built around them"
+    return "too few items differ for an interval around their mean"
 
 
 def deciding_items(comparison: Comparison, distance: float, alpha: float) -> int | None:
     """Items that would decide with power 0.8, were the true difference what was measured.
 
     Args:
-        comparison: what was measured; its share of discordant items and its design effect are taken as true.
+        comparison: what was measured; its share of discordant items (or the variance of its differences) and its
+            design effect are taken as true.
         distance: from the threshold to the estimate; at 0 or below, more items cannot be expected to help.
         alpha: level of the two-sided interval.
     """
     items = comparison.interval.items
-    if distance <= 0 or items == 0 or not comparison.binary:
+    if distance <= 0 or items == 0:
         return None
-    discordance = max((comparison.gained + comparison.lost) / items, distance)
-    return math.ceil(items_needed(distance, discordance, alpha) * comparison.design_effect)
+    if comparison.binary:
+        discordance = max((comparison.gained + comparison.lost) / items, distance)
+        return math.ceil(items_needed(distance, discordance, alpha) * comparison.design_effect)
+    if comparison.variance == 0:
+        return None
+    return math.ceil(items_for_variance(distance, comparison.variance, alpha) * comparison.design_effect)
 
 
 def planned_items(condition: TaskGate, alpha: float) -> str:

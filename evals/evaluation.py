@@ -24,7 +24,7 @@ from evals.parts import Parts, count_parts
 from evals.responses import Responses
 from evals.scoring import LossRow, expect_losses, score_losses, summarise_losses
 from evals.stats import Interval, clustered_mean, proportion
-from evals.tasks import Items, Task, file_items, find_task, write_task
+from evals.tasks import Items, Task, file_items, find_task, slices_of, write_task
 from schemas.atomic import write_atomic
 from schemas.base import file_digest, fingerprint
 from schemas.errors import UserError
@@ -109,7 +109,7 @@ class Evaluation:
             },
             losses=summarise_losses(loss_table),
         )
-        items = pl.concat(tables).select(list(ITEM_SCHEMA))
+        items = pl.concat(tables).select([*ITEM_SCHEMA, "slices"])
         items.write_parquet(folder / "items.parquet")
         loss_table.write_parquet(folder / "losses.parquet")
         write_atomic(folder / "results.json", results.model_dump_json(indent=1, by_alias=True).encode("utf-8") + b"\n")
@@ -161,7 +161,8 @@ class Evaluation:
         if finished:
             self.progress.say(f"going on with {finished} of {len(needed)} parts finished")
         loaded = load_models(base, self.adapter)
-        size = self.project.config.evals.batch_size
+        settings = self.project.config.evals
+        size = settings.batch_size
         scorer = TokenScorer(loaded.model, size, loaded.max_length, self.progress.advance)
         lm = shared_lm(scorer, loaded.tokenizer)
         for model in MODELS:
@@ -184,7 +185,7 @@ class Evaluation:
                         check=check,
                         source=question.task.path,
                     )
-                    parts.write(f"{name}.{model}", _answers(question, model, run))
+                    parts.write(f"{name}.{model}", _answers(question, model, run, settings.slice_by))
                 if not parts.has(f"losses.{model}"):
                     self.progress.begin(f"{model}, supervised loss")
                     parts.write(f"losses.{model}", score_losses(scorer, model, losses))
@@ -240,8 +241,8 @@ class Evaluation:
         return {"base": weights, "tuned": weights | {"adapter": identities["adapter"][0]}}
 
 
-def _answers(question: Question, model: str, run: TaskRun) -> pl.DataFrame:
-    """A model's answers to a task, with the columns of ITEM_SCHEMA and RUN_SCHEMA."""
+def _answers(question: Question, model: str, run: TaskRun, slice_by: Sequence[str]) -> pl.DataFrame:
+    """A model's answers to a task, with the columns of ITEM_SCHEMA, `slices`, and those of RUN_SCHEMA."""
     items = question.items
     if len(run.items) != len(items.ids):
         raise UserError(
@@ -263,13 +264,14 @@ def _answers(question: Question, model: str, run: TaskRun) -> pl.DataFrame:
             item.score,
             item.detail,
             item.prompt_sha256,
+            slices_of(items.documents[item.position], slice_by),
             run.metric,
             run.higher_is_better,
             run.output_type,
         )
         for item in run.items
     ]
-    return pl.DataFrame(lines, schema={**ITEM_SCHEMA, **RUN_SCHEMA}, orient="row")
+    return pl.DataFrame(lines, schema={**ITEM_SCHEMA, "slices": pl.String, **RUN_SCHEMA}, orient="row")
 
 
 def _why_no_references(question: Question, answers: pl.DataFrame, trained: Sequence[AskedRow]) -> str:

@@ -15,7 +15,7 @@ from schemas.atomic import write_atomic
 from schemas.base import fingerprint
 from schemas.manifest import InputRef, Manifest, input_stage, manifest_path, open_stage, read_manifest
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
-from schemas.verdict import Check, Outcome, Verdict, combine
+from schemas.verdict import Check, Outcome, Verdict, combine, overall
 
 STAGE = "gate-model"
 
@@ -96,7 +96,14 @@ def judge(evidence: Evidence, judged: dict[str, str]) -> Verdict:
     found = sorted(modules("evals.gates"), key=lambda module: (module.ORDER, module.__name__))
     checks = tuple(check for module in found for check in module.judge(evidence))
     outcome = combine(check.outcome for check in checks)
-    return Verdict(gate="model", outcome=outcome, subject=judged, checks=checks, summary=summary(outcome, checks))
+    return Verdict(
+        gate="model",
+        outcome=outcome,
+        verdict=overall(checks),
+        subject=judged,
+        checks=checks,
+        summary=summary(outcome, checks),
+    )
 
 
 def summary(outcome: Outcome, checks: tuple[Check, ...]) -> str:

@@ -1,8 +1,8 @@
-"""Intervals for one proportion and for paired differences, with clusters where items are not independent.
+"""The formulas: intervals for one proportion, paired proportions and means, with clusters where items are dependent.
 
-Scores are per item; a difference is candidate minus baseline, so positive is better. Every interval is two-sided at
-level 1 - alpha; a gate's verdict rests on one end of it. Items of one cluster (near-duplicates, one thread) may depend
-on each other; clusters are independent. Normal quantiles come from the standard library; scipy is loaded where called.
+Scores are per item; a difference is candidate minus baseline, so positive is better. `evals/paired.py` applies the
+formulas. Every interval is two-sided at level 1 - alpha; a gate's verdict rests on one end of it. Items of one cluster
+(near-duplicates, one thread) may depend on each other; clusters are independent. scipy is loaded where called.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 
 MIN_CLUSTERS = 10
 """Below this many clusters, the spread between clusters cannot be estimated: verdicts are inconclusive."""
+HALVINGS = 60
+"""Steps of a bisection on [-1, 1]: to the last digits of a double."""
 
 
 @dataclass(frozen=True)
@@ -103,45 +105,53 @@ def mcnemar_exact(gained: int, lost: int) -> float:
     return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
 
 
-def tango(gained: float, lost: float, items: float, z: float) -> tuple[float, float]:
+def tango(
+    gained: npt.ArrayLike, lost: npt.ArrayLike, items: npt.ArrayLike, z: npt.ArrayLike, correction: npt.ArrayLike = 0.0
+) -> tuple[Floats, Floats]:
     """Score interval of the difference of two paired proportions (Tango 1998, Statistics in Medicine 17:891-908).
 
     The nuisance parameter is its maximum-likelihood value under the tested difference, so the interval keeps a width
-    where nothing disagrees: no gain and no loss on n items gives z^2 / (n + z^2) on either side.
+    where nothing disagrees: no gain and no loss on n items gives z^2 / (n + z^2) on either side. All arguments
+    broadcast.
 
     Args:
         gained: items that only the candidate got right; effective counts need not be whole.
         lost: items that only the baseline got right.
         items: all items, > 0.
         z: the quantile, for example 1.96 for a two-sided 95% interval.
+        correction: for continuity, in items: taken off the distance before it is compared with its deviation.
 
     Returns:
         Ends of the interval of (gained - lost) / items, in [-1, 1].
     """
+    gain, loss, count, quantile, short = np.broadcast_arrays(
+        *(np.asarray(value, dtype=np.float64) for value in (gained, lost, items, z, correction))
+    )
 
-    def statistic(difference: float) -> float:
-        b = (2 * items - gained + lost) * difference - gained - lost
-        root = math.sqrt(b * b + 8 * items * lost * difference * (1 - difference))
-        lost_share = (root - b) / (4 * items)
-        variance: float = items * (2 * lost_share + difference * (1 - difference))
-        distance = gained - lost - items * difference
-        return float(distance / math.sqrt(variance)) if variance > 0 else math.copysign(math.inf, distance)
+    def statistic(difference: Floats) -> Floats:
+        b = (2 * count - gain + loss) * difference - gain - loss
+        root = np.sqrt(np.maximum(b * b + 8 * count * loss * difference * (1 - difference), 0.0))
+        variance = count * ((root - b) / (2 * count) + difference * (1 - difference))
+        distance = np.maximum(np.abs(gain - loss - count * difference) - short, 0.0)
+        known = variance > 0
+        found: Floats = np.where(
+            known, distance / np.sqrt(np.where(known, variance, 1.0)), np.where(distance > 0, np.inf, 0.0)
+        )
+        return found
 
-    estimate = (gained - lost) / items
+    estimate = (gain - loss) / count
 
-    def solve(target: float, inner: float, outer: float) -> float:
-        # The statistic falls as the difference grows; `inner` is on the estimate's side of the root.
-        for _ in range(200):
+    def solve(end: float) -> Floats:
+        # The statistic grows from the estimate outwards; `inner` is on the estimate's side of the root.
+        inner, outer = estimate.copy(), np.full_like(estimate, end)
+        for _ in range(HALVINGS):
             middle = (inner + outer) / 2
-            if abs(statistic(middle)) < target:
-                inner = middle
-            else:
-                outer = middle
-        return inner
+            inside = statistic(middle) < quantile
+            inner, outer = np.where(inside, middle, inner), np.where(inside, outer, middle)
+        return np.asarray(inner, dtype=np.float64)
 
-    low = -1.0 if lost == items else solve(z, estimate, -1.0)
-    high = 1.0 if gained == items else solve(z, estimate, 1.0)
-    return low, high
+    low, high = solve(-1.0), solve(1.0)
+    return np.where(loss == count, -1.0, low), np.where(gain == count, 1.0, high)
 
 
 def newcombe(table: tuple[float, float, float, float], alpha: float) -> tuple[float, float]:
@@ -196,43 +206,36 @@ def design_effect(values: Floats, clusters: npt.NDArray[Any]) -> float:
     return max(1.0, clustered / naive)
 
 
-def paired_binary(candidate: Floats, baseline: Floats, clusters: npt.NDArray[Any], alpha: float) -> Interval:
-    """Tango interval of the mean difference of two binary scores; clusters shrink the counts by their design effect.
-
-    With clusters of more than one item the counts are divided by the design effect and the quantile is Student's with
-    clusters - 1 degrees of freedom, since the effect is itself an estimate.
-
-    Args:
-        candidate: (items,) of 0 or 1.
-        baseline: (items,) of 0 or 1, the same items in the same order.
-        clusters: (items,) labels.
-        alpha: 1 - level.
-    """
-    items, groups = len(candidate), len(set(clusters.tolist()))
-    if items == 0:
-        return no_interval("Tango score")
-    difference = candidate - baseline
-    gained, lost = float((difference > 0).sum()), float((difference < 0).sum())
-    estimate = (gained - lost) / items
-    if groups == items:
-        low, high = tango(gained, lost, items, NormalDist().inv_cdf(1 - alpha / 2))
-        return Interval(estimate, low, high, items, groups, "Tango score")
-    method = "Tango score, counts divided by the design effect of clusters"
-    if groups < 2:
-        return no_interval(method, items, groups, estimate)
-    effect = design_effect(difference, clusters)
-    low, high = tango(gained / effect, lost / effect, items / effect, student_quantile(1 - alpha / 2, groups - 1))
-    return Interval(estimate, low, high, items, groups, method)
-
-
 # --------------------------------------------------------------------------------------- means, clustered or not
 
 
-def student_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's t."""
-    from scipy.stats import t
+def student_quantile(probability: float, degrees: npt.ArrayLike) -> Floats:
+    """Quantile of Student's t for each number of degrees of freedom."""
+    from scipy.special import stdtrit
 
-    return float(t.ppf(probability, degrees))
+    found: Floats = stdtrit(degrees, probability)
+    return found
+
+
+def effective_degrees(totals: Floats) -> Floats:
+    """Degrees of freedom of a variance that is estimated from the totals of clusters.
+
+    The relative variance of the estimate is (kurtosis - 1) / C for C clusters, that of a chi-square 2 / degrees
+    (Satterthwaite 1946, Biometrics Bulletin 2:110-114). Where a few clusters hold most of the spread, the estimate is
+    worth little, however many clusters tie.
+
+    Args:
+        totals: (..., clusters) centred totals.
+
+    Returns:
+        (...) between 0, where nothing varies, and clusters - 1.
+    """
+    clusters = totals.shape[-1]
+    squares = (totals**2).sum(axis=-1)
+    fourths = (totals**4).sum(axis=-1)
+    share = squares**2 / np.where(fourths > 0, fourths, 1.0)  # clusters / kurtosis
+    found: Floats = np.minimum(2 * clusters * share / np.maximum(clusters - share, 1e-9), clusters - 1)
+    return found
 
 
 def cluster_totals(values: Floats, clusters: npt.NDArray[Any]) -> tuple[Floats, Floats]:
@@ -265,7 +268,7 @@ def clustered_mean(values: Floats, clusters: npt.NDArray[Any], alpha: float) -> 
         return no_interval(method, items, groups, mean)
     residuals = sums - sizes * mean
     error = math.sqrt(groups / (groups - 1) * float((residuals**2).sum())) / items
-    reach = student_quantile(1 - alpha / 2, groups - 1) * error
+    reach = float(student_quantile(1 - alpha / 2, groups - 1)) * error
     return Interval(mean, mean - reach, mean + reach, items, groups, method)
 
 

@@ -190,4 +190,9 @@ class TrainConfig(Strict):
                 f"`canaries` are conversations; method {self.method} does not train them",
             ),
             (self.early_stopping is not None and self.watch.rows == 0, "`early_stopping` needs `watch.rows` above 0"),
+            (self.canaries > 0 and self.watch.rows == 0, "`canaries` are measured with `watch.rows` above 0 alone"),
+            (
+                bool(self.rewards) and not any(reward.weight for reward in self.rewards),
+                "all `rewards` have weight 0: nothing would be learned",
+            ),
         ]

@@ -22,6 +22,25 @@ class Outcome(StrEnum):
     NOT_APPLICABLE = "not_applicable"
 
 
+class Standing(StrEnum):
+    """Where a candidate stands beside its baseline on a task, a slice or overall, by an interval and never by a point.
+
+    Precedence when combined: blocked > regressed > stale > inconclusive > improved > non_inferior.
+    """
+
+    IMPROVED = "improved"
+    """Better by more than was asked for, or better at all where no gain was asked for."""
+    NON_INFERIOR = "non_inferior"
+    """A loss of the margin or more is ruled out."""
+    INCONCLUSIVE = "inconclusive"
+    REGRESSED = "regressed"
+    """Worse, and a loss of the margin or more is not ruled out."""
+    BLOCKED = "blocked"
+    """What was asked for is ruled out: the loss is beyond the margin, or there is no such gain; or another condition
+    failed."""
+    STALE = "stale"
+
+
 PRECEDENCE = (Outcome.FAIL, Outcome.STALE, Outcome.INCONCLUSIVE, Outcome.PASS)
 EXIT_CODES = {
     Outcome.PASS: ExitCode.PASS,
@@ -37,6 +56,8 @@ class Check(Strict):
     name: str
     """Condition in kebab-case, for example min-rows or spam_test:must-improve."""
     outcome: Outcome
+    verdict: Standing | None = None
+    """Where the candidate stands beside its baseline; null where the condition compares no two models."""
     message: str
     """One sentence in plain words: what was found and what it means."""
     measured: dict[str, Any] = Field(default_factory=dict)
@@ -53,6 +74,8 @@ class Verdict(Strict):
     schema_: Literal["assay/verdict/1"] = Field(default="assay/verdict/1", alias="schema")
     gate: Literal["data", "model"]
     outcome: Outcome
+    verdict: Standing | None = None
+    """Where the candidate stands overall; null for the data gate."""
     subject: dict[str, str]
     """What was judged, role -> sha256: dataset, sources, adapter, base model, results, config."""
     checks: tuple[Check, ...]
@@ -72,3 +95,30 @@ def combine(outcomes: Iterable[Outcome]) -> Outcome:
         if outcome in found:
             return outcome
     return Outcome.INCONCLUSIVE
+
+
+WORST_FIRST = (
+    Standing.BLOCKED,
+    Standing.REGRESSED,
+    Standing.STALE,
+    Standing.INCONCLUSIVE,
+    Standing.IMPROVED,
+    Standing.NON_INFERIOR,
+)
+WITHOUT_COMPARISON = {
+    Outcome.FAIL: Standing.BLOCKED,
+    Outcome.STALE: Standing.STALE,
+    Outcome.INCONCLUSIVE: Standing.INCONCLUSIVE,
+}
+"""What a condition that compares no two models says of the candidate; one that passes says nothing."""
+
+
+def overall(checks: Iterable[Check]) -> Standing:
+    """Where a candidate stands by all checks that decide; no evidence at all is inconclusive.
+
+    All tasks must be non-inferior, each at its own level, which needs no correction (Berger 1982, Technometrics
+    24:295-300); improved is a candidate that is so and improved on one of them.
+    """
+    deciding = [check for check in checks if check.outcome is not Outcome.NOT_APPLICABLE]
+    found = {check.verdict or WITHOUT_COMPARISON.get(check.outcome) for check in deciding}
+    return next((standing for standing in WORST_FIRST if standing in found), Standing.INCONCLUSIVE)

@@ -12,13 +12,16 @@ from pathlib import Path
 
 from schemas.atomic import sync, write_atomic
 from schemas.base import canonical_json, file_digest
+from train.processes import is_main_process
 
 PREFIX = "checkpoint-"
 MARK = "complete.json"
 
 
 def seal(checkpoint: Path, best_step: int | None = None) -> None:
-    """Declare a checkpoint complete, and delete all others but the best so far.
+    """Declare a checkpoint complete, and delete all others but the best so far and the one before.
+
+    The one before is for a loss that jumps soon after: this checkpoint may hold the weights that jumped.
 
     Args:
         checkpoint: its folder.
@@ -30,9 +33,24 @@ def seal(checkpoint: Path, best_step: int | None = None) -> None:
     digests = {path.relative_to(checkpoint).as_posix(): file_digest(path) for path in files}
     write_atomic(checkpoint / MARK, canonical_json(digests))
     sync(checkpoint.parent)
-    for other in checkpoint.parent.glob(f"{PREFIX}*"):
-        if other != checkpoint and step_of(other) != best_step:
+    others = sorted((path for path in checkpoint.parent.glob(f"{PREFIX}*") if path != checkpoint), key=step_of)
+    before = next((path for path in reversed(others) if (path / MARK).is_file()), None)
+    for other in others:
+        if other != before and step_of(other) != best_step:
             shutil.rmtree(other)
+
+
+def discard(folder: Path, step: int) -> int:
+    """Delete the checkpoints of a step and of all after it.
+
+    Returns:
+        The step of the last complete one that stays; 0 where none does.
+    """
+    kept = [path for path in folder.glob(f"{PREFIX}*") if step_of(path) < step and _is_complete(path)]
+    for path in folder.glob(f"{PREFIX}*") if is_main_process() else ():
+        if step_of(path) >= step:
+            shutil.rmtree(path)
+    return max(map(step_of, kept), default=0)
 
 
 def latest(folder: Path) -> Path | None:

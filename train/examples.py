@@ -6,6 +6,7 @@ any weights.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -109,8 +110,8 @@ def encode_rows(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainC
     return encode(supervisor, rows, config)
 
 
-def supervise(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig, split: str) -> list[Example]:
-    """The examples of every row.
+def supervise(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig, of: str) -> list[Example]:
+    """The examples of every row; `of` says in messages whose rows they are.
 
     Raises:
         UserError: a row cannot be trained; the message names the first few rows and counts each reason.
@@ -118,7 +119,7 @@ def supervise(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainCon
     encoded = encode_rows(supervisor, rows, config)
     refused = [(row, error) for row, error in zip(rows, encoded, strict=True) if isinstance(error, SupervisionError)]
     if refused:
-        raise _refusal(refused, len(rows), split)
+        raise _refusal(refused, len(rows), of)
     return examples_of(supervisor, rows, encoded, config)
 
 
@@ -158,19 +159,36 @@ def _answers(name: str) -> Callable[[Supervisor, Sequence[SplitRow], TrainConfig
 
 
 def _pairs(supervisor: Supervisor, rows: Sequence[SplitRow], config: TrainConfig) -> list[Encoded]:
-    """Both answers after one prompt: where one does not fit, the prompt is cut by as much in both."""
+    """Both answers after one prompt: where one does not fit, the prompt is cut by as much in both.
+
+    A reward model is asked about whole renderings: its rows keep what the template writes after the answer.
+    """
+
+    def encode(messages: list[dict[str, Any]], row: SplitRow, limit: int) -> Supervised:
+        found = supervisor.limited(limit).encode(messages, row.tools)
+        if config.method != "reward":
+            return found
+        ids = supervisor.tokenizer.encode(supervisor.render(messages, row.tools), add_special_tokens=False).ids
+        tail = ids[len(found.input_ids) + found.truncated_tokens :]
+        mask = [*found.supervised, *[False] * len(tail)]
+        return dataclasses.replace(found, input_ids=[*found.input_ids, *tail], supervised=mask)
 
     def pair(row: SplitRow) -> list[Supervised]:
         conversations = [row.answered(name) for name in ("chosen", "rejected")]
-        whole = [supervisor.limited(UNLIMITED).encode(messages, row.tools) for messages in conversations]
+        whole = [encode(messages, row, UNLIMITED) for messages in conversations]
+        if whole[0].input_ids == whole[1].input_ids:
+            raise SupervisionError(
+                "equal-answers",
+                "the better and the worse answer are the same",
+                expected="two answers, of which one is better",
+                help="repair the row, or drop it",
+            )
         excess = max(len(sequence.input_ids) for sequence in whole) - supervisor.max_length
         if excess <= 0:
             return whole
-        limits = [len(sequence.input_ids) - excess for sequence in whole]
-        return [
-            supervisor.limited(limit).encode(messages, row.tools)
-            for limit, messages in zip(limits, conversations, strict=True)
-        ]
+        unended = [supervisor.limited(UNLIMITED).encode(messages, row.tools) for messages in conversations]
+        limits = [len(sequence.input_ids) - excess for sequence in unended]
+        return [encode(messages, row, limit) for limit, messages in zip(limits, conversations, strict=True)]
 
     return [_attempt(pair, row) for row in rows]
 
@@ -218,13 +236,13 @@ def _wrong_kind(row: SplitRow, method: str, fields: Sequence[str]) -> UserError:
     )
 
 
-def _refusal(refused: Sequence[tuple[SplitRow, SupervisionError]], total: int, split: str) -> UserError:
+def _refusal(refused: Sequence[tuple[SplitRow, SupervisionError]], total: int, of: str) -> UserError:
     reasons = Counter(error.reason for _, error in refused)
     counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
     error = UserError(
-        f"{len(refused)} of {total} rows of the {split} split cannot be trained",
+        f"{len(refused)} of {total} rows of the {of} cannot be trained",
         found=counts,
-        expected="rows in which at least one assistant token carries loss",
+        expected="rows that teach something and fit, see the reasons",
         help="`assay audit` shows the rows; repair or drop them, and run `assay curate` again",
     )
     details = [

@@ -15,7 +15,7 @@ from curate.supervision import Supervisor
 from schemas.errors import Problem, UserError
 from schemas.train_config import TrainConfig
 from train.canaries import canary_rows
-from train.examples import Example, TokenLedger, encode_rows, examples_of, supervise
+from train.examples import Example, TokenLedger, supervise
 from train.rewards import load_rewards
 from train.rows import SplitRow, choose_rows, read_split
 
@@ -86,10 +86,19 @@ def prepare(project: Project, dataset_folder: Path, model_folder: Path) -> Prepa
             help="look at dropped.parquet beside it, or change curate.split",
         )
     chosen = choose_rows(everything, config.max_examples, config.seed)
-    examples = supervise(supervisor, chosen, config, "train")
+    examples = supervise(supervisor, chosen, config, "train split")
     _check_groups(config, examples)
+    validation = _validation(dataset_folder)
+    if config.early_stopping is not None and not validation:
+        raise UserError(
+            "there is no held-out loss to stop by",
+            where="train.early_stopping",
+            found="no row in the validation split",
+            expected="some rows in it",
+            help="give the validation split a share in curate.split, or take train.early_stopping out",
+        )
     prepared = Prepared(model_folder, supervisor, len(everything), chosen, list(chosen), list(examples), [], {})
-    _add_samples(prepared, config, _validation(dataset_folder))
+    _add_samples(prepared, config, validation)
     _check_vocabulary(prepared, text_config)
     return prepared
 
@@ -97,25 +106,34 @@ def prepare(project: Project, dataset_folder: Path, model_folder: Path) -> Prepa
 def _add_samples(prepared: Prepared, config: TrainConfig, validation: list[SplitRow]) -> None:
     """Add canaries and the sample of the validation split, and say which examples are measured."""
     canaries = canary_rows(config.canaries, config.seed) if config.canaries else {}
-    groups = {f"canary_{dose}": _add_rows(prepared, config, rows, dose) for dose, rows in canaries.items()}
-    if config.watch.rows == 0 or not validation:
-        return
-    watched = {row.row_id for row in choose_rows(prepared.chosen, config.watch.rows, config.seed)}
-    known = [example for example in prepared.examples if example.row < len(prepared.chosen)]
-    groups["trained"] = True, [k for k, one in enumerate(known) if prepared.chosen[one.row].row_id in watched]
-    groups["held_out"] = _add_rows(prepared, config, choose_rows(validation, config.watch.rows, config.seed), 0)
+    groups = {f"canary_{dose}": _add_rows(prepared, config, rows, dose, "canaries") for dose, rows in canaries.items()}
+    if config.watch.rows > 0 and validation:
+        groups |= _watched(prepared, config, validation)
     for name, (is_trained, numbers) in groups.items():
         first = 0 if is_trained else len(prepared.examples)
         prepared.samples[name] = [first + k for k in numbers]
 
 
-def _add_rows(prepared: Prepared, config: TrainConfig, rows: Sequence[SplitRow], copies: int) -> tuple[bool, list[int]]:
+def _watched(prepared: Prepared, config: TrainConfig, validation: list[SplitRow]) -> dict[str, tuple[bool, list[int]]]:
+    watched = {row.row_id for row in choose_rows(prepared.chosen, config.watch.rows, config.seed)}
+    known = [example for example in prepared.examples if example.row < len(prepared.chosen)]
+    trained = [k for k, one in enumerate(known) if prepared.chosen[one.row].row_id in watched]
+    sample = choose_rows(validation, config.watch.rows, config.seed)
+    return {"trained": (True, trained), "held_out": _add_rows(prepared, config, sample, 0, "validation split")}
+
+
+def _add_rows(
+    prepared: Prepared, config: TrainConfig, rows: Sequence[SplitRow], copies: int, of: str
+) -> tuple[bool, list[int]]:
     """Append rows that are trained so many times or, with 0 copies, only measured.
 
     Returns:
         Whether they are trained, and the index of one copy of each in `examples` or in `unseen`.
+
+    Raises:
+        UserError: a row cannot be trained, and so not be measured.
     """
-    made = examples_of(prepared.supervisor, rows, encode_rows(prepared.supervisor, rows, config), config)
+    made = supervise(prepared.supervisor, rows, config, of)
     into, first = prepared.examples if copies else prepared.unseen, len(prepared.rows)
     start, each = len(into), max(copies, 1)
     into += [dataclasses.replace(one, row=first + one.row) for one in made for _ in range(each)]

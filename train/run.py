@@ -20,7 +20,7 @@ from curate.gate import data_gate_stage
 from curate.model_files import base_model_inputs, find_model_folder
 from schemas.atomic import write_atomic
 from schemas.errors import AssayError, ManifestError, MissingExtra, UserError
-from schemas.manifest import MANIFEST_NAME, input_stage, manifest_path, open_stage, read_manifest
+from schemas.manifest import MANIFEST_NAME, input_file, input_stage, manifest_path, open_stage, read_manifest
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage, stage_folder
 from schemas.train_config import TrainConfig
 from schemas.verdict import Outcome, Verdict
@@ -30,6 +30,7 @@ from train.checkpoints import step_of
 from train.examples import Example, TokenLedger
 from train.prepare import Prepared, prepare, watch_steps
 from train.processes import is_main_process, processes, wait_for_all
+from train.rewards import reward_files
 
 if TYPE_CHECKING:
     from train.monitor import View
@@ -90,12 +91,14 @@ def train_stage(project: Project, dataset: Path, data_verdict: Path | None, *, n
     model_folder = find_model_folder(config.base_model, project.root)
     model_folder = model_folder or ensure_base_model(config.base_model, project.root)
     verdicts = () if data_verdict is None else (input_stage("data_verdict", data_verdict, folder),)
+    rewards = [input_file("reward", path, folder) for path in reward_files(config.rewards, project.root)]
+    models = base_model_inputs(model_folder, folder)
     return Stage(
         stage=STAGE,
         name=project.config.name,
         config=config.model_dump(mode="json", exclude=NOT_OF_THE_RESULT) | _shared(),
         config_given=project.given.get("train") or {},
-        inputs=(input_stage("dataset", dataset, folder), *verdicts, *base_model_inputs(model_folder, folder)),
+        inputs=(input_stage("dataset", dataset, folder), *verdicts, *models, *rewards),
         code=code_digest(["schemas", "curate", "train"]),
         root=project.runs,
         packages=PACKAGES,

@@ -13,7 +13,7 @@ import transformers
 
 from schemas.errors import AssayError, Problem, UserError
 from train.batches import epoch_order
-from train.checkpoints import at_step, latest, step_of
+from train.checkpoints import at_step, discard, latest, step_of
 from train.monitor import MetricsLog, View
 from train.processes import wait_for_all
 from train.trainer import Job, OurTrainer, rows_per_step, thread_count
@@ -52,9 +52,10 @@ def train_model(job: Job, checkpoints: Path, metrics_path: Path, view: View) -> 
         try:
             return _run(job, checkpoints, checkpoint, Watch(job, metrics, view, rollbacks), view)
         except LossJumped as jumped:
-            back_to = step_of(found) if (found := latest(checkpoints)) else 0
             if len(rollbacks.made) >= job.settings.guard.rollbacks:
                 raise rollbacks.give_up(job, jumped) from None
+            back_to = discard(checkpoints, jumped.since - 1)  # its weights are those that jumped
+            wait_for_all()
             rollbacks.add(jumped.step, back_to, jumped.found)
             factor = job.settings.guard.factor ** len(rollbacks.made)
             view.say(f"step {jumped.step}: {jumped.found}; back to step {back_to} at {factor:g} of the learning rate")

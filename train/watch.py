@@ -27,9 +27,11 @@ MEASURED = ("loss", "accuracy", "kl", "margin", "reward", "rewards/accuracies", 
 class LossJumped(Exception):
     """A loss or a gradient that training does not go on from."""
 
-    def __init__(self, step: int, found: str) -> None:
+    def __init__(self, step: int, found: str, since: int | None = None) -> None:
         super().__init__(found)
         self.step = step
+        self.since = step if since is None else since
+        """The first step that showed it."""
         self.found = found
 
 
@@ -104,7 +106,8 @@ class Watch(TrainerCallback):
         control.should_log = True  # an evaluation takes the mark away
         settings = self._job.settings
         control.should_save = control.should_save or settings.keep == "best" or settings.early_stopping is not None
-        if self._stalled([*self._held_out(), (state.global_step, self._measured["held_out_loss"])]):
+        now = [(state.global_step, self._measured[name]) for name in ("held_out_loss",) if name in self._measured]
+        if self._stalled([*self._held_out(), *now]):
             self._view.say(f"the held-out loss did not improve in {settings.early_stopping} measurements: stopping")
             control.should_save = control.should_training_stop = True
 
@@ -191,7 +194,8 @@ class Watch(TrainerCallback):
         usual = statistics.median(before)
         limit = max(usual * guard.spike, usual + SPIKE_FLOOR)
         if min(recent) > limit:
-            raise LossJumped(step, f"a loss of {loss:.4g} where the median of {guard.window} steps was {usual:.4g}")
+            found = f"a loss of {loss:.4g} where the median of {guard.window} steps was {usual:.4g}"
+            raise LossJumped(step, found, step - guard.patience + 1)
 
     def _measure(self, step: int) -> None:
         found: dict[str, float] = {}

@@ -42,7 +42,7 @@ def _check(evidence: Evidence, task: str, condition: TaskGate, reference: str) -
         )
     found = evidence.compare(task, reference)
     interval = found.interval
-    outcome = decide.above(interval, 0.0)
+    outcome = decide.shown_above(found, 0.0, alpha)
     said = decide.scores(found, "tuned", WORDS[reference], alpha)
     measured, advice = found.as_dict(), ""
     if outcome is Outcome.FAIL:

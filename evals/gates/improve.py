@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from evals import decide
 from evals.evidence import Evidence
 from schemas.config import TaskGate
-from schemas.verdict import Check, Outcome
+from schemas.verdict import Check, Outcome, Standing
 
 ORDER = 10
 
@@ -30,6 +30,7 @@ def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
         return Check(
             name=name,
             outcome=Outcome.INCONCLUSIVE,
+            verdict=Standing.INCONCLUSIVE,
             message=f"{task} was not scored on both the base and the tuned model",
             required=required,
             help="run `assay evals` again",
@@ -37,7 +38,7 @@ def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
     found = evidence.compare(task, "base")
     interval, bar = found.interval, condition.min_gain
     said = decide.scores(found, "tuned", "base", alpha)
-    outcome = decide.above(interval, bar)
+    outcome = decide.shown_above(found, bar, alpha)
     advice = ""
     if outcome is Outcome.PASS:
         said += f"; the gain is above {bar:g}"
@@ -59,4 +60,7 @@ def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
     measured = found.as_dict()
     if outcome is Outcome.INCONCLUSIVE:
         measured["items_to_decide"] = decide.deciding_items(found, interval.estimate - bar, alpha)
-    return Check(name=name, outcome=outcome, message=said, measured=measured, required=required, help=advice)
+    verdict = decide.standing(found, outcome, gain=bar)
+    return Check(
+        name=name, outcome=outcome, verdict=verdict, message=said, measured=measured, required=required, help=advice
+    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from evals import decide
 from evals.evidence import Evidence
 from schemas.config import TaskGate
-from schemas.verdict import Check, Outcome
+from schemas.verdict import Check, Outcome, Standing
 
 ORDER = 30
 
@@ -15,14 +15,17 @@ ORDER = 30
 def judge(evidence: Evidence) -> Iterator[Check]:
     """One check a task that must not regress: non-inferiority, so that a lack of items never passes.
 
-    Pass: the lower end of the paired interval is above -margin. Fail: it is not, and the upper end is below 0.
+    Pass: the lower end of the paired interval is above -margin; that each task passes at its own level is enough for
+    all of them together. Fail: it is not, the upper end is below 0, and the loss stays significant by Holm over all
+    tasks of the gate, so that many good tasks do not fail a candidate by chance.
     """
+    worse = evidence.worse()
     for task, condition in evidence.conditions.tasks.items():
         if condition.must == "not_regress":
-            yield _check(evidence, task, condition)
+            yield _check(evidence, task, condition, worse)
 
 
-def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
+def _check(evidence: Evidence, task: str, condition: TaskGate, worse: Mapping[str, float]) -> Check:
     name, alpha = f"{task}:not-regress", evidence.conditions.alpha
     margin = condition.margin or 0.0
     required = {"margin": margin, "alpha": alpha}
@@ -30,6 +33,7 @@ def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
         return Check(
             name=name,
             outcome=Outcome.INCONCLUSIVE,
+            verdict=Standing.INCONCLUSIVE,
             message=f"{task} was not scored on both the base and the tuned model",
             required=required,
             help="run `assay evals` again",
@@ -37,10 +41,11 @@ def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
     found = evidence.compare(task, "base")
     interval = found.interval
     said, measured, advice = decide.scores(found, "tuned", "base", alpha), found.as_dict(), ""
-    if interval.is_evidence and interval.low > -margin:
+    measured["p_worse_holm"] = float(f"{worse[task]:.3g}")
+    if decide.shown_above(found, -margin, alpha) is Outcome.PASS:
         outcome = Outcome.PASS
         said += f"; a loss of {margin:g} or more is ruled out"
-    elif interval.is_evidence and interval.high < 0:
+    elif interval.is_evidence and interval.high < 0 and worse[task] <= alpha / 2:
         outcome = Outcome.FAIL
         said += f"; it is worse, and a loss of {margin:g} or more is not ruled out"
         advice = "train for fewer epochs, with a lower learning rate or rank, or mix general rows in"
@@ -50,4 +55,7 @@ def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
         said += f"; {f'a loss of {margin:g} is not ruled out' if enough else decide.why_no_evidence(interval)}"
         advice = decide.more_items(found, interval.estimate + margin, alpha, condition)
         measured["items_to_decide"] = decide.deciding_items(found, interval.estimate + margin, alpha)
-    return Check(name=name, outcome=outcome, message=said, measured=measured, required=required, help=advice)
+    verdict = decide.standing(found, outcome, margin=margin)
+    return Check(
+        name=name, outcome=outcome, verdict=verdict, message=said, measured=measured, required=required, help=advice
+    )

@@ -264,9 +264,56 @@ def test_what_is_no_dataset_is_refused_with_its_place(base, capsys, tmp_path):
     assert "another stage" in capsys.readouterr().err
 
 
-def test_rows_that_are_no_conversations_are_not_blamed_on_a_missing_tokenizer(tmp_path):
-    rows = [{"prompt": f"question {n} of many", "chosen": f"good {n}", "rejected": f"bad {n}"} for n in range(12)]
-    project = make_project(tmp_path, rows)
+def kinds_of_rows(count: int) -> dict[str, list[dict[str, Any]]]:
+    """Rows of every kind but conversations, all different."""
+    turns = [[{"role": "user", "content": f"question {n} of many"}] for n in range(count)]
+    answers = [[{"role": "assistant", "content": f"answer {n}" + " and more" * n}] for n in range(count)]
+    both = list(zip(turns, answers, strict=True))
+    return {
+        "text": [{"text": f"a text of its own, number {n}, " * (n + 1)} for n in range(count)],
+        "dpo": [{"prompt": turn, "chosen": answer, "rejected": answers[0]} for turn, answer in both],
+        "kto": [{"prompt": turn, "completion": answer, "label": True} for turn, answer in both],
+        "grpo": [{"prompt": turn, "reference": answer[0]["content"]} for turn, answer in both],
+    }
+
+
+@pytest.mark.parametrize("method", ["text", "dpo", "kto"])
+def test_tokens_of_every_kind_of_row_are_those_that_training_supervises(tmp_path, tiny_model_folder, method):
+    from curate.load_supervisor import load_supervisor
+    from train.examples import supervise
+    from train.rows import read_split
+
+    train = {"base_model": str(tiny_model_folder), "method": method, "max_length": 128}
+    project = make_project(tmp_path, kinds_of_rows(12)[method], train=train)
+    dataset = curate(project)
+    check = next(c for c in judge(project, open_dataset(dataset.path), {}).checks if "tokens" in c.name)
+    settings = project.config.train
+    examples = supervise(
+        load_supervisor(tiny_model_folder, 128), read_split(dataset.folder, "train"), settings, "train"
+    )
+    assert check.measured == {
+        "supervised_tokens": sum(example.sequences[0].supervised_tokens for example in examples),
+        "estimated": False,
+        "rows_without": 0,
+    }
+
+
+def test_prompts_whose_answers_are_drawn_have_no_supervised_tokens_to_count(tmp_path):
+    project = make_project(tmp_path, kinds_of_rows(12)["grpo"])
     check = next(c for c in judge(project, open_dataset(curate(project).path), {}).checks if "tokens" in c.name)
-    assert check.measured["estimated"] is True
-    assert "not all rows are conversations" in check.message
+    assert check.outcome is Outcome.NOT_APPLICABLE
+
+
+def test_texts_are_compared_across_splits_where_no_row_has_a_prompt(tmp_path):
+    project = make_project(tmp_path, kinds_of_rows(60)["text"])
+    dataset = curate(project)
+    check = next(c for c in judge(project, open_dataset(dataset.path), {}).checks if c.name == "contamination")
+    assert check.outcome is Outcome.PASS
+    assert check.measured["test_prompts"] == len(pl.read_parquet(dataset.folder / "data" / "test.parquet"))
+
+
+def test_a_relative_base_model_is_looked_up_beside_the_config(tmp_path, tiny_model_folder):
+    (tmp_path / "beside").symlink_to(tiny_model_folder)
+    project = make_project(tmp_path, distinct_rows(60), train={"base_model": "./beside"})
+    check = next(c for c in judge(project, open_dataset(curate(project).path), {}).checks if "tokens" in c.name)
+    assert check.measured["estimated"] is False

@@ -1,11 +1,12 @@
 """An evaluation's tables made by hand: scores and losses without a model."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from evals.consistency import ITEM_SCHEMA
+from evals.consistency import ITEM_SCHEMA, MORE_COLUMNS
 from evals.evidence import Evidence
 from evals.scoring import LOSS_SCHEMA
 from schemas.config import ModelGateConfig
@@ -36,6 +37,8 @@ def made_evidence(
     higher_is_better: bool = True,
     overfitting: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
+    slices: Sequence[str] | None = None,
+    runs: int = 1,
 ) -> Evidence:
     """Evidence on one task `t`.
 
@@ -47,12 +50,17 @@ def made_evidence(
         higher_is_better: direction of the metric.
         overfitting: measurements to judge.
         facts: more about the task in the results.
+        slices: of the items, by a field `kind`.
+        runs: the scores of a model are so many runs, one after the other.
     """
-    lines = [
-        ("t", model, f"item{k}", k, clusters[k] if clusters else k, "x", "y", score, "{}", "0" * 64)
-        for model, values in (scores or {}).items()
-        for k, score in enumerate(values)
-    ]
+    lines = []
+    for model, values in (scores or {}).items():
+        count = len(values) // runs
+        for place, score in enumerate(values):
+            run, k = divmod(place, count)
+            of = json.dumps({"kind": slices[k]}) if slices else "{}"
+            cluster = clusters[k] if clusters else k
+            lines.append(("t", model, f"item{k}", k, cluster, "x", "y", score, "{}", "0" * 64, run, 0, of))
     rows = [
         (model, split, f"{split}{k}", k, nll, 2)
         for (model, split), values in (losses or {}).items()
@@ -61,7 +69,9 @@ def made_evidence(
     about = {"metric": "acc", "higher_is_better": higher_is_better, **(facts or {})}
     return Evidence(
         results=EvalResults(scores=(), models={}, tasks={"t": about}),
-        items=pl.DataFrame(lines, schema=ITEM_SCHEMA, orient="row"),
+        items=pl.DataFrame(
+            lines, schema=ITEM_SCHEMA | {name: kind for name, (kind, _) in MORE_COLUMNS.items()}, orient="row"
+        ),
         losses=pl.DataFrame(rows, schema=LOSS_SCHEMA, orient="row"),
         conditions=ModelGateConfig.model_validate({"tasks": {"t": task}, "overfitting": overfitting or {}}),
     )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from evals import decide, gate
 from evals.discovery import modules
-from evals.gates import beats_references, improve, not_regress, overfitting
+from evals.gates import beats_references, improve, not_regress, overfitting, slices
 from evals.stats import Interval
 from schemas.errors import ManifestError, UserError
 from schemas.verdict import Outcome
@@ -232,7 +232,7 @@ def test_an_end_of_the_interval_decides(low, high, outcome):
 
 def test_each_condition_is_found_and_has_its_place():
     found = modules("evals.gates")
-    assert found == [beats_references, improve, not_regress, overfitting]
+    assert found == [beats_references, improve, not_regress, overfitting, slices]
     assert len({module.ORDER for module in found}) == len(found)
 
 

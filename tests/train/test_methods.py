@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from schemas.errors import UserError
 from tests.toy_project import ToyProject, toy_kind, toy_rows
 from train.monitor import SilentView
-from train.run import train
+from train.run import train, train_stage
 
 METHODS = ["sft", "text", "full", "dpo", "kto", "reward", "grpo"]
 EXTRA = {
@@ -175,6 +175,66 @@ def test_rows_of_another_kind_are_refused(tiny_model_folder, tmp_path):
     with pytest.raises(UserError, match="not one that method `dpo` trains") as caught:
         train(toy.project(method="dpo"), dataset.path, SilentView())
     assert "method sft" in caught.value.problems[0].found
+
+
+def test_another_reward_function_is_another_training(tiny_model_folder, tmp_path):
+    project, dataset = prepared(tmp_path, tiny_model_folder, "grpo")
+    before = train_stage(project, dataset, None).folder
+    assert train_stage(project, dataset, None).folder == before
+    (tmp_path / "mine.py").write_text(MINE + "# changed\n", "utf-8")
+    assert train_stage(project, dataset, None).folder != before
+
+
+def test_a_row_that_no_reward_applies_to_is_named(tiny_model_folder, tmp_path):
+    project, dataset = prepared(tmp_path, tiny_model_folder, "grpo", rewards=[{"python": "mine.py:short"}])
+    (tmp_path / "mine.py").write_text("def short(completion, reference, row):\n    return None\n", "utf-8")
+    with pytest.raises(UserError, match="no reward function applies") as caught:
+        train(project, dataset, SilentView())
+    assert caught.value.problems[0].where.startswith("rows.jsonl:")
+
+
+@pytest.mark.parametrize("method", ["dpo", "reward"])
+def test_pairs_of_equal_answers_teach_nothing(tiny_model_folder, tmp_path, method):
+    toy = ToyProject(tmp_path, tiny_model_folder)
+    rows = toy_kind(method, 12)
+    rows[4]["record"] = {**rows[4]["record"], "rejected": rows[4]["record"]["chosen"]}
+    dataset = toy.dataset(train=rows, validation=[])
+    toy.verdict(dataset)
+    with pytest.raises(UserError, match="1 of 12 rows") as caught:
+        train(toy.project(method=method), dataset.path, SilentView())
+    assert caught.value.problems[1].where == "rows.jsonl:5"
+
+
+def test_canaries_that_do_not_fit_are_refused(tiny_model_folder, tmp_path):
+    project, dataset = prepared(tmp_path, tiny_model_folder, "sft", canaries=2, max_length=32)
+    with pytest.raises(UserError, match="rows of the canaries cannot be trained"):
+        train(project, dataset, SilentView())
+
+
+def test_canaries_are_measured_without_a_validation_split(tiny_model_folder, tmp_path):
+    toy = ToyProject(tmp_path, tiny_model_folder)
+    dataset = toy.dataset(train=toy_rows(8), validation=[])
+    toy.verdict(dataset)
+    folder = train(toy.project(canaries=1, lora={"r": 2}), dataset.path, SilentView()).folder
+    first = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert {f"canary_{dose}_loss" for dose in (0, 1, 2, 4)} <= set(first)
+
+
+def test_validation_rows_that_cannot_be_measured_are_refused(tiny_model_folder, tmp_path):
+    toy = ToyProject(tmp_path, tiny_model_folder)
+    broken = [{**row, "messages": [{"role": "user", "content": "nobody answers"}]} for row in toy_rows(3, "v")]
+    dataset = toy.dataset(train=toy_rows(8), validation=broken)
+    toy.verdict(dataset)
+    with pytest.raises(UserError, match="3 of 3 rows of the validation split"):
+        train(toy.project(), dataset.path, SilentView())
+
+
+def test_early_stopping_needs_rows_to_stop_by(tiny_model_folder, tmp_path):
+    toy = ToyProject(tmp_path, tiny_model_folder)
+    dataset = toy.dataset(train=toy_rows(8), validation=[])
+    toy.verdict(dataset)
+    with pytest.raises(UserError, match="no held-out loss to stop by"):
+        train(toy.project(early_stopping=2), dataset.path, SilentView())
 
 
 def test_a_reward_that_fails_is_named_and_nothing_is_left(tiny_model_folder, tmp_path):

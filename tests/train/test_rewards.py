@@ -73,12 +73,38 @@ def test_a_number_is_read_as_it_is_written(value):
     assert last_number(f"it is {value:,}") == value
 
 
-@pytest.mark.parametrize("returned", ["'high'", "float('nan')", "[1.0]"])
+@pytest.mark.parametrize("returned", ["'high'", "float('nan')", "[1.0]", "1j"])
 def test_what_is_no_number_is_refused(tmp_path, returned):
     (tmp_path / "mine.py").write_text(f"def judge(completion, reference, row):\n    return {returned}\n", "utf-8")
     (mine,) = load_rewards([RewardFunction(python="mine.py:judge")], tmp_path)
     with pytest.raises(UserError, match="gave no number"):
         mine("text", {})
+
+
+@pytest.mark.parametrize("does", ["1 / 0", "sys.exit(0)", "10**400"])
+def test_a_function_that_fails_is_named_and_ends_nothing_by_itself(tmp_path, does):
+    (tmp_path / "mine.py").write_text(
+        f"import sys\ndef judge(completion, reference, row):\n    return {does}\n", "utf-8"
+    )
+    (mine,) = load_rewards([RewardFunction(python="mine.py:judge")], tmp_path)
+    with pytest.raises(UserError, match="a reward function failed"):
+        mine("text", {})
+    (tmp_path / "gone.py").write_text("import sys\nsys.exit(0)\n", "utf-8")
+    with pytest.raises(UserError, match="cannot be used"):
+        load_rewards([RewardFunction(python="gone.py:judge")], tmp_path)
+
+
+def test_a_function_may_print_take_its_row_apart_and_give_a_number_of_numpy(tmp_path, capsys):
+    text = (
+        "import numpy\nprint('loaded')\n"
+        "def judge(completion, reference, row):\n    print('called')\n    row.clear()\n    return numpy.float32(0.5)\n"
+    )
+    (tmp_path / "mine.py").write_text(text, "utf-8")
+    (mine,) = load_rewards([RewardFunction(python="mine.py:judge")], tmp_path)
+    row = {"reference": "x"}
+    assert mine("text", row) == 0.5
+    assert row == {"reference": "x"}
+    assert capsys.readouterr() == ("", "loaded\ncalled\n")
 
 
 def test_options_go_to_the_users_function(tmp_path):

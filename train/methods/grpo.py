@@ -14,8 +14,9 @@ from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from schemas.errors import AssayError, Problem
+from schemas.errors import AssayError, Problem, UserError
 from train.adapter import load_weights
+from train.processes import processes
 from train.rewards import Reward, load_rewards
 from train.trainer import ROWS, Job, OurTrainer
 from train.watch import Watch
@@ -62,13 +63,32 @@ class PolicyTrainer(OurTrainer, GRPOTrainer):
     def measure(self, name: str) -> dict[str, float]:
         """The mean reward of answers that are drawn for a sample; the loss is its negative: less is better there."""
         found = super().measure(name)
-        return {**found, "loss": -found["reward"]}
+        return {**found, "loss": 0.0 - found["reward"]}
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """TRL's own."""
         return GRPOTrainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
+        """TRL's own, where each answer has at least one reward.
+
+        Raises:
+            UserError: no reward function applies to a row.
+        """
+        found = GRPOTrainer._calculate_rewards(self, inputs, prompts, completions, completion_ids_list)
+        without = found.isnan().all(dim=1).nonzero().flatten().tolist()
+        if without:
+            alone = processes() == 1  # of several, each holds the rewards of all, and its own rows
+            raise UserError(
+                "no reward function applies to the row",
+                where=self.job.rows[self.job.pool[inputs[without[0]][ROWS]].row].place if alone else "",
+                found="null from each of train.rewards",
+                expected="a number from one of them at least",
+                help="exact_match, numeric and regex with a group need a reference; add a reward that judges this row",
+            )
+        return found
 
     def check_received(self) -> None:
         """Compare the tokens that TRL makes of each prompt with those that were counted for it.

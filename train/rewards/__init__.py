@@ -7,13 +7,16 @@ reference answer. Nothing here needs torch.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
 import math
 import pkgutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +40,12 @@ class Reward:
             UserError: the function failed, or gave neither a finite number nor None.
         """
         try:
-            found = self.judge(completion, record)
+            with contextlib.redirect_stdout(sys.stderr):  # results alone belong on stdout
+                found = self.judge(completion, dict(record))
+            number = float(found) if isinstance(found, Real) else math.nan
         except UserError:
             raise
-        except Exception as error:  # a user's function may raise anything
+        except (Exception, SystemExit) as error:  # a user's function may raise anything
             raise UserError(
                 "a reward function failed",
                 where=f"train.rewards: {self.name}",
@@ -49,14 +54,20 @@ class Reward:
             ) from error
         if found is None:
             return None
-        if isinstance(found, int | float) and math.isfinite(found):
-            return float(found)
+        if math.isfinite(number):
+            return number
         raise UserError(
             "a reward function gave no number",
             where=f"train.rewards: {self.name}",
             found=f"{found!r} for the completion {completion[:80]!r}",
             expected="a finite number, or None",
         )
+
+
+def reward_files(given: Sequence[RewardFunction], root: Path) -> list[Path]:
+    """The users' own files that a config names and that are there: other code is another training."""
+    paths = {root / one.python.rpartition(":")[0] for one in given if one.python is not None}
+    return sorted(path for path in paths if path.is_file())
 
 
 def load_rewards(given: Sequence[RewardFunction], root: Path) -> list[Reward]:
@@ -101,10 +112,11 @@ def _users(place: str, options: dict[str, Any], root: Path) -> Reward:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
         function = getattr(module, name)
         inspect.signature(function).bind("completion", "reference", {}, **options)
-    except Exception as error:  # the user's file may do anything
+    except (Exception, SystemExit) as error:  # the user's file may do anything
         raise UserError(
             "the reward function cannot be used",
             where=f"{path}: {name}",
