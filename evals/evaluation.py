@@ -15,9 +15,11 @@ from curate.contamination.index import Key
 from curate.load_supervisor import load_supervisor
 from curate.supervision import Supervisor
 from evals import references
+from evals.built_in import built_in_items
 from evals.consistency import ITEM_SCHEMA, filled
 from evals.contaminated import index_key, marked_items, read_contamination
 from evals.dataset_items import AskedRow, dataset_items, loss_rows, prompt_check, sampled, split_rows, trained_rows
+from evals.makers import Given, make_task
 from evals.parts import Parts, count_parts
 from evals.responses import Responses
 from evals.scoring import LossRow, expect_losses, score_losses, summarise_losses
@@ -25,6 +27,7 @@ from evals.stats import Interval, clustered_mean, proportion
 from evals.tasks import Items, Task, file_items, find_task, slices_of, write_task
 from schemas.atomic import write_atomic
 from schemas.base import file_digest, fingerprint
+from schemas.errors import UserError
 from schemas.manifest import read_manifest
 from schemas.progress import Progress
 from schemas.results import EvalResults, TaskScore
@@ -121,11 +124,26 @@ class Evaluation:
 
     def _question(self, name: str, supervisor: Supervisor) -> Question:
         settings = self.project.config.evals
-        task = find_task(name, self.project.root)
+        task, items = find_task(name, self.project.root), None
+        if task.made:
+            task, items = make_task(task, self._given(supervisor))
+        elif task.built_in:
+            task, items = built_in_items(task, settings.limit, settings.seed, network=settings.network)
         if task.split is None:
-            return Question(task, file_items(task, settings.limit, settings.seed), [])
+            return Question(task, items or file_items(task, settings.limit, settings.seed), [])
         rows = split_rows(self.dataset, task.split, supervisor, settings.limit, settings.seed)
         return Question(task, dataset_items(task, rows, self.dataset), rows)
+
+    def _given(self, supervisor: Supervisor) -> Given:
+        """What suites are made from."""
+        settings = self.project.config.evals
+
+        def rows(split: str) -> list[AskedRow]:
+            if split == "train":
+                return trained_rows(self.dataset, self.adapter, supervisor)
+            return split_rows(self.dataset, split, supervisor, None, settings.seed)
+
+        return Given(settings.seed, settings.limit, rows, supervisor.prompt)
 
     def _answer(
         self, folder: Path, base: Path, questions: Sequence[Question], losses: Sequence[LossRow], parts: Parts
@@ -226,6 +244,14 @@ class Evaluation:
 def _answers(question: Question, model: str, run: TaskRun, slice_by: Sequence[str]) -> pl.DataFrame:
     """A model's answers to a task, with the columns of ITEM_SCHEMA, `slices`, and those of RUN_SCHEMA."""
     items = question.items
+    if len(run.items) != len(items.ids):
+        raise UserError(
+            "the task asked another number of items than there are",
+            where=str(question.task.path),
+            found=f"{len(run.items)} items",
+            expected=f"{len(items.ids)}, each in its place",
+            help="`process_docs` may change items, but not drop or add any; change the file of items instead",
+        )
     lines = [
         (
             question.task.name,

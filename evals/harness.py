@@ -8,18 +8,16 @@ nats. lm-eval's response cache is never used: its keys do not name the model.
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
 import io
-import json
 import logging
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from evals.item_scores import ItemScore, item_score, set_item_values
 from evals.packing import Query
 from evals.responses import key
 from evals.token_scores import TokenScorer
@@ -31,6 +29,7 @@ with warnings.catch_warnings():
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
+TASK_FOLDER = Path(lm_eval.tasks.__file__).parent
 FORCED_TRIAL = 16
 FORCED_SHARE = 0.25
 """Share of the first answers that must be as expected for the others to be tried without generation."""
@@ -38,20 +37,6 @@ GREEDY_SETTINGS = frozenset(("until", "max_gen_toks", "do_sample", "temperature"
 """Decoding arguments under which, without drawing, the likeliest token is always taken."""
 PromptCheck = Callable[[dict[str, Any], str, str], None]
 """Document, context and one continuation that the model is about to be asked; raises where they are not as agreed."""
-
-
-@dataclass(frozen=True)
-class ItemScore:
-    """One item scored by one model."""
-
-    position: int
-    target: str
-    prediction: str
-    score: float | None
-    """Null where the model failed."""
-    detail: str
-    """JSON: log-likelihoods by choice, or the response."""
-    prompt_sha256: str
 
 
 @dataclass(frozen=True)
@@ -258,9 +243,12 @@ def run_task(
             help="try the task with plain lm-eval; its documentation explains the fields",
         ) from error
     first = samples[0]["filter"]
-    metric = next(iter(task.aggregation()))
+    metric = next(iter(task.aggregation()), None)
+    if metric is None:
+        raise UserError("the task measures nothing", where=str(where), expected="a metric in metric_list")
     ordered = sorted((sample for sample in samples if sample["filter"] == first), key=lambda sample: sample["doc_id"])
-    items = [_item(task, sample, metric, where, failed=sample["doc_id"] in lm.failed) for sample in ordered]
+    set_item_values(task, ordered, metric, where)
+    items = [item_score(task, sample, metric, where, failed=sample["doc_id"] in lm.failed) for sample in ordered]
     return TaskRun(metric, bool(task.higher_is_better()[metric]), str(task.OUTPUT_TYPE), items)
 
 
@@ -287,40 +275,75 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _item(task: Any, sample: dict[str, Any], metric: str, where: Path, *, failed: bool) -> ItemScore:
-    value = sample.get(metric)
-    if isinstance(value, bool) or not isinstance(value, Real):
-        value = float(value) if isinstance(value, bool) else _no_item_value(metric, where)
-    detail: dict[str, Any]
-    choices: list[str] = []
-    if task.OUTPUT_TYPE == "multiple_choice":
-        choices = [str(choice) for choice in task.doc_to_choice(sample["doc"])]
-        scores = [float(response[0][0]) for response in sample["resps"]]
-        failed = failed or not all(map(math.isfinite, scores))
-        detail = {"choices": choices, "log_likelihoods": [score if math.isfinite(score) else None for score in scores]}
-        prediction = "" if failed else choices[max(range(len(choices)), key=lambda place: scores[place])]
-    else:
-        response = sample["filtered_resps"][0]
-        values = [part for part in response if isinstance(part, float)] if isinstance(response, list | tuple) else []
-        failed = failed or not all(map(math.isfinite, values))
-        prediction = "" if failed else str(response)
-        detail = {"response": prediction}
-    target = sample["target"]
-    shown = choices[target] if choices and isinstance(target, int) else target
-    return ItemScore(
-        position=int(sample["doc_id"]),
-        target=shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False),
-        prediction=prediction,
-        score=None if failed or not math.isfinite(value) else float(value),
-        detail=json.dumps(detail, ensure_ascii=False),
-        prompt_sha256=hashlib.sha256(str(sample["arguments"][0][0]).encode("utf-8", "surrogatepass")).hexdigest(),
-    )
+# -------------------------------------------------------------------------------------------------- lm-eval's own tasks
 
 
-def _no_item_value(metric: str, where: Path) -> float:
-    raise UserError(
-        f"the metric {metric!r} has no value for a single item, so base and tuned cannot be compared item by item",
-        where=str(where),
-        expected="a metric such as acc, exact_match or f1 of each item, first in metric_list",
-        help="put another metric first in metric_list",
-    )
+@functools.cache
+def _own_tasks() -> TaskManager:
+    """The index of lm-eval's own tasks: thousands of files, read once."""
+    with quiet():
+        return TaskManager()
+
+
+def built_in_file(name: str) -> Path | None:
+    """The file of one of lm-eval's own tasks; null where it has none of that name.
+
+    Raises:
+        UserError: it is a group of tasks, or no YAML.
+    """
+    manager = _own_tasks()
+    if name in manager.all_groups or name in manager.all_tags:
+        raise UserError(
+            "a suite must be one task, not a group",
+            where=f"evals.suites: {name}",
+            found="a group of lm-eval's tasks",
+            help="name each task in evals.suites",
+        )
+    entry = manager.task_index.get(name)
+    if entry is not None and (entry.yaml_path is None or "class" in (entry.cfg or {})):
+        raise UserError("this task of lm-eval is Python and cannot be asked", where=f"evals.suites: {name}")
+    return None if entry is None else Path(entry.yaml_path)
+
+
+@functools.cache
+def built_in_documents(name: str, network: bool) -> dict[str, list[dict[str, Any]]]:
+    """The items of one of lm-eval's own tasks as `test`, and those that its few-shot examples come from.
+
+    Args:
+        name: of the task.
+        network: whether its data may be downloaded; otherwise it must be in the cache of `datasets`.
+
+    Raises:
+        UserError: the data cannot be reached.
+    """
+    try:
+        with quiet(), contextlib.nullcontext() if network else offline():
+            task = _own_tasks().load([name])["tasks"][name]
+            shots = list(task.fewshot_docs() or ()) if task.get_config("num_fewshot") else []
+            found = {"test": list(task.eval_docs)} | ({"fewshot": shots} if shots else {})
+    except Exception as error:  # whatever a data set's server, file or code may raise
+        raise UserError(
+            "the data of this task of lm-eval cannot be reached",
+            where=f"evals.suites: {name}",
+            found=f"{type(error).__name__}: {error}"[:300],
+            expected="the data set in the cache of the hub" if not network else "a hub that answers",
+            help="" if network else "`evals.network: true` allows the download",
+        ) from error
+    return found
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Nothing is asked of a hub."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    places: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from curate.configfile import Project
 from curate.model_files import base_model_inputs
+from evals.built_in import built_in_items
 from evals.contaminated import index_key, read_contamination
 from evals.evaluation import Evaluation
 from evals.parts import count_parts
-from evals.tasks import find_task
+from evals.tasks import Task, find_task
+from schemas.base import canonical_json, digest
 from schemas.errors import AssayError, MissingExtra, UserError
 from schemas.manifest import InputRef, input_file, input_stage, manifest_path, open_stage, read_manifest
 from schemas.progress import Progress
@@ -70,7 +74,7 @@ def evals_stage(project: Project, adapter: Path) -> Stage:
     return Stage(
         stage=STAGE,
         name=project.config.name,
-        config={"evals": evals, "max_length": project.config.train.max_length} | known,
+        config={"evals": evals, "max_length": project.config.train.max_length} | known | made_of(project, tasks),
         config_given={"evals": project.given.get("evals", {})},
         inputs=tuple(inputs),
         code=code_digest(["schemas", "curate", "train", "evals"]),
@@ -78,6 +82,35 @@ def evals_stage(project: Project, adapter: Path) -> Stage:
         packages=PACKAGES,
         seeds={"evals": project.config.evals.seed},
     )
+
+
+def made_of(project: Project, tasks: Sequence[Task]) -> dict[str, Any]:
+    """What decides the items of tasks beside their files: versions of packages that make them, lm-eval's own data."""
+    found: dict[str, Any] = {}
+    for task in tasks:
+        if task.built_in:
+            _, items = built_in_items(task, None, 0, network=project.config.evals.network)
+            found[task.name] = digest(canonical_json([items.documents, items.others]))
+        elif task.packages:
+            found[task.name] = {name: package_version(name, task.path) for name in task.packages}
+    return {"made": found} if found else {}
+
+
+def package_version(name: str, where: Path) -> str:
+    """The version of a distribution that a suite needs.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UserError(
+            "the suite needs a package that is not installed",
+            where=str(where),
+            found=f"no {name}",
+            help=f"pip install {name}",
+        ) from error
 
 
 def _base_inputs(project: Project, adapter: Path, folder: Path) -> Sequence[InputRef]:

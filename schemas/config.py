@@ -221,12 +221,15 @@ class EvalsConfig(Strict):
     """What is measured on the base and on the tuned model."""
 
     suites: list[PathText] = Field(min_length=1)
-    """Names of task files (`<name>.yaml`), looked up beside the config, then among those that ship with assay."""
+    """Names of task files (`<name>.yaml` or `<name>.py`), looked up beside the config, then among those that ship with
+    assay, then among lm-eval's own tasks."""
     limit: Count | None = 150
     """Items a suite, the same for every model; null takes all."""
     batch_size: Count = 16
     baseline: PathText | None = None
     """Lock file; null compares with the base model."""
+    network: bool = False
+    """Whether the data of lm-eval's own tasks may be downloaded; otherwise they must be on this machine."""
     slice_by: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     """Fields of the items, or of their `metadata`, by whose values the model gate shows where the models differ."""
     seed: Seed = 0

@@ -26,6 +26,7 @@ PAGES = (
     "docs/plan.md",
     "docs/regression-gate.md",
     "docs/reward_models.md",
+    "docs/suites.md",
     "docs/sweep.md",
     "docs/training.md",
 )

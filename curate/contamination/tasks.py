@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from schemas.errors import UserError
 
 MAX_BYTES = 1 << 20
 OWN_DATASET = "dataset:"
+PACKAGE = "package:"
 _NAMES = re.compile(r"(?<![\w.'\"])[A-Za-z_]\w*")
 _EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
@@ -97,7 +99,22 @@ def data_files(config: dict[str, Any], path: Path) -> list[Path]:
         split = config.get("test_split") or config.get("validation_split") or "test"
         named = named.get(str(split))
     names = named if isinstance(named, list) else [named]
-    return [path.parent / name for name in names if isinstance(name, str)]
+    return [item_file(name, path.parent) for name in names if isinstance(name, str)]
+
+
+def item_file(name: str, beside: Path) -> Path:
+    """Where a file of items lies that a task names.
+
+    Args:
+        name: relative to the task file, or `package:name/path` inside an installed package, which is not imported.
+        beside: the task file's folder.
+    """
+    if not name.startswith(PACKAGE):
+        return beside / name
+    package, _, inside = name.removeprefix(PACKAGE).partition("/")
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    places = list(found.submodule_search_locations or ()) if found else []
+    return Path(places[0], inside) if places else Path(PACKAGE, package, inside)
 
 
 def _fields(config: dict[str, Any], key: str) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Task files that ship with assay: lm-eval YAML, found by name when there is none beside the config."""
+"""Suites that ship with assay, found by name: lm-eval YAML, or Python that makes the items (`evals/makers.py`)."""

@@ -4,8 +4,9 @@ import json
 import pytest
 import yaml
 
-from evals import tasks
-from evals.tasks import Items, chosen, file_items, find_task, read_documents, write_task
+from curate import configfile
+from evals.documents import read_documents
+from evals.tasks import Items, chosen, file_items, find_task, write_task
 from schemas.errors import UserError
 
 OWN = """
@@ -40,7 +41,7 @@ def test_a_task_beside_the_config_wins_over_one_that_ships(folder, tmp_path, mon
     (shipped / "colours.yaml").write_text(OWN, "utf-8")
     (shipped / "other.yaml").write_text(OWN, "utf-8")
     (shipped / "colours.jsonl").write_text("{}\n", "utf-8")
-    monkeypatch.setattr(tasks, "SUITES", shipped)
+    monkeypatch.setattr(configfile, "SHIPPED_SUITES", shipped)
     assert find_task("colours", folder).path == folder / "colours.yaml"
     assert find_task("other", folder).path == shipped / "other.yaml"
 
