@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
+from evals.documents import read_documents
 from evals.evidence import Evidence
 from evals.lock import LOCKED
-from evals.tasks import read_documents, resolved_task
+from evals.tasks import resolved_task
 
 
 @dataclass(frozen=True)

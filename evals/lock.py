@@ -17,8 +17,9 @@ import polars as pl
 from pydantic import ValidationError
 
 from curate.configfile import Project
+from evals.documents import read_documents
 from evals.evidence import Baseline, Evidence
-from evals.tasks import read_documents, resolved_task
+from evals.tasks import resolved_task
 from schemas.base import canonical_json, digest, file_digest
 from schemas.config import ModelGateConfig
 from schemas.errors import ManifestError, UserError

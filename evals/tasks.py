@@ -271,7 +271,7 @@ def resolved_task(folder: Path, name: str) -> Task:
     """
     path = folder / f"{name}.yaml"
     ours = ("task", "custom_dataset", "dataset_kwargs")
-    return Task(name, path, {key: value for key, value in _read_yaml(path).items() if key not in ours})
+    return Task(name, path, {key: value for key, value in read_yaml(path).items() if key not in ours})
 
 
 # ---------------------------------------------------------------------------------------------------------- items
