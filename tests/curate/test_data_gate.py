@@ -271,7 +271,7 @@ def kinds_of_rows(count: int) -> dict[str, list[dict[str, Any]]]:
     both = list(zip(turns, answers, strict=True))
     return {
         "text": [{"text": f"a text of its own, number {n}, " * (n + 1)} for n in range(count)],
-        "dpo": [{"prompt": turn, "chosen": answer, "rejected": answers[0]} for turn, answer in both],
+        "dpo": [{"prompt": turn, "chosen": answer, "rejected": [{"role": "assistant", "content": "none"}]} for turn, answer in both],
         "kto": [{"prompt": turn, "completion": answer, "label": True} for turn, answer in both],
         "grpo": [{"prompt": turn, "reference": answer[0]["content"]} for turn, answer in both],
     }
