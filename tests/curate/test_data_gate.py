@@ -269,9 +269,10 @@ def kinds_of_rows(count: int) -> dict[str, list[dict[str, Any]]]:
     turns = [[{"role": "user", "content": f"question {n} of many"}] for n in range(count)]
     answers = [[{"role": "assistant", "content": f"answer {n}" + " and more" * n}] for n in range(count)]
     both = list(zip(turns, answers, strict=True))
+    none = [{"role": "assistant", "content": "none"}]
     return {
         "text": [{"text": f"a text of its own, number {n}, " * (n + 1)} for n in range(count)],
-        "dpo": [{"prompt": turn, "chosen": answer, "rejected": [{"role": "assistant", "content": "none"}]} for turn, answer in both],
+        "dpo": [{"prompt": turn, "chosen": answer, "rejected": none} for turn, answer in both],
         "kto": [{"prompt": turn, "completion": answer, "label": True} for turn, answer in both],
         "grpo": [{"prompt": turn, "reference": answer[0]["content"]} for turn, answer in both],
     }
