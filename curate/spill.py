@@ -34,9 +34,9 @@ SPILL_BYTES = 64_000_000
 PART_BYTES = 8 << 20
 """Text that is worked on at a time: few enough bytes that their memory is used again and again."""
 BLOCK_BYTES = 1 << 22
-RESIDENT_BYTES = 16 << 20
+RESIDENT_BYTES = 4 << 20
 """Mapped bytes that may be in memory: a scan needs each page once, and one that is asked for again costs little."""
-WATCH_S = 0.005
+WATCH_S = 0.002
 Bytes = bytes | mmap.mmap
 
 
