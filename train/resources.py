@@ -41,7 +41,7 @@ BYTES_4BIT = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Of a weight in NF4: a byte of scale for each block of 64, whose own scale is a float32 for each 256 of them (double
 quantisation, Dettmers et al. 2023, arXiv 2305.14314)."""
 TENSOR_SLACK = 1.03
-"""What an allocator takes beyond the tensors, measured by `benchmarks/plan_accuracy.py`."""
+"""Allowance for what an allocator takes beyond the tensors; `benchmarks/plan_accuracy.py` compares the sum."""
 SEQUENCES = {"dpo": 2, "reward": 2}
 """Sequences of a row, where it is not one."""
 MOST_ROWS = 1 << 14
