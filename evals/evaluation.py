@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from schemas.progress import Progress
 from schemas.results import EvalResults, TaskScore
 from schemas.stage import Stage
 from train.base_model import ensure_base_model
-from train.run import ADAPTER, MODEL
+from train.run import trained_files
 
 if TYPE_CHECKING:
     from evals.harness import TaskRun
@@ -167,8 +168,9 @@ class Evaluation:
         lm = shared_lm(scorer, loaded.tokenizer)
         for model in MODELS:
             scorer.forget()
-            scorer.store = Responses(self.project.runs, {**self._weights(model), "engine": loaded.engine})
-            with loaded.acting_as(model):
+            store = Responses(self.project.runs, {**self._weights(model), "engine": loaded.engine})
+            with contextlib.closing(store), loaded.acting_as(model):
+                scorer.store = store
                 if not parts.has(f"losses.{model}"):
                     expect_losses(scorer, losses)
                 for question in questions:
@@ -195,9 +197,7 @@ class Evaluation:
     def _weights(self, model: str) -> dict[str, Any]:
         """The bytes that decide what a model answers: base weights and tokenizer, and of the tuned one the adapter."""
         base = sorted(ref.identity for ref in self.stage.inputs if ref.role == "base_model")
-        trained = read_manifest(self.adapter).files if model == "tuned" else ()
-        folders = (f"{ADAPTER}/", f"{MODEL}/")
-        return {"base": base, "tuned": [entry.sha256 for entry in trained if entry.path.startswith(folders)]}
+        return {"base": base, "tuned": trained_files(read_manifest(self.adapter)) if model == "tuned" else {}}
 
     def _table(self, question: Question, trained: Sequence[AskedRow], parts: Parts) -> pl.DataFrame:
         """All answers to a task, those of the references included."""

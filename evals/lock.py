@@ -26,7 +26,7 @@ from schemas.errors import ManifestError, UserError
 from schemas.lock import LOCK_NAME, SCHEMA, Lock, LockedEngine, LockedItem, LockedTask, body_digest
 from schemas.manifest import Manifest, read_manifest
 from schemas.terminal import printable
-from train.run import ADAPTER, MODEL
+from train.run import trained_files
 
 LOCKED, ORIGINAL = "locked", "original"
 """Names under which the scores of a lock stand beside those of `base` and `tuned`."""
@@ -153,8 +153,7 @@ def tuned_weights(manifest: Manifest, folder: Path) -> dict[str, str]:
     """
     for ref in manifest.inputs:
         if ref.role == "adapter":
-            files = read_manifest(folder / ref.path).files
-            return {file.path: file.sha256 for file in files if file.path.startswith((f"{ADAPTER}/", f"{MODEL}/"))}
+            return trained_files(read_manifest(folder / ref.path))
     raise ManifestError("the results name no adapter", where=str(folder), help="run `assay evals` again")
 
 

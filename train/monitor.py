@@ -20,6 +20,11 @@ from schemas.progress import PLAIN_INTERVAL_S, duration
 from train.processes import is_main_process
 
 
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The records of `metrics.jsonl`, the oldest first."""
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
 class MetricsLog:
     """`metrics.jsonl`: one JSON object per optimiser step; no times, so that the same training gives the same bytes.
 

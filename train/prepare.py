@@ -12,7 +12,7 @@ from typing import Any
 from curate.configfile import Project
 from curate.load_supervisor import load_supervisor
 from curate.supervision import Supervisor
-from schemas.errors import Problem, UserError
+from schemas.errors import ConfigError, Problem, UserError
 from schemas.train_config import TrainConfig
 from train.canaries import canary_rows
 from train.examples import Example, TokenLedger, supervise
@@ -175,26 +175,23 @@ def _all_at_once(*checks: Callable[[], object]) -> None:
         except UserError as error:
             problems += error.problems
     if problems:
-        together = UserError(problems[0].what)
-        together.problems = tuple(problems)
-        raise together
+        raise ConfigError(problems)
 
 
 def _check_machine(config: TrainConfig) -> None:
     import torch
 
-    wanted: list[tuple[str, str, str | None]] = []
+    wanted: list[tuple[str, str]] = []
     if config.quantization is not None:
-        wanted.append(("train.quantization", "a GPU and the package bitsandbytes", "bitsandbytes"))
+        wanted.append(("train.quantization", "bitsandbytes"))
     if config.attention in KERNELS:
-        wanted.append(
-            ("train.attention", f"a GPU and the package {KERNELS[config.attention]}", KERNELS[config.attention])
-        )
+        wanted.append(("train.attention", KERNELS[config.attention]))
     problems = []
-    for where, expected, package in wanted:
-        on_gpu, installed = torch.cuda.is_available(), package is None or importlib.util.find_spec(package) is not None
+    for where, package in wanted:
+        on_gpu, installed = torch.cuda.is_available(), importlib.util.find_spec(package) is not None
         if not (on_gpu and installed):
             found = f"{'a GPU' if on_gpu else 'no GPU'}, and {package} {'is' if installed else 'is not'} installed"
+            expected = f"a GPU and the package {package}"
             problems.append(Problem("this machine cannot do what the config asks for", where, found, expected))
     for tracker in config.report_to:
         if importlib.util.find_spec(tracker) is None:
@@ -207,9 +204,7 @@ def _check_machine(config: TrainConfig) -> None:
                 )
             )
     if problems:
-        error = UserError(problems[0].what)
-        error.problems = tuple(problems)
-        raise error
+        raise ConfigError(problems)
 
 
 def _check_length(max_length: int, model_config: Any) -> None:

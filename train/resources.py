@@ -33,6 +33,7 @@ from train.shapes import (
     peak_of_generation,
     peak_of_step,
 )
+from train.trainer import rows_per_step
 
 PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "cache", "scratch")
 OPTIMIZER_STATES = 2
@@ -280,7 +281,7 @@ def batch_shape(examples: Sequence[Example], settings: TrainConfig) -> BatchShap
 def batches_of(examples: Sequence[Example], settings: TrainConfig, epoch: int) -> list[list[Example]]:
     """The batches of an epoch, in the order in which the trainer visits them."""
     size = examples_in_batch(settings)
-    order = epoch_order([example.tokens for example in examples], size, settings.seed, epoch)
+    order = epoch_order([example.tokens for example in examples], rows_per_step(settings), settings.seed, epoch)
     return [[examples[k] for k in order[start : start + size]] for start in range(0, len(order), size)]
 
 

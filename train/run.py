@@ -20,7 +20,7 @@ from curate.gate import data_gate_stage
 from curate.model_files import base_model_inputs, find_model_folder
 from schemas.atomic import write_atomic
 from schemas.errors import AssayError, ManifestError, MissingExtra, UserError
-from schemas.manifest import MANIFEST_NAME, input_file, input_stage, manifest_path, open_stage, read_manifest
+from schemas.manifest import MANIFEST_NAME, Manifest, input_file, input_stage, manifest_path, open_stage, read_manifest
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage, stage_folder
 from schemas.train_config import TrainConfig
 from schemas.verdict import Outcome, Verdict
@@ -155,6 +155,11 @@ def _ready(project: Project, dataset: Path, allow_ungated: bool) -> tuple[Stage,
     return stage, None if stage.folder.exists() else prepare(project, dataset_folder, model_folder)
 
 
+def trained_files(manifest: Manifest) -> dict[str, str]:
+    """Files of the adapter, or of the fully tuned model, that a train stage published -> sha256."""
+    return {file.path: file.sha256 for file in manifest.files if file.path.startswith((f"{ADAPTER}/", f"{MODEL}/"))}
+
+
 def _shared() -> dict[str, int]:
     """Several processes draw larger batches, which is another training."""
     return {"processes": processes()} if processes() > 1 else {}
@@ -270,10 +275,11 @@ def steps_of(config: TrainConfig, examples: int) -> int:
 
 
 def _write_ledger(folder: Path, prepared: Prepared, config: TrainConfig, steps: int, published: int) -> dict[str, int]:
+    from train.monitor import read_metrics
     from train.training import ROLLBACKS
 
     counted = prepared.ledger
-    taken = max(json.loads(line)["step"] for line in (folder / METRICS).read_bytes().splitlines())
+    taken = max(record["step"] for record in read_metrics(folder / METRICS))
     labels = Counter(row.label for row in prepared.chosen if row.label is not None)
     rollbacks = folder / CHECKPOINTS / ROLLBACKS
     record = {

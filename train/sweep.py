@@ -25,7 +25,7 @@ from schemas.sweep_config import METHODS, with_settings, with_values
 from schemas.sweep_results import Trial
 from schemas.train_config import TrainConfig
 from train.base_model import ensure_base_model
-from train.monitor import View
+from train.monitor import View, read_metrics
 from train.prepare import prepare
 from train.run import (
     LEDGER,
@@ -101,8 +101,7 @@ class TrialView:
 
 def held_out_losses(metrics: Path) -> list[tuple[int, float]]:
     """Step and held-out loss of every measurement that a training has written down."""
-    records = [json.loads(line) for line in metrics.read_bytes().splitlines()]
-    return [(one["step"], one["held_out_loss"]) for one in records if "held_out_loss" in one]
+    return [(one["step"], one["held_out_loss"]) for one in read_metrics(metrics) if "held_out_loss" in one]
 
 
 def curve_of(held_out: Sequence[tuple[int, float]], steps: int, epochs: int) -> Curve:
@@ -356,8 +355,7 @@ def with_trial(project: Project, settings: Mapping[str, Any]) -> Project:
 
 def gain_gap_at(metrics: Path, step: int) -> float:
     """By how much trained rows had gained more than held-out rows, in nats a token, at the published step."""
-    records = [json.loads(line) for line in metrics.read_bytes().splitlines()]
-    return float(next(one["gain_gap"] for one in records if one["step"] == step and "gain_gap" in one))
+    return float(next(one["gain_gap"] for one in read_metrics(metrics) if one["step"] == step and "gain_gap" in one))
 
 
 def prune_reason(curve: Curve) -> str:

@@ -164,11 +164,23 @@ def settings_for(kind: type[Any], settings: TrainConfig, output: Path, **extra: 
     )
 
 
+DEFAULT_BETA = 0.1
+"""Strength of the tie to the base model in DPO and KTO, as TRL has it."""
+
+
+def preference_settings(settings: TrainConfig) -> dict[str, Any]:
+    """What TRL's trainers of preferences take beside the settings of every method."""
+    beta = DEFAULT_BETA if settings.beta is None else settings.beta
+    return {"beta": beta, "max_length": None, "disable_dropout": settings.lora.lora_dropout == 0.0}
+
+
 class OurTrainer(_Trainer):
     """Comes before one of TRL's trainers: our examples and their order, watched steps, sealed checkpoints.
 
     A method's trainer gives `collate` and, where it can do better than TRL's own evaluation, `measure`.
     """
+
+    processing_class: Any
 
     def __init__(self, kind: type[Any], job: Job, watch: Any, checkpoints: Path, model: Any, **extra: Any) -> None:
         self.job = job
@@ -260,7 +272,7 @@ class OurTrainer(_Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with disk_full_as_oserror():
-            kept = getattr(self, "processing_class")  # noqa: B009
+            kept = self.processing_class
             self.processing_class = None  # every checkpoint would carry a copy
             try:
                 Trainer._save_checkpoint(self, model, trial)  # without TRL's model card

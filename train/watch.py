@@ -90,7 +90,7 @@ class Watch(TrainerCallback):
         self._seen_before = int(state.num_input_tokens_seen)
         if state.global_step == 0 and self._job.samples:
             self._measure(0)
-            self._write({"step": 0, **self._measured})
+            self.metrics.write({"step": 0, **self._measured})
             self._measured = {}
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -131,7 +131,7 @@ class Watch(TrainerCallback):
             if not math.isfinite(value):
                 raise LossJumped(state.global_step, f"a {name} of {value}")
         self._look_for_spike(state.global_step, loss)
-        self._write(record | self._measured)
+        self.metrics.write(record | self._measured)
         self._view.advance(state.global_step, record["tokens"], loss)
         self._tokens, self._tally, self._measured = 0, {}, {}
 
@@ -187,7 +187,8 @@ class Watch(TrainerCallback):
         guard = self._job.settings.guard
         if guard.spike is None or self._job.settings.method == "grpo":  # whose loss is near 0 by construction
             return
-        losses = [*(one["loss"] for one in self.metrics.records if "loss" in one), loss]
+        last = self.metrics.records[-(guard.window + guard.patience) :]
+        losses = [*(one["loss"] for one in last if "loss" in one), loss]
         before, recent = losses[: -guard.patience][-guard.window :], losses[-guard.patience :]
         if len(before) < guard.window:
             return
@@ -219,9 +220,6 @@ class Watch(TrainerCallback):
             self._view.say(
                 f"trained rows gained {gap:.2f} nats a token more than held-out rows: it learns them by heart"
             )
-
-    def _write(self, record: dict[str, Any]) -> None:
-        self.metrics.write(record)
 
 
 def _is_recorded(key: str, value: Any) -> bool:

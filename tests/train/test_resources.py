@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,15 @@ from train.resources import (
     Device,
     StepModel,
     batch_shape,
+    batches_of,
     fitting_batch,
     full_length_shape,
     longest_rows_shape,
     run_memory,
 )
+from train.rows import SplitRow
 from train.shapes import ACTIVATIONS, LOGITS, BatchShape, LiveTensors
+from train.trainer import Job
 
 CPU = Device("cpu", on_gpu=False, dtype=torch.float32, free=1 << 34, overhead=1000)
 SIZES: dict[str, Any] = {
@@ -203,3 +207,16 @@ def test_timed_batches_reach_from_short_to_long_and_make_whole_steps():
     assert max(one.tokens for one in chosen) == 73
     assert min(one.tokens for one in chosen) < 25
     assert len(timed_examples(rows[:3], TrainConfig(batch_size=4))) == 3
+
+
+def test_accumulated_batches_are_those_of_the_trainers_steps():
+    settings = TrainConfig(batch_size=2, gradient_accumulation=3)
+    rows = [SplitRow(str(k), None, k, "rows.jsonl", k, {}) for k in range(20)]
+    examples = [
+        Example(k, (Supervised([0] * (5 + 7 * k % 11), [True] * (5 + 7 * k % 11), 0, (), True),)) for k in range(20)
+    ]
+    job = Job(settings, Path(), Path(), 0, rows, examples, [], {}, frozenset())
+    batches = batches_of(examples, settings, 0)
+    for step in range(job.steps_per_epoch):
+        planned = [rows[example.row].place for batch in batches[3 * step : 3 * step + 3] for example in batch]
+        assert planned == job.rows_of_step(step + 1)

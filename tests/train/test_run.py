@@ -258,16 +258,6 @@ def test_a_killed_process_leaves_what_the_next_one_needs(uninterrupted, tmp_path
 # ------------------------------------------------------------------------------------------------------- refusals
 
 
-@pytest.fixture
-def no_weights(monkeypatch):
-    """Fail if weights are loaded."""
-
-    def load(*given):
-        raise AssertionError("weights were loaded")
-
-    monkeypatch.setattr(adapter, "load_weights", load)
-
-
 @pytest.mark.usefixtures("no_weights")
 class TestRefusedBeforeWeightsAreLoaded:
     def test_a_dataset_that_was_changed(self, toy):

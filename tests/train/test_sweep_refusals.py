@@ -6,17 +6,8 @@ from curate.configfile import load_project
 from schemas.errors import ConfigError, UserError
 from schemas.verdict import Outcome
 from tests.toy_sweep import config_of, gated
-from train import adapter
 from train.monitor import SilentView
 from train.sweep import sweep
-
-
-@pytest.fixture
-def no_weights(monkeypatch):
-    def load(*given):
-        raise AssertionError("weights were loaded")
-
-    monkeypatch.setattr(adapter, "load_weights", load)
 
 
 @pytest.mark.usefixtures("no_weights")

@@ -12,10 +12,8 @@ from trl.trainer.kto_trainer import KTOTrainer
 from train.adapter import load_weights
 from train.collate import Batch, feedback_batch
 from train.examples import Example
-from train.trainer import Job, OurTrainer
+from train.trainer import Job, OurTrainer, preference_settings
 from train.watch import Watch
-
-BETA = 0.1
 
 
 def build(job: Job, watch: Watch, checkpoints: Path) -> OurTrainer:
@@ -27,9 +25,7 @@ class FeedbackTrainer(OurTrainer, KTOTrainer):
     """TRL's trainer on our tokens; each batch pairs its own prompts and answers anew for the KL term."""
 
     def __init__(self, job: Job, watch: Watch, checkpoints: Path, model: Any) -> None:
-        beta = BETA if job.settings.beta is None else job.settings.beta
-        no_dropout = job.settings.lora.lora_dropout == 0.0
-        settings = {"beta": beta, "max_length": None, "disable_dropout": no_dropout}
+        settings = preference_settings(job.settings)
         super().__init__(KTOConfig, job, watch, checkpoints, model, settings=settings, data_collator=self.as_batch)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
