@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import itertools
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,22 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evals.decoding import Ask, GreedyDecoder
 from evals.item_scores import ItemScore, item_score, set_item_values
 from evals.packing import Query
 from evals.responses import key
 from evals.token_scores import TokenScorer
+from schemas.base import canonical_json
 from schemas.errors import AssayError, UserError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import lm_eval
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.models.utils import postprocess_generated_text
     from lm_eval.tasks import TaskManager
 
 TASK_FOLDER = Path(lm_eval.tasks.__file__).parent
-FORCED_TRIAL = 16
-FORCED_SHARE = 0.25
-"""Share of the first answers that must be as expected for the others to be tried without generation."""
 GREEDY_SETTINGS = frozenset(("until", "max_gen_toks", "do_sample", "temperature"))
 """Decoding arguments under which, without drawing, the likeliest token is always taken."""
 PromptCheck = Callable[[dict[str, Any], str, str], None]
@@ -63,7 +64,8 @@ class SharedLM(HFLM):
         self.failed: set[int] = set()
         """Documents of the running task on which generation failed."""
         self.target: Callable[[Any], Any] | None = None
-        """The expected answer of a document of the running task; null generates every answer."""
+        """The expected answer of a document of the running task, where it has one."""
+        self.decoder = GreedyDecoder(scorer.model, scorer.batch_size)
         super().__init__(
             pretrained=scorer.model,
             tokenizer=tokenizer,
@@ -99,66 +101,70 @@ class SharedLM(HFLM):
         for place, name in enumerate(keys):
             answers[place] = known.get(name, "")
         missing = [place for place, name in enumerate(keys) if name not in known]
-        forced = {} if drawn or self.target is None else self._as_expected(requests, missing, self.target)
-        for place, answer in forced.items():
-            answers[place] = answer
-        if store is not None and forced:
-            store.put({keys[place]: answer for place, answer in forced.items()})
-        missing = [place for place in missing if place not in forced]
+        done = 0
+        for some in itertools.chain(self._decoded(requests, missing), self._generated(requests, missing)):
+            for place, text in some.items():
+                answers[place] = text
+                missing.remove(place)
+            if store is not None:
+                fine = [place for place in some if requests[place].doc_id not in self.failed]
+                store.put({keys[place]: some[place] for place in fine})
+            done += len(some)
+            if self.scorer.progress:
+                self.scorer.progress(done, done + len(missing))
+        return answers
+
+    def _decoded(self, requests: Sequence[Any], missing: Sequence[int]) -> Iterator[dict[int, str]]:
+        """Answers by `GreedyDecoder`, a batch at a time; ends early where it does not fit this model."""
+        alike: dict[bytes, list[int]] = {}
+        for place in missing:
+            alike.setdefault(canonical_json(requests[place].args[1]), []).append(place)
+        for places in alike.values():
+            settings = requests[places[0]].args[1]
+            until = settings.get("until") or []
+            stops = [*([until] if isinstance(until, str) else until), self._text([self.eot_token_id])]
+            stops = [stop for stop in stops if stop]
+            asks = {place: ask for place in places if (ask := self._ask(requests[place]))}
+            for batch in self.decoder.decode(asks, self._ends(stops)):
+                self.failed |= {requests[place].doc_id for place, tokens in batch.items() if tokens is None}
+                texts = {place: self.tok_decode(list(tokens or ())) for place, tokens in batch.items()}
+                yield {place: postprocess_generated_text(text, stops, None) for place, text in texts.items()}
+        self.scorer.errors += self.decoder.errors
+        self.decoder.errors.clear()
+
+    def _ask(self, request: Any) -> Ask | None:
+        """A prompt, cut where lm-eval cuts it, with the expected answer as draft; null where lm-eval must generate."""
+        context, settings = request.args
+        prompt, most = self.tok_encode(context), int(settings.get("max_gen_toks", self.max_gen_toks))
+        plain = set(settings) <= GREEDY_SETTINGS and not (settings.get("do_sample") or settings.get("temperature"))
+        if not plain or not prompt or not 0 < most < self.max_length:
+            return None
+        target = self.target(request.doc) if self.target else None
+        whole = self.tok_encode(context + target) if isinstance(target, str) else []
+        draft = whole[len(prompt) :] if whole[: len(prompt)] == prompt else []
+        return Ask(tuple(prompt[most - self.max_length :]), tuple(draft[: most - 1]), most)
+
+    def _ends(self, stops: Sequence[str]) -> Callable[[Sequence[int]], bool]:
+        """Whether an answer is over: at the model's own end, or as soon as the last tokens contain a stop."""
+        own = getattr(self.model, "generation_config", None)
+        ids = own and own.eos_token_id
+        eos = {self.eot_token_id, *(ids if isinstance(ids, list) else [ids])}
+        look = max((len(self.tok_encode(stop, add_special_tokens=False)) for stop in stops), default=0) + 2
+
+        def over(tokens: Sequence[int]) -> bool:
+            return tokens[-1] in eos or any(stop in self._text(tokens[-look:]) for stop in stops)
+
+        return over
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return str(self.tok_decode(list(tokens), skip_special_tokens=False))
+
+    def _generated(self, requests: Sequence[Any], missing: Sequence[int]) -> Iterator[dict[int, str]]:
+        """Answers as lm-eval generates them, a batch at a time, longest prompts first."""
         order = sorted(missing, key=lambda place: -len(requests[place].args[0]))
         for start in range(0, len(order), self.scorer.batch_size):
             places = order[start : start + self.scorer.batch_size]
-            for place, answer in zip(places, self._generate([requests[place] for place in places]), strict=True):
-                answers[place] = answer
-            fine = [place for place in places if requests[place].doc_id not in self.failed]
-            if store is not None and fine:
-                store.put({keys[place]: answers[place] for place in fine})
-            if self.scorer.progress:
-                self.scorer.progress(start + len(places), len(order))
-        return answers
-
-    def _as_expected(
-        self, requests: Sequence[Any], places: Sequence[int], target: Callable[[Any], Any]
-    ) -> dict[int, str]:
-        """Answers that need no generation: the expected one, where each of its tokens and then a stop is the likeliest.
-
-        Greedy decoding would take these very tokens, one pass each; here they take one pass in all. Where a first few
-        answers are not as expected, the others are not tried.
-        """
-        found: dict[int, str] = {}
-        queries = {place: self._expected(requests[place], target(requests[place].doc)) for place in places}
-        tried = [place for place, asked in queries.items() if asked]
-        for start, stop in ((0, FORCED_TRIAL), (FORCED_TRIAL, len(tried))):
-            some = tried[start:stop]
-            scores = iter(self.scorer.score([query for place in some for query in queries[place]]))
-            for place in some:
-                if any([next(scores).is_greedy for _ in queries[place]]):
-                    found[place] = target(requests[place].doc)
-            if len(found) < FORCED_SHARE * len(some):
-                break
-        return found
-
-    def _expected(self, request: Any, target: Any) -> list[Query]:
-        """The expected answer after the prompt, followed by each stop that generation would end at."""
-        context, settings = request.args
-        if not (isinstance(target, str) and target and context) or set(settings) - GREEDY_SETTINGS:
-            return []
-        prompt, whole = self.tok_encode(context), self.tok_encode(context + target)
-        answer = whole[len(prompt) :] if whole[: len(prompt)] == prompt else []
-        most = int(settings.get("max_gen_toks", self.max_gen_toks))
-        until = settings.get("until") or []
-        stops = [until] if isinstance(until, str) else list(until)
-        if self.tok_decode(answer) != target or len(answer) >= most or any(stop in target for stop in stops):
-            return []
-        if len(prompt) > self.max_length - most:
-            return []  # generation would cut the prompt elsewhere
-        ends = [self.eot_token_id, *(self._stop_token(stop) for stop in stops)]
-        return [Query(tuple(prompt), (*answer, end)) for end in dict.fromkeys(ends) if end is not None]
-
-    def _stop_token(self, stop: str) -> int | None:
-        """The token that is this stop by itself, if there is one."""
-        ids = self.tok_encode(stop, add_special_tokens=False)
-        return ids[0] if len(ids) == 1 and self.tok_decode(ids, skip_special_tokens=False) == stop else None
+            yield dict(zip(places, self._generate([requests[place] for place in places]), strict=True))
 
     def _generate(self, requests: list[Any]) -> list[str]:
         try:

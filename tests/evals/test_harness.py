@@ -12,6 +12,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from evals import harness
+from evals.decoding import GreedyDecoder
 from evals.run import evaluate
 from schemas.errors import UserError
 from schemas.progress import Progress
@@ -89,6 +90,24 @@ def test_a_generation_that_fails_has_no_score(fresh, tiny_model_folder, monkeypa
         return whole(lm, requests, **options)
 
     monkeypatch.setattr(HFLM, "generate_until", failing)
+    own = GreedyDecoder._decode
+
+    def refusing(decoder, batch, *args, **options):
+        if any(answer.ask.prompt in refused for answer in batch):
+            raise RuntimeError("out of memory")
+        return own(decoder, batch, *args, **options)
+
+    asked = harness.SharedLM._ask
+
+    def noting(lm, request):
+        ask = asked(lm, request)
+        if ask and "bad" in request.args[0]:
+            refused.add(ask.prompt)
+        return ask
+
+    refused: set[tuple[int, ...]] = set()
+    monkeypatch.setattr(GreedyDecoder, "_decode", refusing)
+    monkeypatch.setattr(harness.SharedLM, "_ask", noting)
     items = items_of(evaluate(project, adapter, QUIET), "tuned")
     assert items.filter(pl.col("score").is_null())["target"].to_list() == ["no"] * 4
     assert items.filter(pl.col("score").is_not_null()).height == 8
