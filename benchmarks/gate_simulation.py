@@ -34,8 +34,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from curate.score_test import MIN_CLUSTERS, student_quantile
 from evals.paired import FEW_DIFFERING, binary_ends, bounded_ends, continuous_ends, few_differ, score_ends
-from evals.stats import MIN_CLUSTERS, Floats, student_quantile
+from evals.stats import Floats
 
 ALPHA = 0.05
 ITEMS = (20, 50, 100, 200, 500, 2000)

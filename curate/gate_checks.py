@@ -354,8 +354,14 @@ def _detectable(project: Project, dataset: Dataset, name: str, task: TaskGate) -
     improve = task.must == "improve"
     wanted = task.detect if improve else task.margin
     assert wanted is not None  # the config model refuses a task without it
-    effect = (detectable_gain if improve else detectable_margin)(plan.items, alpha)
-    needed = (items_for_gain if improve else items_for_margin)(wanted, alpha)
+    if improve:
+        effect = detectable_gain(plan.items, alpha, threshold=task.min_gain)
+        needed = items_for_gain(wanted, alpha, task.min_gain) if wanted > task.min_gain else None
+    else:
+        effect, needed = detectable_margin(plan.items, alpha), items_for_margin(wanted, alpha)
+    advice = "raise `detect` above `min_gain`: no number of items shows more than the true gain"
+    if needed is not None:
+        advice = f"{needed:,} items show it: raise evals.limit, enlarge the test split, or ask for a larger effect"
     word = "gain" if improve else "margin"
     fits = effect <= wanted
     outcome = Outcome.PASS if fits and not plan.assumed else Outcome.INCONCLUSIVE
@@ -377,7 +383,5 @@ def _detectable(project: Project, dataset: Dataset, name: str, task: TaskGate) -
             "power": 0.8,
         },
         required={"detect" if improve else "margin": wanted, "alpha": alpha},
-        help=""
-        if outcome is Outcome.PASS
-        else f"{needed:,} items show it: raise evals.limit, enlarge the test split, or ask for a larger effect",
+        help="" if outcome is Outcome.PASS else advice,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.score_test import continuity, student_quantile
 from evals.bootstrap import DRAWS, bca_ends
 from evals.stats import (
     Floats,
@@ -19,12 +20,9 @@ from evals.stats import (
     cluster_totals,
     effective_degrees,
     no_interval,
-    student_quantile,
     tango,
 )
 
-FEW_DISCORDANT = 20
-"""Effective discordant items from which on the score interval needs no correction for continuity."""
 FEW_DEGREES = 50
 """Effective degrees of freedom from which on the observed design effect is believed as it is."""
 LEAST_EFFECT = 0.25
@@ -87,12 +85,6 @@ def score_ends(
     """`binary_ends` from effective counts."""
     quantile = student_quantile(1 - alpha / 2, clusters - 1)
     return tango(gained, lost, items, quantile, continuity(gained + lost))
-
-
-def continuity(discordant: Floats) -> Floats:
-    """Items to take off the distance for continuity: half of one for none discordant, nothing from 20 on."""
-    found: Floats = 0.5 * np.maximum(0.0, 1 - discordant / FEW_DISCORDANT)
-    return found
 
 
 def binary_p_worse(gained: Floats, lost: Floats, sizes: Floats) -> Floats:

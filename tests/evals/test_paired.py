@@ -4,19 +4,18 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.score_test import FEW_DISCORDANT, MIN_CLUSTERS, continuity
 from evals.paired import (
-    FEW_DISCORDANT,
     binary_ends,
     binary_p_worse,
     bounded_ends,
-    continuity,
     continuous_ends,
     paired_binary,
     paired_continuous,
     paired_design_effect,
     sign_flip_p,
 )
-from evals.stats import MIN_CLUSTERS, cluster_totals, clustered_mean, tango
+from evals.stats import cluster_totals, clustered_mean, tango
 
 ALPHA = 0.05
 COUNTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=10, max_size=30)

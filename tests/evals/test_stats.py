@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from curate.score_test import student_quantile
 from evals.stats import (
     clopper_pearson,
     cluster_totals,
@@ -21,7 +22,6 @@ from evals.stats import (
     newcombe,
     no_interval,
     proportion,
-    student_quantile,
     tango,
     wilson,
 )
