@@ -38,7 +38,9 @@ EXACT_FLIPS = 12
 # --------------------------------------------------------------------------------------------------------- binary
 
 
-def paired_design_effect(gained: Floats, lost: Floats, sizes: Floats) -> tuple[Floats, Floats]:
+def paired_design_effect(
+    gained: Floats, lost: Floats, sizes: Floats, few_degrees: float = FEW_DEGREES
+) -> tuple[Floats, Floats]:
     """Design effect of a paired binary difference, and how many degrees of freedom its estimate has.
 
     The ratio of clustered to independent variance (Rao and Scott 1992, Biometrics 48:577-585), shrunk towards that of
@@ -50,6 +52,7 @@ def paired_design_effect(gained: Floats, lost: Floats, sizes: Floats) -> tuple[F
         gained: (..., clusters) items that only the candidate got right.
         lost: (..., clusters).
         sizes: (clusters,) items.
+        few_degrees: degrees of freedom from which on nothing is added.
     """
     items, clusters = float(sizes.sum()), len(sizes)
     if clusters == items:
@@ -61,7 +64,7 @@ def paired_design_effect(gained: Floats, lost: Floats, sizes: Floats) -> tuple[F
     naive = (gained + lost).sum(axis=-1) - items * mean**2
     clustered = clusters / max(clusters - 1, 1) * (residuals**2).sum(axis=-1)
     degrees = effective_degrees(residuals)
-    added = np.where(naive > 0, np.maximum(0.0, 1 - degrees / FEW_DEGREES), 1.0) * repeated
+    added = np.where(naive > 0, np.maximum(0.0, 1 - degrees / few_degrees), 1.0) * repeated
     found = (clustered + added * repeated) / np.where(naive + added > 0, naive + added, 1.0)
     return np.maximum(found, LEAST_EFFECT), degrees
 

@@ -44,6 +44,13 @@ def test_clopper_pearson_agrees_with_statsmodels(successes, items):
     assert high == pytest.approx(1.0 if successes == items else expected[1], abs=1e-12)
 
 
+@given(st.integers(1, 300), st.floats(0, 1), st.sampled_from([0.01, 0.05, 0.1]))
+def test_clopper_pearson_agrees_with_scipy(items, part, alpha):
+    successes = round(part * items)
+    expected = scipy.stats.binomtest(successes, items).proportion_ci(1 - alpha, method="exact")
+    assert clopper_pearson(successes, items, alpha) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
 def test_no_hit_in_299_is_the_rule_of_one_percent():
     assert clopper_pearson(0, 299, 0.10)[1] < 0.01 < clopper_pearson(0, 298, 0.10)[1]
 
