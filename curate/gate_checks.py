@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import polars as pl
@@ -365,9 +366,8 @@ def _detectable(project: Project, dataset: Dataset, name: str, task: TaskGate) -
     word = "gain" if improve else "margin"
     fits = effect <= wanted
     outcome = Outcome.PASS if fits and not plan.assumed else Outcome.INCONCLUSIVE
-    message = (
-        f"{plan.items:,} items can show a {word} of {min(effect, 1.0):.3f} with power 0.8; {wanted:g} is asked for"
-    )
+    shown = f"a {word} of {effect:.3f}" if math.isfinite(effect) else f"no {word} at all"
+    message = f"{plan.items:,} items can show {shown} with power 0.8; {wanted:g} is asked for"
     if plan.assumed:
         message += " (the number of items is assumed: the task's file was not found beside the config)"
     return Check(
@@ -377,7 +377,7 @@ def _detectable(project: Project, dataset: Dataset, name: str, task: TaskGate) -
         measured={
             "items": plan.items,
             "assumed": plan.assumed,
-            "detectable": round(min(effect, 1.0), 6),
+            "detectable": round(effect, 6) if math.isfinite(effect) else None,
             "items_needed": needed,
             "discordance": 0.5,
             "power": 0.8,
