@@ -107,6 +107,7 @@ def summary(cells: list[Cell]) -> Cell:
         "few_cells": len(few),
         "few_below": sum(outside(cell) and cell["coverage"] < 1 - ALPHA for cell in few),
         "few_above": sum(outside(cell) and cell["coverage"] > 1 - ALPHA for cell in few),
+        "few_bare_false_pass_worst": max((c["bare_above_truth"] for c in few if "planned" in c), default=0.0),
         "few_coverage_highest": max((cell["coverage"] for cell in few), default=None),
     }
 
@@ -201,7 +202,8 @@ def asked(every: Cell, powers: Cell) -> Iterator[str]:
     yield line(not every["coverage_low"], f"coverage at least 95% - 2 SE: {every['coverage_low']} cells below, {worst}")
     steady = f"{every['steady_outside']} of {every['steady_cells']} steady inner cells"
     few = f"{every['few_above']} of {every['few_cells']} others are above, {every['few_below']} below"
-    few += f"; without the added cluster up to {every['bare_false_pass_worst']:.0%} of test sets pass falsely"
+    few += f"; without the added cluster a false pass in up to {every['few_bare_false_pass_worst']:.1%} of their test "
+    few += f"sets, and in up to {every['bare_false_pass_worst']:.1%} of those of other cells"
     yield line(not every["steady_outside"], f"coverage 94% to 96%: {steady} lie outside by more than 2 SE")
     yield line(not every["few_above"] + every["few_below"], f"the same where the spread is not steady: {few}")
     yield line(few_clusters_are_inconclusive(), f"fewer than {MIN_CLUSTERS} clusters are inconclusive")
