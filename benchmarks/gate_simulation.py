@@ -161,8 +161,8 @@ def few_clusters_are_inconclusive() -> bool:
 
 def table(found: list[Cell]) -> str:
     """Markdown, as docs/statistics.md shows it."""
-    heads = ("scores", "items a cluster", "cells", "false pass, mean", "worst", "plain", "bare", "coverage, worst")
-    heads += ("below 95% - 2 SE", "steady cells", "their coverage", "outside 94-96%", "few", "above 96%", "highest")
+    heads = ["scores", "items a cluster", "cells", "false pass, mean", "worst", "plain", "bare", "coverage, worst"]
+    heads += ["below 95% - 2 SE", "steady cells", "their coverage", "outside 94-96%", "few", "above 96%", "highest"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
     for row in found:
         low, high = row["steady_coverage"] or (None, None)
