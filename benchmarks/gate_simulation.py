@@ -3,18 +3,16 @@
     python benchmarks/gate_simulation.py --out gate_simulation.json
     python benchmarks/gate_simulation.py --quick
 
-Each cell draws many test sets from a known truth and puts the gate's own intervals (`evals/paired.py`) around them. The
-truth is a difference of minus the margin (a pass is false), of nothing (a pass is power), or all discordance lost.
+Each cell draws many test sets from a known truth (`gate_draws.py`). The truth is a difference of minus the margin (a
+pass is false), of nothing (a pass is power), all discordance lost, or, for independent items, a gain.
 
-Binary: an item is discordant with a given probability. Items of a cluster copy one outcome of their cluster with
-probability sqrt(icc), so that two of them correlate by icc; this is the hard case, in which losses come as whole
-clusters. Independent items are enumerated as well: every table of gains and losses with its exact probability.
+Beside the binary intervals stand two others, measured on the same test sets: `plain`, mean and clustered standard error
+with Student's t, and `bare`, the gate's without the cluster that it adds where few clusters hold the spread.
 
-Continuous: `sparse` differences of scores in [0, 1], most of them ties; `normal`; `skewed`, exponential losses with a
-long tail towards worse. A data set that gets no interval is covered and passes nothing.
-
-Beside the binary intervals stands the plain one, measured on the same test sets: mean and clustered standard error with
-Student's t. Inner cells are those with items x discordance of at least 20 and 30 clusters or more.
+Inner cells have items x discordance of at least 20 and 30 clusters or more. They are steady where the median of the
+effective degrees of freedom of their test sets reaches FEW_DEGREES, so that the spread between clusters can be
+estimated. A cell that lies outside a limit which it should keep is drawn again, anew and ten times as often, and the
+second draw counts: among so many cells some lie outside by chance.
 """
 
 from __future__ import annotations
@@ -28,243 +26,196 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from evals.paired import FEW_DIFFERING, binary_ends, bounded_ends, continuous_ends, few_differ, score_ends
-from evals.stats import MIN_CLUSTERS, Floats, student_quantile
+from benchmarks.gate_draws import (
+    ALPHA,
+    BARS,
+    GAINS,
+    Cell,
+    binary_cell,
+    binary_designs,
+    continuous_cell,
+    continuous_designs,
+    enumerated,
+    share,
+)
+from curate.power import items_for_gain, items_for_margin
+from curate.score_test import MIN_CLUSTERS
+from evals.paired import FEW_DEGREES, paired_binary, paired_continuous
 
-ALPHA = 0.05
-ITEMS = (20, 50, 100, 200, 500, 2000)
-SIZES = (1, 5, 20)
-DISCORDANCE = (0.05, 0.1, 0.2, 0.4)
-MARGINS = (0.02, 0.05)
-ICC = (0.0, 0.2, 0.5)
-SETS_A_TIME = 500
-ROUNDING = 1e-9
-
-Cell = dict[str, Any]
-
-
-def designs() -> Iterator[tuple[int, int, float]]:
-    """Items, items a cluster, correlation inside clusters; only where the gate gives a verdict at all."""
-    for items in ITEMS:
-        for size in SIZES:
-            if items // size >= MIN_CLUSTERS:
-                yield from ((items, size, icc) for icc in (ICC if size > 1 else (0.0,)))
-
-
-def truths(discordance: float, margin: float) -> list[float]:
-    """True differences of a cell: at the margin, none, and the most that this discordance allows."""
-    return sorted({-margin, 0.0, -discordance})
+AGAIN = 10
+MORE_TABLES = 4
+"""So many times as many test sets of independent items: they are cheap, and compared with exact rates."""
+LIMIT = 0.05
+"""Most false passes; ALPHA / 2 is nominal."""
 
 
-# --------------------------------------------------------------------------------------------------------- binary
+def error_of(cell: Cell) -> float:
+    """Monte Carlo standard error of a coverage of 1 - ALPHA."""
+    return math.sqrt(ALPHA * (1 - ALPHA) / cell["sets"])
 
 
-def binary_cells(sets: int, rng: np.random.Generator) -> Iterator[Cell]:
-    """One cell for each design, discordance, margin and truth."""
-    for items, size, icc in designs():
-        for discordance in sorted({*MARGINS, *DISCORDANCE}):
-            for truth in sorted({truth for margin in MARGINS for truth in truths(discordance, margin)}):
-                if -truth > discordance:
-                    continue
-                low, high, plain, times = drawn_binary(items, size, icc, discordance, truth, sets, rng)
-                cell: Cell = {"kind": "binary", "items": items, "cluster_size": size, "clusters": items // size}
-                cell |= {"icc": icc, "discordance": discordance, "truth": truth, "sets": sets}
-                cell |= judged(low, high, times / times.sum(), truth)
-                cell["plain_above_truth"] = share(plain > truth + ROUNDING, times)
-                if size == 1:
-                    cell["exact"] = judged(*enumerated(items, discordance, truth), truth)
-                yield cell
+def is_inner(cell: Cell) -> bool:
+    """Enough discordant items and clusters for a coverage between 94% and 96% to be asked."""
+    return bool(cell["items"] * cell["discordance"] >= 20 and cell["clusters"] >= 30)
 
 
-def drawn_binary(
-    items: int, size: int, icc: float, discordance: float, truth: float, sets: int, rng: np.random.Generator
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Ends of the intervals of drawn test sets, lower ends of the plain ones, and how often each set was drawn."""
-    gain, loss = (discordance + truth) / 2, (discordance - truth) / 2
-    if size == 1:
-        tables = rng.multinomial(items, [gain, loss, 1 - discordance], size=sets)[:, :2]
-        distinct, times = np.unique(tables, axis=0, return_counts=True)
-        gained, lost = distinct.astype(np.float64).T
-        variance = (gained + lost) / items - ((gained - lost) / items) ** 2
-        plain = (gained - lost) / items - student_quantile(1 - ALPHA / 2, items - 1) * np.sqrt(variance / (items - 1))
-        return *score_ends(gained, lost, items, items, ALPHA), plain, times.astype(np.float64)
-    found = []
-    for start in range(0, sets, SETS_A_TIME):
-        shape = (min(SETS_A_TIME, sets - start), items // size)
-        own = rng.random(shape)
-        copies = rng.binomial(size, math.sqrt(icc), size=shape)
-        gained = rng.binomial(size - copies, gain)
-        lost = rng.binomial(size - copies - gained, loss / (1 - gain))
-        gained = gained + copies * (own < gain)
-        lost = lost + copies * ((own >= gain) & (own < discordance))
-        sizes = np.full(shape[1], float(size))
-        ends = binary_ends(gained.astype(np.float64), lost.astype(np.float64), sizes, ALPHA)
-        found.append((*ends, plain_low((gained - lost) / size)))
-    low, high, plain = (np.concatenate(ends) for ends in zip(*found, strict=True))
-    return low, high, plain, np.ones(sets)
+def is_steady(cell: Cell) -> bool:
+    """Inner, and the spread between clusters can be estimated."""
+    return is_inner(cell) and bool(cell["degrees"] >= FEW_DEGREES)
 
 
-def plain_low(means: Floats) -> Floats:
-    """Lower ends of the usual interval, mean and clustered standard error (Miller 2024); means are (sets, clusters)."""
-    clusters = means.shape[1]
-    error = means.std(axis=1, ddof=1) / math.sqrt(clusters)
-    low: Floats = means.mean(axis=1) - student_quantile(1 - ALPHA / 2, clusters - 1) * error
-    return low
+def too_low(cell: Cell) -> bool:
+    """Coverage below 95% by more than two Monte Carlo standard errors."""
+    return bool(cell["coverage"] < 1 - ALPHA - 2 * error_of(cell))
 
 
-def enumerated(items: int, discordance: float, truth: float) -> tuple[Floats, Floats, Floats]:
-    """Ends of the interval of every table of independent items that is not next to impossible, with probabilities."""
-    from scipy.stats import binom
-
-    discordant = np.arange(items + 1)
-    likely = discordant[binom.pmf(discordant, items, discordance) > 1e-7]
-    gained = np.concatenate([np.arange(count + 1) for count in likely])
-    total = np.repeat(likely, likely + 1)
-    share = (discordance + truth) / 2 / discordance
-    chance = binom.pmf(total, items, discordance) * binom.pmf(gained, total, share)
-    keep = chance > 1e-10
-    gained, lost, chance = gained[keep], (total - gained)[keep], chance[keep]
-    return *score_ends(gained.astype(np.float64), lost.astype(np.float64), items, items, ALPHA), chance
+def outside(cell: Cell) -> bool:
+    """Outside 94% to 96% by more than two Monte Carlo standard errors."""
+    return bool(abs(cell["coverage"] - (1 - ALPHA)) > 0.01 + 2 * error_of(cell))
 
 
-# ----------------------------------------------------------------------------------------------------- continuous
-
-
-def continuous_cells(sets: int, draws: int, rng: np.random.Generator) -> Iterator[Cell]:
-    """One cell for each design, kind of score and truth."""
-    shapes = [("sparse", discordance) for discordance in DISCORDANCE] + [("normal", 1.0), ("skewed", 1.0)]
-    for items, size, icc in designs():
-        for kind, discordance in shapes:
-            if kind != "sparse" and items // size < FEW_DIFFERING:
-                continue  # unbounded scores of so few clusters get no interval
-            for truth in sorted({-max(MARGINS), 0.0} if kind != "sparse" else {-min(MARGINS), 0.0}):
-                clusters = items // size
-                found = []
-                for start in range(0, sets, SETS_A_TIME):
-                    count = min(SETS_A_TIME, sets - start)
-                    values = drawn_scores(kind, (count, clusters, size), discordance, truth, icc, rng)
-                    found.append(score_interval(values, bounded=kind == "sparse", draws=draws))
-                low, high = (np.concatenate(ends) for ends in zip(*found, strict=True))
-                cell: Cell = {"kind": kind, "items": items, "cluster_size": size, "clusters": clusters}
-                cell |= {"icc": icc, "discordance": discordance, "truth": truth, "sets": sets}
-                yield cell | judged(low, high, np.full(sets, 1 / sets), truth)
-
-
-def drawn_scores(
-    kind: str, shape: tuple[int, int, int], discordance: float, truth: float, icc: float, rng: np.random.Generator
-) -> Floats:
-    """Differences (sets, clusters, items of a cluster)."""
-
-    def independent(wanted: tuple[int, int, int]) -> Floats:
-        if kind == "normal":
-            return rng.normal(truth, 0.3, wanted)
-        if kind == "skewed":
-            return truth + 0.3 - rng.exponential(0.3, wanted)
-        kinds, amount = rng.random(wanted), rng.beta(2, 2, wanted)  # mean amount 0.5
-        gain = discordance / 2 + truth
-        return np.where(kinds < gain, amount, np.where(kinds < discordance, -amount, 0.0))
-
-    values = independent(shape)
-    if icc == 0:
-        return values
-    return np.where(rng.random(shape) < math.sqrt(icc), independent((*shape[:2], 1)), values)
-
-
-def score_interval(values: Floats, *, bounded: bool, draws: int) -> tuple[Floats, Floats]:
-    """What `paired_continuous` does, for many data sets: (sets, clusters, items of a cluster) to the ends."""
-    totals, sizes = values.sum(axis=2), np.full(values.shape[1], float(values.shape[2]))
-    low, high = continuous_ends(totals, sizes, ALPHA, 0, draws)
-    few = few_differ(totals, bounded=bounded)
-    if not bounded:
-        return np.where(few, -np.inf, low), np.where(few, np.inf, high)
-    gained, lost = ((signed > 0).sum(axis=2).astype(np.float64) for signed in (values, -values))
-    outer = bounded_ends(gained, lost, sizes, ALPHA)
-    return np.where(few, np.minimum(low, outer[0]), low), np.where(few, np.maximum(high, outer[1]), high)
-
-
-# -------------------------------------------------------------------------------------------------------- summary
-
-
-def judged(low: Floats, high: Floats, weight: Floats, truth: float) -> Cell:
-    """Coverage, and the share that passes for each margin that the truth is at or inside of."""
-    covered = (low <= truth + ROUNDING) & (high >= truth - ROUNDING)
-    found: Cell = {"coverage": share(covered, weight), "above_truth": share(low > truth + ROUNDING, weight)}
-    found["passes"] = {f"{margin:g}": share(low > -margin, weight) for margin in MARGINS}
-    return found
-
-
-def share(events: Any, weight: Floats) -> float:
-    """Weighted share."""
-    return float((events * weight).sum() / weight.sum())
-
-
-def summaries(cells: list[Cell]) -> Iterator[Cell]:
-    """One line for each kind of score and size of clusters."""
-    for kind in dict.fromkeys(cell["kind"] for cell in cells):
-        for size in SIZES:
-            chosen = [cell for cell in cells if (cell["kind"], cell["cluster_size"]) == (kind, size)]
-            if chosen:
-                yield {"kind": kind, "cluster_size": size} | summary(chosen)
+def doubtful(cell: Cell) -> bool:
+    """To be drawn again."""
+    beyond = is_steady(cell) and abs(cell["coverage"] - (1 - ALPHA)) > 0.01
+    return too_low(cell) or cell["above_truth"] > LIMIT or beyond
 
 
 def summary(cells: list[Cell]) -> Cell:
-    """Worst and typical figures of cells, with the Monte Carlo error of one cell."""
-    error = math.sqrt(ALPHA * (1 - ALPHA) / cells[0]["sets"])
-    inner = [c for c in cells if c["items"] * c["discordance"] >= 20 and c["clusters"] >= 30]
-    false = [false_pass(cell) for cell in cells]
-    worst = min(cells, key=lambda cell: cell["coverage"])
-    found: Cell = {
+    """Worst and typical figures of cells."""
+    steady, few = [c for c in cells if is_steady(c)], [c for c in cells if is_inner(c) and not is_steady(c)]
+    false, worst = max(cells, key=lambda c: c["above_truth"]), min(cells, key=lambda c: c["coverage"])
+    covered = [cell["coverage"] for cell in steady]
+    return {
         "cells": len(cells),
-        "monte_carlo_error": error,
-        "false_pass_mean": float(np.mean(false)),
-        "false_pass_worst": max(false),
-        "false_pass_above_nominal": sum(one > ALPHA + 2 * error for one in false),
+        "drawn_again": sum(cell["again"] for cell in cells),
+        "false_pass_mean": float(np.mean([cell["above_truth"] for cell in cells])),
+        "false_pass_worst": false["above_truth"],
+        "false_pass_error": math.sqrt(false["above_truth"] * (1 - false["above_truth"]) / false["sets"]),
+        "plain_false_pass_worst": max((c["plain_above_truth"] for c in cells if "planned" in c), default=None),
+        "bare_false_pass_worst": max((c["bare_above_truth"] for c in cells if "planned" in c), default=None),
         "coverage_worst": worst["coverage"],
-        "coverage_worst_at": {name: worst[name] for name in ("items", "icc", "discordance", "truth")},
-        "coverage_low": sum(cell["coverage"] < 1 - ALPHA - 2 * error for cell in cells),
-        "inner_cells": len(inner),
-        "inner_below_94": sum(cell["coverage"] < 0.94 - 2 * error for cell in inner),
-        "inner_above_96": sum(cell["coverage"] > 0.96 + 2 * error for cell in inner),
+        "coverage_error": error_of(worst),
+        "coverage_low": sum(map(too_low, cells)),
+        "steady_cells": len(steady),
+        "steady_coverage": [min(covered), max(covered)] if covered else None,
+        "steady_outside": sum(map(outside, steady)),
+        "few_cells": len(few),
+        "few_below": sum(outside(cell) and cell["coverage"] < 1 - ALPHA for cell in few),
+        "few_above": sum(outside(cell) and cell["coverage"] > 1 - ALPHA for cell in few),
+        "few_bare_false_pass_worst": max((c["bare_above_truth"] for c in few if "planned" in c), default=0.0),
+        "few_coverage_highest": max((cell["coverage"] for cell in few), default=None),
     }
-    plain = [cell["plain_above_truth"] for cell in cells if "plain_above_truth" in cell]
-    found["plain_false_pass_worst"] = max(plain, default=None)
-    exact = [cell for cell in cells if "exact" in cell]
-    if exact:
-        gaps = [abs(cell["passes"][m] - cell["exact"]["passes"][m]) for cell in exact for m in cell["passes"]]
-        found["power_gap_worst"] = max(gaps)
-        found["power_gap_error"] = 0.5 / math.sqrt(cells[0]["sets"])
-        found["exact_false_pass_worst"] = max(cell["exact"]["above_truth"] for cell in exact)
-        found["exact_coverage_worst"] = min(cell["exact"]["coverage"] for cell in exact)
+
+
+def power_summary(cells: list[Cell]) -> Cell:
+    """Largest differences of simulated, enumerated and planned pass rates, and what the planned items reach."""
+    single = [cell for cell in cells if "exact" in cell]
+    clustered = [c for c in cells if "planned" in c and "exact" not in c and c["truth"] == 0]
+
+    def gaps(chosen: list[Cell], one: str, other: str) -> list[float]:
+        return [abs(rates(c, one)[bar] - rates(c, other)[bar]) for c in chosen for bar in c["planned"]]
+
+    reached = [exact_pass(items_for_gain(gain, ALPHA), gain, 0.0) for gain in (*GAINS, 0.3)]
+    reached += [exact_pass(items_for_margin(margin, ALPHA), 0.0, -margin) for margin in (*GAINS, 0.3)]
+    return {
+        "rates": len(single) * len(BARS),
+        "simulated_exact": max(gaps(single, "passes", "exact")),
+        "simulated_error": 0.5 / math.sqrt(min(cell["sets"] for cell in single)),
+        "planned_exact": max(gaps(single, "planned", "exact")),
+        "normal_exact": max(gaps(single, "normal", "exact")),
+        "exact_coverage": [min(c["exact"]["coverage"] for c in single), max(c["exact"]["coverage"] for c in single)],
+        "exact_inner": [f(c["exact"]["coverage"] for c in single if is_inner(c)) for f in (min, max)],
+        "exact_false_pass": max(cell["exact"]["above_truth"] for cell in single),
+        "planned_items_reach": [min(reached), max(reached)],
+        "clusters_steady": float(np.max(gaps([c for c in clustered if is_steady(c)], "planned", "passes"))),
+        "clusters_mean": float(np.mean(gaps(clustered, "planned", "passes"))),
+        "clusters_worst": float(np.max(gaps(clustered, "planned", "passes"))),
+    }
+
+
+def rates(cell: Cell, kind: str) -> dict[str, float]:
+    """Pass rates of a cell by bar."""
+    found: dict[str, float] = cell["exact"]["passes"] if kind == "exact" else cell[kind]
     return found
 
 
-def false_pass(cell: Cell) -> float:
-    """How often the lower end lies above the truth: the false passes of a margin that the truth is just at."""
-    return float(cell["above_truth"])
+def exact_pass(items: int, truth: float, bar: float) -> float:
+    """How often so many items pass a bar in the case that a plan takes, over all tables."""
+    low, _, chance = enumerated(items, 0.5, truth)
+    return share(low > bar, chance)
+
+
+def few_clusters_are_inconclusive() -> bool:
+    """Whether fewer clusters than MIN_CLUSTERS decide nothing, however clear they are."""
+    ones = np.ones(3 * (MIN_CLUSTERS - 1))
+    labels = np.repeat(np.arange(MIN_CLUSTERS - 1), 3)
+    found = [paired_binary(ones, 0 * ones, labels, ALPHA)]
+    found += [paired_continuous(0.5 * ones, labels, ALPHA, 0, bounded=bounded) for bounded in (True, False)]
+    return not any(interval.is_evidence for interval in found)
 
 
 def table(found: list[Cell]) -> str:
     """Markdown, as docs/statistics.md shows it."""
-    lines = [
-        "| scores | items a cluster | cells | false pass, mean | worst | worst of the plain interval "
-        "| coverage, worst | below 95% - 2 SE | inner cells | below 94% | above 96% |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    heads = ["scores", "items a cluster", "cells", "false pass, mean", "worst", "plain", "bare", "coverage, worst"]
+    heads += ["below 95% - 2 SE", "steady cells", "their coverage", "outside 94-96%", "few", "above 96%", "highest"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
     for row in found:
-        plain = row["plain_false_pass_worst"]
-        shown = "" if plain is None else f"{plain:.1%}"
-        lines.append(
-            f"| {row['kind']} | {row['cluster_size']} | {row['cells']} | {row['false_pass_mean']:.1%} "
-            f"| {row['false_pass_worst']:.1%} | {shown} | {row['coverage_worst']:.1%} | {row['coverage_low']} "
-            f"| {row['inner_cells']} | {row['inner_below_94']} | {row['inner_above_96']} |"
-        )
+        low, high = row["steady_coverage"] or (None, None)
+        cells = [row["kind"], row["cluster_size"], row["cells"], shown(row["false_pass_mean"])]
+        cells += [shown(row[f"{name}false_pass_worst"]) for name in ("", "plain_", "bare_")]
+        cells += [shown(row["coverage_worst"]), row["coverage_low"], row["steady_cells"]]
+        cells += [f"{shown(low)} to {shown(high)}" if low else "", row["steady_outside"] if low else ""]
+        cells += [row["few_cells"], row["few_above"], shown(row["few_coverage_highest"])]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
+
+
+def shown(value: float | None) -> str:
+    """A share, or nothing."""
+    return "" if value is None else f"{value:.1%}"
+
+
+def asked(every: Cell, powers: Cell) -> Iterator[str]:
+    """What was asked of the gate, what was found, and whether it is met."""
+
+    def line(met: bool, said: str) -> str:
+        return f"- {'met' if met else 'NOT MET'}: {said}"
+
+    false, error = every["false_pass_worst"], every["false_pass_error"]
+    yield line(
+        false <= LIMIT, f"false pass at most {LIMIT:.0%}: worst of {every['cells']} cells {false:.2%} +- {error:.2%}"
+    )
+    yield line(
+        max(powers["simulated_exact"], powers["planned_exact"]) <= 0.02,
+        f"power within 2 points of enumeration ({powers['rates']} rates of independent items): simulated "
+        f"{powers['simulated_exact']:.2%} (error up to {powers['simulated_error']:.2%}), planned "
+        f"{powers['planned_exact']:.4%}, by the normal approximation {powers['normal_exact']:.1%}",
+    )
+    low, high = powers["planned_items_reach"]
+    yield line(low >= 0.8 and high <= 0.82, f"planned items reach power 0.8: enumerated {low:.2%} to {high:.2%}")
+    worst = f"worst {every['coverage_worst']:.2%} +- {every['coverage_error']:.2%}"
+    yield line(not every["coverage_low"], f"coverage at least 95% - 2 SE: {every['coverage_low']} cells below, {worst}")
+    steady = f"{every['steady_outside']} of {every['steady_cells']} steady inner cells"
+    few = f"{every['few_above']} of {every['few_cells']} others are above, {every['few_below']} below"
+    few += f"; without the added cluster a false pass in up to {every['few_bare_false_pass_worst']:.1%} of their test "
+    few += f"sets, and in up to {every['bare_false_pass_worst']:.1%} of those of other cells"
+    yield line(not every["steady_outside"], f"coverage 94% to 96%: {steady} lie outside by more than 2 SE")
+    yield line(not every["few_above"] + every["few_below"], f"the same where the spread is not steady: {few}")
+    yield line(few_clusters_are_inconclusive(), f"fewer than {MIN_CLUSTERS} clusters are inconclusive")
+    yield (
+        f"- independent items, enumerated: coverage {' to '.join(f'{c:.2%}' for c in powers['exact_coverage'])}, inner "
+        f"cells {' to '.join(f'{c:.2%}' for c in powers['exact_inner'])}, false pass {powers['exact_false_pass']:.2%}"
+    )
+    yield (
+        f"- clusters: planned with the true design effect and simulated power at no difference differ by at most "
+        f"{powers['clusters_steady']:.1%} in steady cells; in all by {powers['clusters_mean']:.1%}, at most "
+        f"{powers['clusters_worst']:.1%}"
+    )
 
 
 def machine() -> str:
@@ -273,8 +224,16 @@ def machine() -> str:
     return f"{names[0].split(':')[1].strip() if names else platform.processor()}, {os.cpu_count()} cores"
 
 
+def measured(cell: Cell, sets: tuple[int, int], draws: int, seed: tuple[int, ...]) -> Cell:
+    """A cell drawn from a seed of its own."""
+    rng = np.random.default_rng(seed)
+    if cell["kind"] == "binary":
+        return binary_cell(cell, sets[0] * (MORE_TABLES if cell["cluster_size"] == 1 else 1), rng)
+    return continuous_cell(cell, sets[1], draws, rng)
+
+
 def main() -> None:
-    """Run the grid, print the table, write every cell."""
+    """Run the grid, print what was found, write every cell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", type=int, default=10_000, help="test sets a cell, binary scores")
     parser.add_argument("--score-sets", type=int, default=2_000, help="test sets a cell, continuous scores")
@@ -284,26 +243,35 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     part = 10 if given.quick else 1
-    rng = np.random.default_rng(given.seed)
+    sets = (given.sets // part, given.score_sets // part)
     started, used = time.perf_counter(), time.process_time()
-    cells = list(binary_cells(given.sets // part, rng))
-    cells += continuous_cells(given.score_sets // part, given.draws, rng)
-    lines = list(summaries(cells))
+    cells = []
+    for place, cell in enumerate([*binary_designs(), *continuous_designs()]):
+        found = measured(cell, sets, given.draws, (given.seed, place))
+        again = doubtful(found)
+        if again:
+            found = measured(cell, (AGAIN * sets[0], AGAIN * sets[1]), given.draws, (given.seed, place, 1))
+        cells.append(found | {"again": again})
+    kinds = dict.fromkeys((cell["kind"], cell["cluster_size"]) for cell in cells)
+    lines: list[Cell] = []
+    for kind, size in kinds:
+        chosen = [cell for cell in cells if (cell["kind"], cell["cluster_size"]) == (kind, size)]
+        lines.append({"kind": kind, "cluster_size": size} | summary(chosen))
+    every, powers = summary(cells), power_summary(cells)
     result = {
         "machine": machine(),
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_seconds": round(time.process_time() - used, 1),
         "alpha": ALPHA,
+        "sets": sets,
+        "every": every,
+        "power": powers,
         "summary": lines,
         "cells": cells,
     }
-    print(table(lines))
-    single = lines[0]
-    print(f"\nindependent binary items: simulated and enumerated pass rates differ by {single['power_gap_worst']:.2%}")
-    print(
-        f"at most; enumerated coverage is at least {single['exact_coverage_worst']:.2%}, false pass at most "
-        f"{single['exact_false_pass_worst']:.2%}"
-    )
+    print(table(lines) + "\n")
+    print("\n".join(asked(every, powers)))
+    print(f"- {every['drawn_again']} cells were drawn again, {AGAIN} times as often")
     print(f"{result['machine']}: {result['seconds']} s, {result['cpu_seconds']} s of processor time")
     if given.out:
         given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import polars as pl
@@ -354,14 +355,19 @@ def _detectable(project: Project, dataset: Dataset, name: str, task: TaskGate) -
     improve = task.must == "improve"
     wanted = task.detect if improve else task.margin
     assert wanted is not None  # the config model refuses a task without it
-    effect = (detectable_gain if improve else detectable_margin)(plan.items, alpha)
-    needed = (items_for_gain if improve else items_for_margin)(wanted, alpha)
+    if improve:
+        effect = detectable_gain(plan.items, alpha, threshold=task.min_gain)
+        needed = items_for_gain(wanted, alpha, task.min_gain) if wanted > task.min_gain else None
+    else:
+        effect, needed = detectable_margin(plan.items, alpha), items_for_margin(wanted, alpha)
+    advice = "raise `detect` above `min_gain`: no number of items shows more than the true gain"
+    if needed is not None:
+        advice = f"{needed:,} items show it: raise evals.limit, enlarge the test split, or ask for a larger effect"
     word = "gain" if improve else "margin"
     fits = effect <= wanted
     outcome = Outcome.PASS if fits and not plan.assumed else Outcome.INCONCLUSIVE
-    message = (
-        f"{plan.items:,} items can show a {word} of {min(effect, 1.0):.3f} with power 0.8; {wanted:g} is asked for"
-    )
+    shown = f"a {word} of {effect:.3f}" if math.isfinite(effect) else f"no {word} at all"
+    message = f"{plan.items:,} items can show {shown} with power 0.8; {wanted:g} is asked for"
     if plan.assumed:
         message += " (the number of items is assumed: the task's file was not found beside the config)"
     return Check(
@@ -371,13 +377,11 @@ def _detectable(project: Project, dataset: Dataset, name: str, task: TaskGate) -
         measured={
             "items": plan.items,
             "assumed": plan.assumed,
-            "detectable": round(min(effect, 1.0), 6),
+            "detectable": round(effect, 6) if math.isfinite(effect) else None,
             "items_needed": needed,
             "discordance": 0.5,
             "power": 0.8,
         },
         required={"detect" if improve else "margin": wanted, "alpha": alpha},
-        help=""
-        if outcome is Outcome.PASS
-        else f"{needed:,} items show it: raise evals.limit, enlarge the test split, or ask for a larger effect",
+        help="" if outcome is Outcome.PASS else advice,
     )

@@ -8,7 +8,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from evals.stats import Floats, student_quantile
+from curate.score_test import student_quantile
+from evals.stats import Floats
 
 DRAWS = 4000
 CELLS = 4_000_000

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from curate.power import items_for_gain, items_for_margin, items_for_variance, items_needed
+from curate.score_test import MIN_CLUSTERS
 from evals.comparison import Comparison
-from evals.stats import MIN_CLUSTERS, Interval
+from evals.stats import Interval
 from schemas.config import TaskGate
 from schemas.verdict import Outcome, Standing
 
@@ -83,8 +84,8 @@ def deciding_items(comparison: Comparison, distance: float, alpha: float) -> int
     if distance <= 0 or items == 0:
         return None
     if comparison.binary:
-        discordance = max((comparison.gained + comparison.lost) / items, distance)
-        return math.ceil(items_needed(distance, discordance, alpha) * comparison.design_effect)
+        truth, discordance = comparison.interval.estimate, (comparison.gained + comparison.lost) / items
+        return items_needed(truth, truth - distance, discordance, alpha, effect=comparison.design_effect)
     if comparison.variance == 0:
         return None
     return math.ceil(items_for_variance(distance, comparison.variance, alpha) * comparison.design_effect)
@@ -93,10 +94,13 @@ def deciding_items(comparison: Comparison, distance: float, alpha: float) -> int
 def planned_items(condition: TaskGate, alpha: float) -> str:
     """How many items can show, with power 0.8 in the worst case, what the config asks for."""
     if condition.must == "improve":
-        effect, items = condition.detect or 1.0, items_for_gain(condition.detect or 1.0, alpha)
-        return f"about {max(items, MIN_CLUSTERS):,} items can show a gain of {effect:g}; raise evals.limit"
+        effect = condition.detect or 1.0
+        if effect <= condition.min_gain:
+            return f"but none show more than {condition.min_gain:g} where the true gain is {effect:g}; raise `detect`"
+        items = items_for_gain(effect, alpha, condition.min_gain)
+        return f"about {items:,} items can show a gain of {effect:g}; raise evals.limit"
     effect, items = condition.margin or 1.0, items_for_margin(condition.margin or 1.0, alpha)
-    return f"about {max(items, MIN_CLUSTERS):,} items can rule out a loss of {effect:g}; raise evals.limit"
+    return f"about {items:,} items can rule out a loss of {effect:g}; raise evals.limit"
 
 
 def more_items(comparison: Comparison, distance: float, alpha: float, condition: TaskGate) -> str:

@@ -10,7 +10,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from evals.stats import Floats, Interval, student_quantile
+from curate.score_test import student_quantile
+from evals.stats import Floats, Interval
 
 
 @dataclasses.dataclass(frozen=True)

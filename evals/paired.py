@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.score_test import continuity, student_quantile
 from evals.bootstrap import DRAWS, bca_ends
 from evals.stats import (
     Floats,
@@ -19,12 +20,9 @@ from evals.stats import (
     cluster_totals,
     effective_degrees,
     no_interval,
-    student_quantile,
     tango,
 )
 
-FEW_DISCORDANT = 20
-"""Effective discordant items from which on the score interval needs no correction for continuity."""
 FEW_DEGREES = 50
 """Effective degrees of freedom from which on the observed design effect is believed as it is."""
 LEAST_EFFECT = 0.25
@@ -40,7 +38,9 @@ EXACT_FLIPS = 12
 # --------------------------------------------------------------------------------------------------------- binary
 
 
-def paired_design_effect(gained: Floats, lost: Floats, sizes: Floats) -> tuple[Floats, Floats]:
+def paired_design_effect(
+    gained: Floats, lost: Floats, sizes: Floats, few_degrees: float = FEW_DEGREES
+) -> tuple[Floats, Floats]:
     """Design effect of a paired binary difference, and how many degrees of freedom its estimate has.
 
     The ratio of clustered to independent variance (Rao and Scott 1992, Biometrics 48:577-585), shrunk towards that of
@@ -52,6 +52,7 @@ def paired_design_effect(gained: Floats, lost: Floats, sizes: Floats) -> tuple[F
         gained: (..., clusters) items that only the candidate got right.
         lost: (..., clusters).
         sizes: (clusters,) items.
+        few_degrees: degrees of freedom from which on nothing is added.
     """
     items, clusters = float(sizes.sum()), len(sizes)
     if clusters == items:
@@ -63,7 +64,7 @@ def paired_design_effect(gained: Floats, lost: Floats, sizes: Floats) -> tuple[F
     naive = (gained + lost).sum(axis=-1) - items * mean**2
     clustered = clusters / max(clusters - 1, 1) * (residuals**2).sum(axis=-1)
     degrees = effective_degrees(residuals)
-    added = np.where(naive > 0, np.maximum(0.0, 1 - degrees / FEW_DEGREES), 1.0) * repeated
+    added = np.where(naive > 0, np.maximum(0.0, 1 - degrees / few_degrees), 1.0) * repeated
     found = (clustered + added * repeated) / np.where(naive + added > 0, naive + added, 1.0)
     return np.maximum(found, LEAST_EFFECT), degrees
 
@@ -87,12 +88,6 @@ def score_ends(
     """`binary_ends` from effective counts."""
     quantile = student_quantile(1 - alpha / 2, clusters - 1)
     return tango(gained, lost, items, quantile, continuity(gained + lost))
-
-
-def continuity(discordant: Floats) -> Floats:
-    """Items to take off the distance for continuity: half of one for none discordant, nothing from 20 on."""
-    found: Floats = 0.5 * np.maximum(0.0, 1 - discordant / FEW_DISCORDANT)
-    return found
 
 
 def binary_p_worse(gained: Floats, lost: Floats, sizes: Floats) -> Floats:

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.score_test import MIN_CLUSTERS, score_statistic, student_quantile
+
 Floats = npt.NDArray[np.float64]
 
-MIN_CLUSTERS = 10
-"""Below this many clusters, the spread between clusters cannot be estimated: verdicts are inconclusive."""
 HALVINGS = 60
 """Steps of a bisection on [-1, 1]: to the last digits of a double."""
 
@@ -128,17 +128,6 @@ def tango(
         *(np.asarray(value, dtype=np.float64) for value in (gained, lost, items, z, correction))
     )
 
-    def statistic(difference: Floats) -> Floats:
-        b = (2 * count - gain + loss) * difference - gain - loss
-        root = np.sqrt(np.maximum(b * b + 8 * count * loss * difference * (1 - difference), 0.0))
-        variance = count * ((root - b) / (2 * count) + difference * (1 - difference))
-        distance = np.maximum(np.abs(gain - loss - count * difference) - short, 0.0)
-        known = variance > 0
-        found: Floats = np.where(
-            known, distance / np.sqrt(np.where(known, variance, 1.0)), np.where(distance > 0, np.inf, 0.0)
-        )
-        return found
-
     estimate = (gain - loss) / count
 
     def solve(end: float) -> Floats:
@@ -146,7 +135,7 @@ def tango(
         inner, outer = estimate.copy(), np.full_like(estimate, end)
         for _ in range(HALVINGS):
             middle = (inner + outer) / 2
-            inside = statistic(middle) < quantile
+            inside = score_statistic(gain, loss, count, middle, short) < quantile
             inner, outer = np.where(inside, middle, inner), np.where(inside, outer, middle)
         return np.asarray(inner, dtype=np.float64)
 
@@ -207,14 +196,6 @@ def design_effect(values: Floats, clusters: npt.NDArray[Any]) -> float:
 
 
 # --------------------------------------------------------------------------------------- means, clustered or not
-
-
-def student_quantile(probability: float, degrees: npt.ArrayLike) -> Floats:
-    """Quantile of Student's t for each number of degrees of freedom."""
-    from scipy.special import stdtrit
-
-    found: Floats = stdtrit(degrees, probability)
-    return found
 
 
 def effective_degrees(totals: Floats) -> Floats:

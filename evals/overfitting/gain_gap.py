@@ -32,9 +32,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curate.score_test import MIN_CLUSTERS
 from evals.bootstrap import bca
 from evals.evidence import Evidence
-from evals.stats import MIN_CLUSTERS, Floats, cluster_totals
+from evals.stats import Floats, cluster_totals
 from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_gap": 0.2, "max_share": 0.5}

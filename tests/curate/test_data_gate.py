@@ -12,6 +12,7 @@ from curate.contamination.store import add_evals, build_evals
 from curate.dataset import Dataset, open_dataset
 from curate.gate import data_gate_stage, gate_data, judge, read_verdict
 from curate.pipeline import curate
+from curate.power import detectable_gain
 from schemas.errors import ManifestError
 from schemas.stage import Finished
 from schemas.verdict import Check, Outcome, Verdict
@@ -199,6 +200,10 @@ def effect(base: tuple[Any, Finished], task: dict[str, Any], limit: int | None, 
 def test_the_effect_that_the_items_can_show_is_compared_with_the_one_asked_for(base):
     enough = effect(base, {"must": "improve", "detect": 0.4}, None)
     assert (enough.outcome, enough.measured["items"]) == (Outcome.PASS, 30)
+    assert enough.measured["detectable"] == pytest.approx(detectable_gain(30, 0.05), abs=1e-6)
+    hopeless = effect(base, {"must": "improve", "detect": 0.2, "min_gain": 0.2}, None)
+    assert (hopeless.outcome, hopeless.measured["items_needed"]) == (Outcome.INCONCLUSIVE, None)
+    assert "raise `detect` above `min_gain`" in hopeless.help
     few = effect(base, {"must": "improve", "detect": 0.4}, 12)
     assert (few.outcome, few.measured["items"]) == (Outcome.INCONCLUSIVE, 12)
     assert "items show it" in few.help

@@ -1,22 +1,22 @@
 import numpy as np
 import pytest
 import scipy.stats
+import statsmodels.api
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.score_test import FEW_DISCORDANT, MIN_CLUSTERS, continuity
 from evals.paired import (
-    FEW_DISCORDANT,
     binary_ends,
     binary_p_worse,
     bounded_ends,
-    continuity,
     continuous_ends,
     paired_binary,
     paired_continuous,
     paired_design_effect,
     sign_flip_p,
 )
-from evals.stats import MIN_CLUSTERS, cluster_totals, clustered_mean, tango
+from evals.stats import cluster_totals, clustered_mean, tango
 
 ALPHA = 0.05
 COUNTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=10, max_size=30)
@@ -96,6 +96,26 @@ def test_items_that_repeat_their_cluster_count_once():
     gained, lost = np.repeat([[5.0, 0.0]], 30, axis=0).ravel(), np.repeat([[0.0, 5.0]], 30, axis=0).ravel()
     effect, _ = paired_design_effect(gained, lost, np.full(60, 5.0))
     assert effect == pytest.approx(5 * 60 / 59)
+
+
+def test_the_design_effect_is_the_clustered_over_the_independent_variance_of_statsmodels():
+    rng = np.random.default_rng(8)
+    sizes = np.tile([2.0, 5.0, 9.0], 20)
+    gained = rng.binomial(sizes.astype(int), 0.2).astype(np.float64)
+    lost = rng.binomial((sizes - gained).astype(int), 0.3).astype(np.float64)
+    clusters = np.repeat(np.arange(60), sizes.astype(int))
+    signs = np.concatenate(
+        [
+            np.repeat([1.0, -1.0, 0.0], [int(g), int(b), int(n - g - b)])
+            for g, b, n in zip(gained, lost, sizes, strict=True)
+        ]
+    )
+    model = statsmodels.api.OLS(signs, np.ones(len(signs)))
+    options = {"groups": clusters, "use_correction": False}
+    clustered = float(model.fit(cov_type="cluster", cov_kwds=options).bse[0]) ** 2 * 60 / 59
+    independent = float(model.fit(cov_type="HC0").bse[0]) ** 2
+    effect, _ = paired_design_effect(gained, lost, sizes, few_degrees=1e-9)
+    assert effect == pytest.approx(clustered / independent, rel=1e-9)
 
 
 def test_losses_of_whole_clusters_do_not_pass():

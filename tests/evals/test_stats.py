@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from curate.score_test import student_quantile
 from evals.stats import (
     clopper_pearson,
     cluster_totals,
@@ -21,7 +22,6 @@ from evals.stats import (
     newcombe,
     no_interval,
     proportion,
-    student_quantile,
     tango,
     wilson,
 )
@@ -42,6 +42,13 @@ def test_clopper_pearson_agrees_with_statsmodels(successes, items):
     low, high = clopper_pearson(successes, items, 0.05)
     assert low == pytest.approx(0.0 if successes == 0 else expected[0], abs=1e-12)
     assert high == pytest.approx(1.0 if successes == items else expected[1], abs=1e-12)
+
+
+@given(st.integers(1, 300), st.floats(0, 1), st.sampled_from([0.01, 0.05, 0.1]))
+def test_clopper_pearson_agrees_with_scipy(items, part, alpha):
+    successes = round(part * items)
+    expected = scipy.stats.binomtest(successes, items).proportion_ci(1 - alpha, method="exact")
+    assert clopper_pearson(successes, items, alpha) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def test_no_hit_in_299_is_the_rule_of_one_percent():
