@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from curate.power import items_for_gain, items_for_margin, items_for_variance, items_needed
+from curate.power import items_for_gain, items_for_margin, items_for_variance
 from evals.comparison import Comparison
 from evals.stats import MIN_CLUSTERS, Interval
 from schemas.config import TaskGate
@@ -70,24 +70,30 @@ def why_no_evidence(interval: Interval) -> str:
     return "too few items differ for an interval around their mean"
 
 
-def deciding_items(comparison: Comparison, distance: float, alpha: float) -> int | None:
-    """Items that would decide with power 0.8, were the true difference what was measured.
+def deciding_items(comparison: Comparison, bar: float, alpha: float) -> int | None:
+    """Items that would decide, one way or the other, with power 0.8, were the true difference what was measured.
 
     Args:
         comparison: what was measured; its share of discordant items (or the variance of its differences) and its
             design effect are taken as true.
-        distance: from the threshold to the estimate; at 0 or below, more items cannot be expected to help.
+        bar: the threshold. An estimate at or below it is shown to fail: below 0 for a loss, else below the threshold.
         alpha: level of the two-sided interval.
+
+    Returns:
+        More items than there are; null where no number can be told.
     """
-    items = comparison.interval.items
-    if distance <= 0 or items == 0:
+    interval, items = comparison.interval, comparison.interval.items
+    if items == 0:
         return None
+    distance = abs(interval.estimate - (bar if interval.estimate > bar else max(bar, 0.0)))
+    variance = comparison.variance
     if comparison.binary:
         discordance = max((comparison.gained + comparison.lost) / items, distance)
-        return math.ceil(items_needed(distance, discordance, alpha) * comparison.design_effect)
-    if comparison.variance == 0:
+        variance = discordance - distance**2
+    if distance == 0 or variance == 0:
         return None
-    return math.ceil(items_for_variance(distance, comparison.variance, alpha) * comparison.design_effect)
+    needed = math.ceil(items_for_variance(distance, variance, alpha) * comparison.design_effect)
+    return max(needed, MIN_CLUSTERS) if needed > items else 2 * items  # these had the power, and did not decide
 
 
 def planned_items(condition: TaskGate, alpha: float) -> str:
@@ -99,20 +105,17 @@ def planned_items(condition: TaskGate, alpha: float) -> str:
     return f"about {max(items, MIN_CLUSTERS):,} items can rule out a loss of {effect:g}; raise evals.limit"
 
 
-def more_items(comparison: Comparison, distance: float, alpha: float, condition: TaskGate) -> str:
+def more_items(comparison: Comparison, bar: float, alpha: float, condition: TaskGate) -> str:
     """Advice on the number of items after an inconclusive comparison.
 
     Args:
         comparison: what was measured.
-        distance: from the threshold to the estimate.
+        bar: the threshold.
         alpha: level of the two-sided interval.
         condition: what the config asks for, where no number of items would carry the estimate over the threshold.
     """
-    needed = deciding_items(comparison, distance, alpha)
-    if needed is None:
+    needed = deciding_items(comparison, bar, alpha)
+    if needed is None or comparison.interval.estimate <= bar:
         plan = planned_items(condition, alpha)
         return f"the estimate does not exceed the threshold: train a better candidate, or score more items: {plan}"
-    have = comparison.interval.items
-    if needed <= have:
-        needed = 2 * have
     return f"about {needed:,} items would decide if the true difference is the one measured; raise evals.limit"

@@ -156,8 +156,13 @@ def summary(outcome: Outcome, checks: tuple[Check, ...]) -> str:
         return f"the candidate must not replace its {replaced}: {named(Outcome.FAIL)} failed{also}"
     if outcome is Outcome.STALE:
         return f"the baseline no longer fits what was evaluated: {named(Outcome.STALE)}"
-    missing = named(Outcome.INCONCLUSIVE)
-    return f"there is not enough evidence to decide: {missing or 'no check applied'}"
+    missing = [
+        check.name + (f" (about {items:,} items would)" if isinstance(items, int) else "")
+        for check in checks
+        if check.outcome is Outcome.INCONCLUSIVE
+        for items in [check.measured.get("items_to_decide")]
+    ]
+    return f"there is not enough evidence to decide: {', '.join(missing) or 'no check applied'}"
 
 
 def subject(stage: Stage, results: Manifest, folder: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curate.outputs.page import Safe, environment, html_page, html_text
+from curate.outputs.standings import TONES, check_words, outcome_words, slice_places, task_places
 from curate.outputs.worddiff import side_by_side, visible
 from evals.flips import Flip, Flips
 from evals.forest import axis_picture, described, forests, row_picture
@@ -35,6 +36,8 @@ def gate_page(name: str, verdict: Verdict, flips: Sequence[Flips]) -> str:
         "picture": row_picture,
         "score": lambda score: "failed" if score is None else f"{score:g}",
         "sentence": lambda text: text and text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else "."),
+        "standing": check_words,
+        "tone": lambda standing: TONES[standing].value,
         "word": lambda outcome: outcome.value.replace("_", " "),
     }
     levels = sorted({level(check) for check in verdict.checks} - {""})
@@ -45,6 +48,9 @@ def gate_page(name: str, verdict: Verdict, flips: Sequence[Flips]) -> str:
         name=name,
         decision=DECISIONS[verdict.outcome],
         verdict=verdict,
+        outcome=outcome_words(verdict),
+        places=task_places(verdict),
+        slices=slice_places(verdict),
         level=" and ".join(levels),
         forests=forests(verdict),
         flips=flips,

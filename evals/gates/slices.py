@@ -36,12 +36,12 @@ def judge(evidence: Evidence) -> Iterator[Check]:
         verdict = Standing.REGRESSED if lost and not shown else verdict
         measured = comparison.as_dict() | {"p_worse_bh": float(f"{worse[task, name]:.3g}")}
         if verdict is Standing.INCONCLUSIVE:
-            measured["items_to_decide"] = decide.deciding_items(comparison, interval.estimate - bar, alpha)
+            measured["items_to_decide"] = decide.deciding_items(comparison, bar, alpha)
         yield Check(
             name=f"{task}:slice:{name}",
             outcome=Outcome.NOT_APPLICABLE,
             verdict=verdict,
-            message=f"{decide.scores(comparison, 'tuned', 'base', alpha)}; {verdict.replace('_', '-')}, shown only",
+            message=f"{decide.scores(comparison, 'tuned', 'base', alpha)}; shown only",
             measured=measured,
             required={"difference": bar, "alpha": alpha},
         )
