@@ -41,8 +41,13 @@ def judge(evidence: Evidence) -> Iterator[Check]:
             if (task, model) in held.same:
                 yield _itself(f"{task}:not-regress-{model}", called[task], len(held.lock.tasks[task].items))
             else:
-                margins[task] = TaskGate(must="not_regress", margin=condition.margin or condition.detect)
+                margins[task] = TaskGate(must="not_regress", margin=locked_margin(condition))
         yield from not_regress.held_to(evidence, margins, model, called)
+
+
+def locked_margin(condition: TaskGate) -> float | None:
+    """The loss against a lock's model that is too large; of a task that must improve, by default what it must show."""
+    return condition.margin or condition.detect
 
 
 def _date(lock: Lock, task: str, model: str) -> str:
