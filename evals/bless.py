@@ -39,7 +39,9 @@ class Blessed:
     notes: tuple[str, ...]
 
 
-def bless(project: Project, results: Path, *, model: Model, reason: str, override: bool) -> Blessed:
+def bless(
+    project: Project, results: Path, *, model: Model, reason: str, override: bool, answers: bool = True
+) -> Blessed:
     """Write the baseline lock from a finished evaluation.
 
     Args:
@@ -48,6 +50,7 @@ def bless(project: Project, results: Path, *, model: Model, reason: str, overrid
         model: whose scores are taken.
         reason: why, in the words of a person.
         override: take what the gate did not pass.
+        answers: keep the beginning of each answer.
 
     Raises:
         UserError: in CI, without a reason, or without a passing verdict; or the present lock cannot be used.
@@ -89,6 +92,7 @@ def bless(project: Project, results: Path, *, model: Model, reason: str, overrid
         override=objection or None,
     )
     now = circumstances(evidence, manifest, folder, model)
+    now = now if answers else _without_answers(now)
     lock, notes = next_lock(project.config.name, before, now, blessing, _looks(before, manifest, project.runs))
     write_atomic(path, lock.to_bytes())
     return Blessed(path, read_lock(path), notes)
@@ -182,7 +186,17 @@ def _with_original(task: LockedTask, before: LockedTask) -> LockedTask:
     items: tuple[LockedItem, ...] = tuple(
         item.model_copy(update={"original": scores[item.item_id]}) for item in task.items
     )
-    return task.model_copy(update={"items": items, "original": before.original})
+    return task.model_copy(
+        update={"items": items, "original": before.original, "original_noise": before.original_noise}
+    )
+
+
+def _without_answers(now: Circumstances) -> Circumstances:
+    tasks = {
+        name: task.model_copy(update={"items": tuple(item.model_copy(update={"answer": None}) for item in task.items)})
+        for name, task in now.tasks.items()
+    }
+    return replace(now, tasks=tasks)
 
 
 def _git_user(folder: Path) -> str | None:

@@ -91,9 +91,22 @@ def gate_model(project: Project, form: str, quiet: bool, results: Path | None, a
 @click.option(
     "--model", type=click.Choice(("tuned", "base")), default="tuned", show_default=True, help="Whose scores are locked."
 )
+@click.option(
+    "--answers/--no-answers",
+    default=True,
+    show_default=True,
+    help="Whether the lock keeps the beginning of each answer, which is committed with it.",
+)
 @click.option("--override", is_flag=True, help="Bless what the gate did not pass; the lock says what stood against it.")
 def bless(
-    project: Project, form: str, quiet: bool, results: Path | None, reason: str, model: str, override: bool
+    project: Project,
+    form: str,
+    quiet: bool,
+    results: Path | None,
+    reason: str,
+    model: str,
+    answers: bool,
+    override: bool,
 ) -> ExitCode:
     """Write the baseline lock, `evals.baseline` of the config or baseline.lock.json beside it, to be committed.
 
@@ -106,7 +119,14 @@ def bless(
 
     if results is None:
         results = require(evals_stage(project, _adapter(project)), "evals").path
-    blessed = write_lock(project, results, model=model, reason=reason, override=override)  # type: ignore[arg-type]
+    blessed = write_lock(
+        project,
+        results,
+        model=model,  # type: ignore[arg-type]
+        reason=reason,
+        override=override,
+        answers=answers,
+    )
     lock = blessed.lock
     about = {"lock": str(blessed.path), "digest": lock.digest, "looks": len(lock.looks), "notes": blessed.notes}
     click.echo(json.dumps(about) if form == "json" else str(blessed.path))

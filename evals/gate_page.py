@@ -8,9 +8,9 @@ from pathlib import Path
 from curate.outputs.page import Safe, environment, html_page, html_text
 from curate.outputs.standings import TONES, check_words, outcome_words, slice_places, task_places
 from curate.outputs.worddiff import side_by_side, visible
+from evals.evidence import LOCKED
 from evals.flips import Flip, Flips
 from evals.forest import axis_picture, described, forests, row_picture
-from evals.lock import LOCKED
 from evals.report_facts import DECISIONS, level
 from schemas.verdict import Outcome, Verdict
 
@@ -61,9 +61,9 @@ def gate_page(name: str, verdict: Verdict, flips: Sequence[Flips]) -> str:
 
 
 def _answers(flip: Flip) -> tuple[Safe, Safe]:
-    """Both answers with their differences marked; a lock keeps no answer."""
+    """Both answers with their differences marked; a lock may hold none."""
     if flip.before is None:
-        return Safe("<em>a lock keeps the score, not the answer</em>"), Safe(visible(_cut(flip.now)))
+        return Safe("<em>this lock keeps the score, not the answer</em>"), Safe(visible(_cut(flip.now)))
     return side_by_side(flip.before, flip.now)
 
 

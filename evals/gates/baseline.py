@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evals.evidence import Baseline, Evidence
+from evals.evidence import LOCKED, ORIGINAL, Baseline, Evidence
 from evals.gates import not_regress
-from evals.lock import LOCKED, ORIGINAL
 from schemas.config import TaskGate
 from schemas.lock import Lock
 from schemas.terminal import printable

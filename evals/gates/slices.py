@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 from evals import decide
 from evals.comparison import Comparison
-from evals.evidence import Evidence
+from evals.evidence import LOCKED, Evidence
 from evals.gates.baseline import locked_margin
-from evals.lock import LOCKED
 from evals.multiplicity import benjamini_hochberg
 from schemas.config import TaskGate
 from schemas.verdict import Check, Outcome, Standing

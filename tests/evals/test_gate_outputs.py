@@ -133,7 +133,7 @@ def test_answers_stand_side_by_side_with_their_differences_marked():
     assert "it is <del>spam</del> today" in page
     assert "it is <ins>ham</ins> today" in page
     locked = gate_page("toy", verdict(), [Flips("t", "locked", (flip(0, None, "it is ham"),), ())])
-    assert "a lock keeps the score, not the answer" in locked
+    assert "this lock keeps the score, not the answer" in locked
     assert "Against the locked baseline: worse on 1, better on 0 items." in locked
 
 
