@@ -171,7 +171,8 @@ class Evaluation:
         lm = shared_lm(scorer, loaded.tokenizer)
         for model in MODELS:
             scorer.forget()
-            store = Responses(self.project.runs, {**self._weights(model), "engine": loaded.engine})
+            how = {"engine": loaded.engine, "batch_size": size}  # rounding differs from one batch size to another
+            store = Responses(self.project.runs, {**self._weights(model), **how})
             with contextlib.closing(store), loaded.acting_as(model):
                 scorer.store = store
                 if not parts.has(f"losses.{model}"):

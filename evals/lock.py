@@ -348,10 +348,9 @@ def _scores(items: pl.DataFrame, name: str, task: LockedTask) -> pl.DataFrame:
         "item_id", keep="first", maintain_order=True
     )
     ids = [item.item_id for item in task.items]
-    nothing = [None] * len(ids)
-    known = {
+    known: dict[str, tuple[list[float | None], list[str | None]]] = {
         LOCKED: ([item.score for item in task.items], [item.answer for item in task.items]),
-        ORIGINAL: ([item.original for item in task.items], nothing),
+        ORIGINAL: ([item.original for item in task.items], [None] * len(ids)),
     }
     return pl.concat(
         asked.with_columns(
