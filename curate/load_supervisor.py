@@ -43,7 +43,7 @@ def load_token_settings(model: str | None, max_length: int | None) -> TokenSetti
         )
     supervisor = load_supervisor(folder, max_length or NO_LIMIT)
     if max_length is None:
-        stated = _read_settings(folder).get("model_max_length")
+        stated = tokenizer_settings(folder).get("model_max_length")
         max_length = int(stated) if isinstance(stated, int | float) and 0 < stated <= LONGEST_CONTEXT else None
     return TokenSettings(supervisor, max_length, model)
 
@@ -64,7 +64,7 @@ def load_supervisor(model_folder: Path, max_length: int, *, needs_template: bool
     from curate.chat_template import ChatTemplate
     from curate.supervision import Supervisor
 
-    settings = _read_settings(model_folder)
+    settings = tokenizer_settings(model_folder)
     path = model_folder / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(path))
@@ -91,7 +91,7 @@ def load_supervisor(model_folder: Path, max_length: int, *, needs_template: bool
             expected="eos_token, a token of the vocabulary",
             help="use the instruct version of the model, or set eos_token in tokenizer_config.json",
         )
-    template = ChatTemplate(_template_source(model_folder, settings, needs_template), special)
+    template = ChatTemplate(template_source(model_folder, settings, needs_template), special)
     pad = special.get("pad_token")
     known_pad = pad if pad is not None and tokenizer.token_to_id(pad) is not None else None
     return Supervisor(
@@ -115,7 +115,12 @@ def _token_text(entry: Any) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _read_settings(folder: Path) -> dict[str, Any]:
+def tokenizer_settings(folder: Path) -> dict[str, Any]:
+    """What a model's folder says of special tokens and the chat template; empty without such files.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
     settings: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         path = folder / name
@@ -130,7 +135,17 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _template_source(folder: Path, settings: dict[str, Any], needed: bool) -> str:
+def template_source(folder: Path, settings: dict[str, Any], needed: bool) -> str:
+    """The chat template of a model's folder; empty where it has none.
+
+    Args:
+        folder: of the model.
+        settings: `tokenizer_settings` of it.
+        needed: whether it must have one.
+
+    Raises:
+        UserError: the file cannot be read, or a template is needed.
+    """
     path = folder / "chat_template.jinja"
     if path.is_file():
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from curate.configfile import Project
 from evals.evidence import read_evidence
 from evals.gate import model_gate_stage
 from evals.lock import Circumstances, circumstances, lock_path, read_lock, task_differences, tuned_weights
+from evals.runs import with_runs
 from schemas.atomic import write_atomic
 from schemas.errors import UserError
 from schemas.lock import Blessing, Lock, LockedItem, LockedTask
@@ -39,7 +40,16 @@ class Blessed:
     notes: tuple[str, ...]
 
 
-def bless(project: Project, results: Path, *, model: Model, reason: str, override: bool) -> Blessed:
+def bless(
+    project: Project,
+    results: Path,
+    *,
+    model: Model,
+    reason: str,
+    override: bool,
+    answers: bool = True,
+    again: Sequence[Path] = (),
+) -> Blessed:
     """Write the baseline lock from a finished evaluation.
 
     Args:
@@ -48,6 +58,8 @@ def bless(project: Project, results: Path, *, model: Model, reason: str, overrid
         model: whose scores are taken.
         reason: why, in the words of a person.
         override: take what the gate did not pass.
+        answers: keep the beginning of each answer.
+        again: further runs of the same models, as the verdict rests on them.
 
     Raises:
         UserError: in CI, without a reason, or without a passing verdict; or the present lock cannot be used.
@@ -67,7 +79,8 @@ def bless(project: Project, results: Path, *, model: Model, reason: str, overrid
     before = read_lock(path) if path.exists() else None
     manifest, folder = open_stage(results, "evals")
     evidence = read_evidence(folder, project.config.gates.model, project.config.evals.seed)
-    verdict, objection = _verdict(_judged_by(project, path if before else None), manifest_path(results))
+    evidence = with_runs(evidence, manifest, again)
+    verdict, objection = _verdict(_judged_by(project, path if before else None), manifest_path(results), again)
     if model == "base":
         verdict, objection = None, "the base model replaces the model that is locked" if before else ""
     if objection and not override:
@@ -89,6 +102,7 @@ def bless(project: Project, results: Path, *, model: Model, reason: str, overrid
         override=objection or None,
     )
     now = circumstances(evidence, manifest, folder, model)
+    now = now if answers else _without_answers(now)
     lock, notes = next_lock(project.config.name, before, now, blessing, _looks(before, manifest, project.runs))
     write_atomic(path, lock.to_bytes())
     return Blessed(path, read_lock(path), notes)
@@ -112,9 +126,9 @@ def _judged_by(project: Project, lock: Path | None) -> Project:
     return replace(project, config=project.config.model_copy(update={"evals": evals}))
 
 
-def _verdict(project: Project, results: Path) -> tuple[str | None, str]:
+def _verdict(project: Project, results: Path, again: Sequence[Path]) -> tuple[str | None, str]:
     """Digest of the verdict that passes these results, and what stands against them otherwise."""
-    stage = model_gate_stage(project, results)
+    stage = model_gate_stage(project, results, again)
     held = f"against {project.config.evals.baseline}" if project.config.evals.baseline else "without a lock"
     if not (stage.folder / MANIFEST_NAME).is_file():
         return None, f"no verdict of the model gate {held}, by this config and this version of assay"
@@ -182,7 +196,17 @@ def _with_original(task: LockedTask, before: LockedTask) -> LockedTask:
     items: tuple[LockedItem, ...] = tuple(
         item.model_copy(update={"original": scores[item.item_id]}) for item in task.items
     )
-    return task.model_copy(update={"items": items, "original": before.original})
+    return task.model_copy(
+        update={"items": items, "original": before.original, "original_noise": before.original_noise}
+    )
+
+
+def _without_answers(now: Circumstances) -> Circumstances:
+    tasks = {
+        name: task.model_copy(update={"items": tuple(item.model_copy(update={"answer": None}) for item in task.items)})
+        for name, task in now.tasks.items()
+    }
+    return replace(now, tasks=tasks)
 
 
 def _git_user(folder: Path) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -50,13 +50,26 @@ def evals(project: Project, form: str, quiet: bool, adapter: Path | None) -> Exi
     return ExitCode.PASS
 
 
+again_option = click.option(
+    "--again",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="RESULTS",
+    help="Another evaluation of the same models on the same items, such as with another batch size: what differs "
+    "between runs widens every interval. Can be given several times.",
+)
+
+
 @click.command("model", short_help="Decide whether the tuned model may replace its base.")
 @project_options(*MODEL_VERDICT_FORMATS)
 @click.option(
     "--results", type=click.Path(path_type=Path), help="Manifest of an evaluation; by default this config's own."
 )
+@again_option
 @also_option
-def gate_model(project: Project, form: str, quiet: bool, results: Path | None, also: tuple[str, ...]) -> ExitCode:
+def gate_model(
+    project: Project, form: str, quiet: bool, results: Path | None, again: tuple[Path, ...], also: tuple[str, ...]
+) -> ExitCode:
     """Judge an evaluation by the thresholds of `gates.model`; no model is loaded.
 
     Exit 0: pass. 1: fail. 4: inconclusive, there is not enough evidence either way, or the lock of `evals.baseline`
@@ -72,7 +85,7 @@ def gate_model(project: Project, form: str, quiet: bool, results: Path | None, a
     others = also_files(also, MODEL_VERDICT_FORMATS)
     if results is None:
         results = require(evals_stage(project, _adapter(project)), "evals").path
-    finished = judge_results(project, results)
+    finished = judge_results(project, results, again)
     verdict = Verdict.model_validate_json((finished.folder / "verdict.json").read_bytes())
     for shape, path in [(form, None), *others]:
         kept = shape in FILES
@@ -87,14 +100,19 @@ def gate_model(project: Project, form: str, quiet: bool, results: Path | None, a
 @click.option(
     "--results", type=click.Path(path_type=Path), help="Manifest of an evaluation; by default this config's own."
 )
+@again_option
 @click.option("--reason", required=True, help="Why; it is committed with the lock.")
 @click.option(
     "--model", type=click.Choice(("tuned", "base")), default="tuned", show_default=True, help="Whose scores are locked."
 )
+@click.option(
+    "--answers/--no-answers",
+    default=True,
+    show_default=True,
+    help="Whether the lock keeps the beginning of each answer, which is committed with it.",
+)
 @click.option("--override", is_flag=True, help="Bless what the gate did not pass; the lock says what stood against it.")
-def bless(
-    project: Project, form: str, quiet: bool, results: Path | None, reason: str, model: str, override: bool
-) -> ExitCode:
+def bless(project: Project, form: str, quiet: bool, results: Path | None, **how: Any) -> ExitCode:
     """Write the baseline lock, `evals.baseline` of the config or baseline.lock.json beside it, to be committed.
 
     Only a model with a passing verdict of `assay gate model`, against the lock that is there, becomes the baseline. A
@@ -106,7 +124,7 @@ def bless(
 
     if results is None:
         results = require(evals_stage(project, _adapter(project)), "evals").path
-    blessed = write_lock(project, results, model=model, reason=reason, override=override)  # type: ignore[arg-type]
+    blessed = write_lock(project, results, **how)
     lock = blessed.lock
     about = {"lock": str(blessed.path), "digest": lock.digest, "looks": len(lock.looks), "notes": blessed.notes}
     click.echo(json.dumps(about) if form == "json" else str(blessed.path))

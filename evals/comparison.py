@@ -75,7 +75,13 @@ class Comparison:
 
 
 def compare_scores(
-    candidate: pl.DataFrame, baseline: pl.DataFrame, *, higher: bool, alpha: float, seed: int
+    candidate: pl.DataFrame,
+    baseline: pl.DataFrame,
+    *,
+    higher: bool,
+    alpha: float,
+    seed: int,
+    noise: Noise | None = None,
 ) -> Comparison:
     """Pair two models' scores by item and put an interval around the mean difference.
 
@@ -88,6 +94,7 @@ def compare_scores(
         higher: direction of the metric.
         alpha: 1 - level.
         seed: of resampling.
+        noise: between runs of the baseline, where only the mean of its runs is here.
     """
     sign = 1.0 if higher else -1.0
     tables = [table.with_columns(pl.col("score") * sign) for table in (candidate, baseline)]
@@ -107,7 +114,7 @@ def compare_scores(
         )
         interval = dataclasses.replace(found.interval, high=kinder.interval.high)
         found = dataclasses.replace(found, interval=interval, p_worse=max(found.p_worse, kinder.p_worse))
-    noises = [_noise(table, fill) for table, fill in zip(tables, (worst, best), strict=True)]
+    noises = [run_noise_of(tables[0], worst), noise or run_noise_of(tables[1], best)]
     known = tuple(noise for noise in noises if noise is not None)
     return dataclasses.replace(
         found,
@@ -132,8 +139,13 @@ def _by_item(table: pl.DataFrame, failure: float) -> pl.DataFrame:
     return filled.group_by(KEYS, maintain_order=True).agg(pl.col("score").mean())
 
 
-def _noise(table: pl.DataFrame, failure: float) -> Noise | None:
-    """Between-run variance of a model, where it was run more than once on every item."""
+def run_noise_of(table: pl.DataFrame, failure: float) -> Noise | None:
+    """Between-run variance of a model, where it was run more than once on every item.
+
+    Args:
+        table: its answers, as in `compare_scores`.
+        failure: what an answer without a score counts.
+    """
     if table["run"].n_unique() < 2:
         return None
     filled = table.with_columns(pl.col("score").fill_null(failure))

@@ -76,7 +76,9 @@ def _ends_in_answer(row: SplitRow) -> bool:
     return last.get("role") == "assistant" and isinstance(last.get("content"), str) and bool(last["content"].strip())
 
 
-def split_rows(dataset: Path, split: str, supervisor: Supervisor, limit: int | None, seed: int) -> list[AskedRow]:
+def split_rows(
+    dataset: Path, split: str, supervisor: Supervisor, limit: int | None, seed: int, fields: Sequence[str] = ()
+) -> list[AskedRow]:
     """A seeded, stratified sample of a split, the same for every model and every order of rows.
 
     Args:
@@ -85,8 +87,9 @@ def split_rows(dataset: Path, split: str, supervisor: Supervisor, limit: int | N
         supervisor: of the base model.
         limit: most rows; null takes all.
         seed: of the sample.
+        fields: that count as metadata where they stand beside a row's content.
     """
-    known = _metadata(dataset / "data" / f"{split}.parquet")
+    known = _metadata(dataset / "data" / f"{split}.parquet", fields)
     usable = {
         asked.row.row_id: replace(asked, metadata=known.get(asked.row.row_id, {}))
         for asked in asked_rows(supervisor, read_split(dataset, split))
@@ -94,16 +97,18 @@ def split_rows(dataset: Path, split: str, supervisor: Supervisor, limit: int | N
     return [usable[row.row_id] for row in choose_rows([asked.row for asked in usable.values()], limit, seed)]
 
 
-def _metadata(table: Path) -> dict[str, dict[str, str]]:
+def _metadata(table: Path, fields: Sequence[str] = ()) -> dict[str, dict[str, str]]:
     """Row id -> metadata of the row as it was read; empty where the dataset does not keep records."""
     if not table.is_file() or not {"row_id", "record"} <= pl.read_parquet_schema(table).keys():
         return {}
     found = {}
     for name, text in pl.read_parquet(table, columns=["row_id", "record"]).iter_rows():
         record = json.loads(text) if text else None
-        given = record.get("metadata") if isinstance(record, dict) else None
-        plain = given.items() if isinstance(given, dict) else ()
-        found[name] = {key: str(value) for key, value in plain if isinstance(value, str | int | float)}
+        record = record if isinstance(record, dict) else {}
+        given = record.get("metadata")
+        beside = {field: record[field] for field in fields if field in record}
+        given = (given if isinstance(given, dict) else {}) | beside
+        found[name] = {key: str(value) for key, value in given.items() if isinstance(value, str | int | float)}
     return found
 
 

@@ -71,24 +71,34 @@ def why_no_evidence(interval: Interval) -> str:
     return "too few items differ for an interval around their mean"
 
 
-def deciding_items(comparison: Comparison, distance: float, alpha: float) -> int | None:
-    """Items that would decide with power 0.8, were the true difference what was measured.
+def deciding_items(comparison: Comparison, bar: float, alpha: float) -> int | None:
+    """Items that would decide, one way or the other, with power 0.8, were the true difference what was measured.
 
     Args:
         comparison: what was measured; its share of discordant items (or the variance of its differences) and its
             design effect are taken as true.
-        distance: from the threshold to the estimate; at 0 or below, more items cannot be expected to help.
+        bar: the threshold. An estimate at or below it is shown to fail: below 0 for a loss, else below the threshold.
         alpha: level of the two-sided interval.
+
+    Returns:
+        More items than there are; null where no number can be told.
     """
-    items = comparison.interval.items
-    if distance <= 0 or items == 0:
+    interval, items = comparison.interval, comparison.interval.items
+    if items == 0:
+        return None
+    side = bar if interval.estimate > bar else max(bar, 0.0)
+    distance = abs(interval.estimate - side)
+    if distance == 0 or (not comparison.binary and comparison.variance == 0):
         return None
     if comparison.binary:
-        truth, discordance = comparison.interval.estimate, (comparison.gained + comparison.lost) / items
-        return items_needed(truth, truth - distance, discordance, alpha, effect=comparison.design_effect)
-    if comparison.variance == 0:
-        return None
-    return math.ceil(items_for_variance(distance, comparison.variance, alpha) * comparison.design_effect)
+        discordance = (comparison.gained + comparison.lost) / items
+        sign = math.copysign(1.0, interval.estimate - side)  # a loss is shown as its mirror image, a gain
+        truth, effect = sign * interval.estimate, comparison.design_effect
+        needed = items_needed(truth, sign * side, discordance, alpha, effect=effect)
+    else:
+        variance = comparison.variance * comparison.design_effect
+        needed = max(math.ceil(items_for_variance(distance, variance, alpha)), MIN_CLUSTERS)
+    return needed if needed > items else 2 * items  # these had the power, and did not decide
 
 
 def planned_items(condition: TaskGate, alpha: float) -> str:
@@ -103,20 +113,17 @@ def planned_items(condition: TaskGate, alpha: float) -> str:
     return f"about {items:,} items can rule out a loss of {effect:g}; raise evals.limit"
 
 
-def more_items(comparison: Comparison, distance: float, alpha: float, condition: TaskGate) -> str:
+def more_items(comparison: Comparison, bar: float, alpha: float, condition: TaskGate) -> str:
     """Advice on the number of items after an inconclusive comparison.
 
     Args:
         comparison: what was measured.
-        distance: from the threshold to the estimate.
+        bar: the threshold.
         alpha: level of the two-sided interval.
         condition: what the config asks for, where no number of items would carry the estimate over the threshold.
     """
-    needed = deciding_items(comparison, distance, alpha)
-    if needed is None:
+    needed = deciding_items(comparison, bar, alpha)
+    if needed is None or comparison.interval.estimate <= bar:
         plan = planned_items(condition, alpha)
         return f"the estimate does not exceed the threshold: train a better candidate, or score more items: {plan}"
-    have = comparison.interval.items
-    if needed <= have:
-        needed = 2 * have
     return f"about {needed:,} items would decide if the true difference is the one measured; raise evals.limit"

@@ -24,8 +24,9 @@ from evals.makers import Given, make_task
 from evals.parts import Parts, count_parts
 from evals.responses import Responses
 from evals.scoring import LossRow, expect_losses, score_losses, summarise_losses
+from evals.slicing import require_fields, slices_of
 from evals.stats import Interval, clustered_mean, proportion
-from evals.tasks import Items, Task, file_items, find_task, slices_of, write_task
+from evals.tasks import Items, Task, file_items, find_task, write_task
 from schemas.atomic import write_atomic
 from schemas.base import file_digest, fingerprint
 from schemas.errors import UserError
@@ -91,6 +92,7 @@ class Evaluation:
         supervisor = load_supervisor(base, config.max_length, needs_template=config.method != "text")
         trained = trained_rows(self.dataset, self.adapter, supervisor)
         questions = [self._question(name, supervisor) for name in settings.suites]
+        require_fields((document for q in questions for document in q.items.documents), settings.slice_by)
         for question in questions:
             write_task(question.task, question.items, folder / "tasks", question.command)
         most = TEST_ROWS if settings.limit is None else min(TEST_ROWS, settings.limit)
@@ -132,7 +134,8 @@ class Evaluation:
             task, items = built_in_items(task, settings.limit, settings.seed, network=settings.network)
         if task.split is None:
             return Question(task, items or file_items(task, settings.limit, settings.seed), [])
-        rows = split_rows(self.dataset, task.split, supervisor, settings.limit, settings.seed)
+        fields = settings.slice_by
+        rows = split_rows(self.dataset, task.split, supervisor, settings.limit, settings.seed, fields)
         return Question(task, dataset_items(task, rows, self.dataset), rows)
 
     def _given(self, supervisor: Supervisor) -> Given:
@@ -168,7 +171,8 @@ class Evaluation:
         lm = shared_lm(scorer, loaded.tokenizer)
         for model in MODELS:
             scorer.forget()
-            store = Responses(self.project.runs, {**self._weights(model), "engine": loaded.engine})
+            how = {"engine": loaded.engine, "batch_size": size}  # rounding differs from one batch size to another
+            store = Responses(self.project.runs, {**self._weights(model), **how})
             with contextlib.closing(store), loaded.acting_as(model):
                 scorer.store = store
                 if not parts.has(f"losses.{model}"):

@@ -13,14 +13,18 @@ from pathlib import Path
 
 import polars as pl
 
-from evals.comparison import KEYS, Comparison, compare_scores
+from evals.comparison import KEYS, Comparison, compare_scores, run_noise_of
 from evals.consistency import read_items_table, read_table, require_agreement
 from evals.multiplicity import holm
+from evals.noise import Noise
 from evals.scoring import LOSS_SCHEMA
 from schemas.config import ModelGateConfig
 from schemas.errors import ManifestError
 from schemas.lock import Lock
 from schemas.results import EvalResults
+
+LOCKED, ORIGINAL = "locked", "original"
+"""Names under which the scores of a lock stand beside those of `base` and `tuned`."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,22 @@ class Evidence:
                 help="run `assay evals` again",
             )
         higher, alpha = self.higher_is_better(task), self.conditions.alpha
-        return compare_scores(ours, theirs, higher=higher, alpha=alpha, seed=self.seed)
+        noise = self._locked_noise(task, baseline)
+        return compare_scores(ours, theirs, higher=higher, alpha=alpha, seed=self.seed, noise=noise)
+
+    def noise(self, task: str, model: str) -> Noise | None:
+        """Between-run variance of a model's mean score, over the items that it never failed on; null for one run."""
+        answers = self._answers(task, model, None)
+        failed = answers.filter(pl.col("score").is_null())["item_id"]
+        return run_noise_of(answers.filter(~pl.col("item_id").is_in(failed.implode())), 0.0)
+
+    def _locked_noise(self, task: str, model: str) -> Noise | None:
+        """That of a lock's model, whose runs are not here."""
+        if self.baseline is None or task not in self.baseline.lock.tasks:
+            return None
+        locked = self.baseline.lock.tasks[task]
+        known = {LOCKED: locked.noise, ORIGINAL: locked.original_noise}.get(model)
+        return Noise(known.variance, known.runs) if known else None
 
     def worse(self, baseline: str) -> dict[str, float]:
         """Task -> p-value that the candidate is not worse than a model, by Holm over all tasks of the gate."""

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from evals.documents import read_documents
-from evals.evidence import Evidence
-from evals.lock import LOCKED
+from evals.evidence import LOCKED, Evidence
 from evals.tasks import resolved_task
+from schemas.lock import shortened
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def find_flips(evidence: Evidence, folder: Path, task: str) -> Flips:
     pairs = pairs.filter(pl.col("rank") != pl.col("rank_before"))
     worst_first = pairs.sort((pl.col("rank") - pl.col("rank_before")).abs(), "position", descending=[True, False])
     asked = _questions(folder / "tasks", task)
+    alike = shortened if baseline == LOCKED else str  # a lock holds the beginning of an answer
     found = [
         (
             row["rank"] > row["rank_before"],
@@ -77,7 +78,7 @@ def find_flips(evidence: Evidence, folder: Path, task: str) -> Flips:
                 asked=asked.get(row["position"], ""),
                 target=row["target"],
                 before=row["prediction_before"],
-                now=row["prediction"] or "",
+                now=alike(row["prediction"] or ""),
                 score_before=row["score_before"],
                 score_now=row["score"],
             ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from curate.outputs.page import Safe
+from curate.outputs.standings import TONES
 from schemas.verdict import Check, Outcome, Verdict
 
 WIDTH, ROW, EDGE = 360, 24, 20
@@ -17,7 +18,10 @@ class Difference:
     """One row of the plot."""
 
     name: str
-    outcome: Outcome
+    tone: Outcome
+    """Whose colour it has."""
+    words: str
+    """Where the candidate stands; the outcome where the check says nothing of that."""
     estimate: float
     low: float | None
     high: float | None
@@ -59,16 +63,17 @@ def _difference(check: Check, condition: str) -> Difference | None:
     if not isinstance(estimate, int | float) or not thresholds:
         return None
     bar = -required["margin"] if "margin" in required else required.get("min_gain", required.get("difference"))
-    return Difference(
-        condition, check.outcome, estimate, measured.get("low"), measured.get("high"), bar or 0.0, measured.get("items")
-    )
+    tone = TONES[check.verdict] if check.verdict else check.outcome
+    words = (check.verdict or check.outcome).value.replace("_", "-")
+    ends = measured.get("low"), measured.get("high")
+    return Difference(condition, tone, words, estimate, *ends, bar or 0.0, measured.get("items"))
 
 
 def row_picture(row: Difference, scale: tuple[float, float]) -> Safe:
     """One row: its interval as a line, its estimate as a square, zero and the threshold as lines across."""
     middle = ROW / 2
     parts = [_across("zero", 0.0, scale), _across("bar", row.bar, scale)]
-    kind = row.outcome.value
+    kind = row.tone.value
     if row.low is not None and row.high is not None:
         left, right = _place(row.low, scale), _place(row.high, scale)
         parts.append(f'<line class="{kind}" x1="{left}" x2="{right}" y1="{middle}" y2="{middle}"/>')
@@ -111,4 +116,4 @@ def _svg(inside: str, height: int) -> str:
 
 def described(rows: Sequence[Difference]) -> str:
     """The plot in words, for who cannot see it."""
-    return "; ".join(f"{row.name} {row.estimate:+.3f}, {row.outcome.value}" for row in rows)
+    return "; ".join(f"{row.name} {row.estimate:+.3f}, {row.words}" for row in rows)

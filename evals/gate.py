@@ -5,6 +5,7 @@ No model is loaded. The same files, config and version give the same verdict, by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from curate.configfile import Project
@@ -15,6 +16,7 @@ from evals.evidence import Evidence, read_evidence
 from evals.flips import find_flips
 from evals.gate_page import gate_page
 from evals.lock import circumstances, lock_path, read_lock, with_lock
+from evals.runs import with_runs
 from schemas.atomic import write_atomic
 from schemas.base import fingerprint
 from schemas.lock import LOCK_NAME, Lock
@@ -33,12 +35,13 @@ FILES = {
 """Format -> its file in the result's folder."""
 
 
-def model_gate_stage(project: Project, results: Path) -> Stage:
+def model_gate_stage(project: Project, results: Path, again: Sequence[Path] = ()) -> Stage:
     """What `assay gate model` is about to do, with the folder where its result lives.
 
     Args:
         project: the config; its `gates.model` holds the conditions.
         results: manifest (or folder) of the evals stage.
+        again: of further runs of the same models.
 
     Raises:
         ManifestError: the results, or what they were made from, cannot be read.
@@ -54,7 +57,7 @@ def model_gate_stage(project: Project, results: Path) -> Stage:
         name=project.config.name,
         config=config,
         config_given={"gates": project.given.get("gates", {})},
-        inputs=_inputs(results, folder),
+        inputs=(*_inputs(results, folder), *(input_stage("run", manifest_path(path), folder) for path in again)),
         code=code_digest(["schemas", "curate", "evals"]),
         root=project.runs,
         packages=("numpy", "polars", "scipy"),
@@ -90,19 +93,25 @@ def _inputs(results: Path, folder: Path) -> tuple[InputRef, ...]:
     return tuple(refs)
 
 
-def judge_results(project: Project, results: Path) -> Finished:
+def judge_results(project: Project, results: Path, again: Sequence[Path] = ()) -> Finished:
     """Judge an evaluation, or return the verdict that exists already for the same files, conditions and version.
+
+    Args:
+        project: the config.
+        results: manifest (or folder) of the evals stage.
+        again: of further runs of the same models, whose differences are noise.
 
     Raises:
         ManifestError: the results do not hash to their manifest.
         UserError: the config names something that does not exist, or a lock that cannot be used.
     """
-    stage = model_gate_stage(project, results)
+    stage = model_gate_stage(project, results, again)
     manifest, folder = open_stage(results, "evals")
     lock = named_lock(project)
 
     def fill(target: Path) -> dict[str, int]:
         evidence = read_evidence(folder, project.config.gates.model, project.config.evals.seed)
+        evidence = with_runs(evidence, manifest, again)
         if lock is not None:
             evidence = with_lock(evidence, lock, circumstances(evidence, manifest, folder, "tuned"))
             write_atomic(target / LOCK_NAME, lock.to_bytes())
@@ -156,13 +165,20 @@ def summary(outcome: Outcome, checks: tuple[Check, ...]) -> str:
         return f"the candidate must not replace its {replaced}: {named(Outcome.FAIL)} failed{also}"
     if outcome is Outcome.STALE:
         return f"the baseline no longer fits what was evaluated: {named(Outcome.STALE)}"
-    missing = named(Outcome.INCONCLUSIVE)
-    return f"there is not enough evidence to decide: {missing or 'no check applied'}"
+    missing = [
+        check.name + (f" (about {items:,} items would)" if isinstance(items, int) else "")
+        for check in checks
+        if check.outcome is Outcome.INCONCLUSIVE
+        for items in [check.measured.get("items_to_decide")]
+    ]
+    return f"there is not enough evidence to decide: {', '.join(missing) or 'no check applied'}"
 
 
 def subject(stage: Stage, results: Manifest, folder: Path) -> dict[str, str]:
     """Digests of what a verdict rests on: results, adapter, base model, dataset, its sources, data verdict, config."""
-    found = {ref.role: ref.identity for ref in stage.inputs}
+    found = {ref.role: ref.identity for ref in stage.inputs if ref.role != "run"}
+    runs = [ref.identity for ref in stage.inputs if ref.role == "run"]
+    found |= {f"run {number}": identity for number, identity in enumerate(runs, 2)}
     found["config"] = fingerprint(stage.config)
     if "baseline" in stage.config:
         found["baseline"] = stage.config["baseline"]

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curate.outputs.page import Safe, environment, html_page, html_text
+from curate.outputs.standings import TONES, check_words, outcome_words, slice_places, task_places
 from curate.outputs.worddiff import side_by_side, visible
+from evals.evidence import LOCKED
 from evals.flips import Flip, Flips
 from evals.forest import axis_picture, described, forests, row_picture
-from evals.lock import LOCKED
 from evals.report_facts import DECISIONS, level
 from schemas.verdict import Outcome, Verdict
 
@@ -35,6 +36,8 @@ def gate_page(name: str, verdict: Verdict, flips: Sequence[Flips]) -> str:
         "picture": row_picture,
         "score": lambda score: "failed" if score is None else f"{score:g}",
         "sentence": lambda text: text and text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else "."),
+        "standing": check_words,
+        "tone": lambda standing: TONES[standing].value,
         "word": lambda outcome: outcome.value.replace("_", " "),
     }
     levels = sorted({level(check) for check in verdict.checks} - {""})
@@ -45,6 +48,9 @@ def gate_page(name: str, verdict: Verdict, flips: Sequence[Flips]) -> str:
         name=name,
         decision=DECISIONS[verdict.outcome],
         verdict=verdict,
+        outcome=outcome_words(verdict),
+        places=task_places(verdict),
+        slices=slice_places(verdict),
         level=" and ".join(levels),
         forests=forests(verdict),
         flips=flips,
@@ -55,9 +61,9 @@ def gate_page(name: str, verdict: Verdict, flips: Sequence[Flips]) -> str:
 
 
 def _answers(flip: Flip) -> tuple[Safe, Safe]:
-    """Both answers with their differences marked; a lock keeps no answer."""
+    """Both answers with their differences marked; a lock may hold none."""
     if flip.before is None:
-        return Safe("<em>a lock keeps the score, not the answer</em>"), Safe(visible(_cut(flip.now)))
+        return Safe("<em>this lock keeps the score, not the answer</em>"), Safe(visible(_cut(flip.now)))
     return side_by_side(flip.before, flip.now)
 
 

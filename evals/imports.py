@@ -25,6 +25,7 @@ from curate.sources import expand_paths
 from curate.split import SPLITS, split_proof
 from curate.splitting import PROOF_SCHEMA, Splits, split_rows
 from curate.steps import run_steps
+from evals.tokenizer_check import require_same_tokenizer
 from schemas.base import file_digest
 from schemas.config import SplitConfig
 from schemas.errors import MissingExtra, UserError
@@ -133,7 +134,7 @@ def import_adapter(folder: Path, dataset: Path, base_model: str | None, runs: Pa
         name: begins the folder's name.
 
     Raises:
-        UserError: the folder holds no LoRA adapter, or its base model cannot be found.
+        UserError: the folder holds no LoRA adapter, or another tokenizer than its base model, or that cannot be found.
         ManifestError: the dataset does not hash to its manifest.
         MissingExtra: safetensors is not installed.
     """
@@ -149,6 +150,8 @@ def import_adapter(folder: Path, dataset: Path, base_model: str | None, runs: Pa
     from train.base_model import ensure_base_model
 
     open_stage(dataset, "curate")
+    base_folder = ensure_base_model(base, Path.cwd())
+    require_same_tokenizer(folder, base_folder)
     place = inputs_from(runs, "train")
     stage = Stage(
         stage="train",
@@ -157,7 +160,7 @@ def import_adapter(folder: Path, dataset: Path, base_model: str | None, runs: Pa
         config_given={},
         inputs=(
             input_stage("dataset", dataset, place),
-            *base_model_inputs(ensure_base_model(base, Path.cwd()), place),
+            *base_model_inputs(base_folder, place),
         ),
         code=code_digest(["schemas", "curate", "train", "evals"]),
         root=runs,

@@ -18,18 +18,26 @@ from pydantic import ValidationError
 
 from curate.configfile import Project
 from evals.documents import read_documents
-from evals.evidence import Baseline, Evidence
+from evals.evidence import LOCKED, ORIGINAL, Baseline, Evidence
 from evals.tasks import resolved_task
 from schemas.base import canonical_json, digest, file_digest
 from schemas.config import ModelGateConfig
 from schemas.errors import ManifestError, UserError
-from schemas.lock import LOCK_NAME, SCHEMA, Lock, LockedEngine, LockedItem, LockedTask, body_digest
+from schemas.lock import (
+    LOCK_NAME,
+    SCHEMA,
+    Lock,
+    LockedEngine,
+    LockedItem,
+    LockedNoise,
+    LockedTask,
+    body_digest,
+    shortened,
+)
 from schemas.manifest import Manifest, read_manifest
 from schemas.terminal import printable
 from train.run import trained_files
 
-LOCKED, ORIGINAL = "locked", "original"
-"""Names under which the scores of a lock stand beside those of `base` and `tuned`."""
 SCORING_PACKAGES = ("lm_eval", "peft", "torch", "transformers")
 """Packages whose version can change an answer or its score."""
 DECODING = ("generation_kwargs", "repeats")
@@ -170,8 +178,15 @@ def _task(evidence: Evidence, name: str, folder: Path, model: str) -> LockedTask
         template={field: value for field, value in sorted(config.items()) if field not in DECODING},
         files={path.name: file_digest(path) for path in [*task.modules.values(), *others]},
         original=0,
+        noise=_noise(evidence, name, model),
+        original_noise=_noise(evidence, name, model),
         items=_items(evidence, name, folder, model),
     )
+
+
+def _noise(evidence: Evidence, name: str, model: str) -> LockedNoise | None:
+    found = evidence.noise(name, model)
+    return LockedNoise(variance=found.variance, runs=found.runs) if found else None
 
 
 def _items(evidence: Evidence, name: str, folder: Path, model: str) -> tuple[LockedItem, ...]:
@@ -190,11 +205,19 @@ def _items(evidence: Evidence, name: str, folder: Path, model: str) -> tuple[Loc
     means = answers.with_columns(score=finite).group_by("item_id").agg(
         pl.col("position").first(),
         pl.col("prompt_sha256").first(),
+        pl.col("prediction").first(),
         pl.when(pl.col("score").null_count() == 0).then(pl.col("score").mean()).alias("score"),
     )  # fmt: skip
     return tuple(
-        LockedItem(item_id=item, item_sha256=content[place], prompt_sha256=prompt, score=score, original=score)
-        for item, place, prompt, score in means.sort("item_id").iter_rows()
+        LockedItem(
+            item_id=item,
+            item_sha256=content[place],
+            prompt_sha256=prompt,
+            score=score,
+            original=score,
+            answer=None if said is None else shortened(said),
+        )
+        for item, place, prompt, said, score in means.sort("item_id").iter_rows()
     )
 
 
@@ -235,7 +258,7 @@ def differences(lock: Lock, now: Circumstances) -> list[str]:
 
 def task_differences(name: str, old: LockedTask, new: LockedTask) -> list[str]:
     """In what a task is not the one that was locked; its scores are not looked at."""
-    inside = {"items", "original"}
+    inside = {"items", "original", "noise", "original_noise"}
     found = list(_changed(f"tasks.{name}", old.model_dump(exclude=inside), new.model_dump(exclude=inside)))
     olds, news = ({item.item_id: item for item in task.items} for task in (old, new))
     missing, added = sorted(olds.keys() - news.keys()), sorted(news.keys() - olds.keys())
@@ -325,13 +348,18 @@ def _scores(items: pl.DataFrame, name: str, task: LockedTask) -> pl.DataFrame:
         "item_id", keep="first", maintain_order=True
     )
     ids = [item.item_id for item in task.items]
-    known = {LOCKED: [item.score for item in task.items], ORIGINAL: [item.original for item in task.items]}
+    known: dict[str, tuple[list[float | None], list[str | None]]] = {
+        LOCKED: ([item.score for item in task.items], [item.answer for item in task.items]),
+        ORIGINAL: ([item.original for item in task.items], [None] * len(ids)),
+    }
     return pl.concat(
         asked.with_columns(
             model=pl.lit(model),
-            prediction=pl.lit(None, pl.String),
+            run=pl.lit(0, pl.Int64),
+            sample=pl.lit(0, pl.Int64),
+            prediction=pl.col("item_id").replace_strict(ids, pl.Series(said, dtype=pl.String), return_dtype=pl.String),
             detail=pl.lit("{}"),
             score=pl.col("item_id").replace_strict(ids, pl.Series(scores, dtype=pl.Float64), return_dtype=pl.Float64),
         )
-        for model, scores in known.items()
+        for model, (scores, said) in known.items()
     )

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment
 
 from curate.outputs.page import Safe, environment, html_page, html_text
+from curate.outputs.standings import check_words
 from evals.report_facts import Comparison, Facts
 from evals.report_pictures import PALETTE, model_name
 from schemas.results import TaskScore
@@ -57,6 +58,7 @@ def _environment(finalize: Callable[[Any], Any]) -> Environment:
         "sentence": _sentence,
         "signed": _signed,
         "signed_interval": _signed_interval,
+        "standing": check_words,
         "word": _word,
     }
     return environment([TEMPLATES], finalize, filters)

@@ -337,19 +337,6 @@ def named_items(
     )
 
 
-def slices_of(document: Document, fields: Sequence[str]) -> str:
-    """The slices that an item lies in, as JSON: field -> value as text, for the fields that it has.
-
-    Args:
-        document: the item; fields are its own, or those of its `metadata`.
-        fields: by which tasks are sliced.
-    """
-    metadata = document.get("metadata")
-    known = (metadata if isinstance(metadata, dict) else {}) | document
-    found = {name: known[name] for name in fields if isinstance(known.get(name), str | int | float)}
-    return json.dumps({name: str(value) for name, value in found.items()}, ensure_ascii=False)
-
-
 # ------------------------------------------------------------------------------------------------------- resolving
 
 

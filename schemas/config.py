@@ -231,7 +231,8 @@ class EvalsConfig(Strict):
     network: bool = False
     """Whether the data of lm-eval's own tasks may be downloaded; otherwise they must be on this machine."""
     slice_by: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
-    """Fields of the items, or of their `metadata`, by whose values the model gate shows where the models differ."""
+    """Fields of the items, of their `metadata`, or beside the content of the dataset's rows, by whose values the model
+    gate shows where the models differ."""
     seed: Seed = 0
 
 

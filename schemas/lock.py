@@ -23,6 +23,14 @@ LOCK_NAME = "baseline.lock.json"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """sha256 as 64 hex digits."""
 
+ANSWER_CHARS = 500
+"""Of an answer, as a lock keeps it."""
+
+
+def shortened(answer: str) -> str:
+    """As much of an answer as a lock keeps; an ellipsis says that there was more."""
+    return answer if len(answer) <= ANSWER_CHARS else f"{answer[:ANSWER_CHARS]}…"
+
 
 class LockedItem(Strict):
     """One item of a task with what two models scored on it."""
@@ -36,6 +44,16 @@ class LockedItem(Strict):
     """Of the blessed model; null where it failed. Several answers to one item are averaged."""
     original: float | None
     """Of the model that was blessed first with this item."""
+    answer: str | None = None
+    """What the blessed model said, to be read beside a candidate's answer: its beginning, see `shortened`."""
+
+
+class LockedNoise(Strict):
+    """How much a model's mean score moved when it was evaluated more than once."""
+
+    variance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Between runs, of the mean over them."""
+    runs: Annotated[int, Field(ge=2)]
 
 
 class LockedTask(Strict):
@@ -54,6 +72,10 @@ class LockedTask(Strict):
     """Python of the task and few-shot examples."""
     original: Annotated[int, Field(ge=0)]
     """Place in `history` of the blessing whose scores are the original ones."""
+    noise: LockedNoise | None = None
+    """Of the blessed model; null where it was evaluated once."""
+    original_noise: LockedNoise | None = None
+    """Of the model that was blessed first."""
     items: Annotated[tuple[LockedItem, ...], Field(min_length=1)]
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evals.evidence import Baseline, Evidence
+from evals.evidence import LOCKED, ORIGINAL, Baseline, Evidence
 from evals.gates import not_regress
-from evals.lock import LOCKED, ORIGINAL
 from schemas.config import TaskGate
 from schemas.lock import Lock
 from schemas.terminal import printable
@@ -41,8 +40,13 @@ def judge(evidence: Evidence) -> Iterator[Check]:
             if (task, model) in held.same:
                 yield _itself(f"{task}:not-regress-{model}", called[task], len(held.lock.tasks[task].items))
             else:
-                margins[task] = TaskGate(must="not_regress", margin=condition.margin or condition.detect)
+                margins[task] = TaskGate(must="not_regress", margin=locked_margin(condition))
         yield from not_regress.held_to(evidence, margins, model, called)
+
+
+def locked_margin(condition: TaskGate) -> float | None:
+    """The loss against a lock's model that is too large; of a task that must improve, by default what it must show."""
+    return condition.margin or condition.detect
 
 
 def _date(lock: Lock, task: str, model: str) -> str:

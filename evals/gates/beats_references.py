@@ -51,6 +51,6 @@ def _check(evidence: Evidence, task: str, condition: TaskGate, reference: str) -
     elif outcome is Outcome.INCONCLUSIVE:
         enough = interval.is_evidence
         said += f"; {'these items cannot tell the two apart' if enough else decide.why_no_evidence(interval)}"
-        advice = decide.more_items(found, interval.estimate, alpha, condition)
-        measured["items_to_decide"] = decide.deciding_items(found, interval.estimate, alpha)
+        advice = decide.more_items(found, 0.0, alpha, condition)
+        measured["items_to_decide"] = decide.deciding_items(found, 0.0, alpha)
     return Check(name=name, outcome=outcome, message=said, measured=measured, required=required, help=advice)

@@ -56,10 +56,10 @@ def _check(evidence: Evidence, task: str, condition: TaskGate) -> Check:
         advice = "the adapter does not help on this task: check the rows, the learning rate and the prompt"
     else:
         said += f"; these items cannot tell whether the gain is above {bar:g}"
-        advice = decide.more_items(found, interval.estimate - bar, alpha, condition)
+        advice = decide.more_items(found, bar, alpha, condition)
     measured = found.as_dict()
     if outcome is Outcome.INCONCLUSIVE:
-        measured["items_to_decide"] = decide.deciding_items(found, interval.estimate - bar, alpha)
+        measured["items_to_decide"] = decide.deciding_items(found, bar, alpha)
     verdict = decide.standing(found, outcome, gain=bar)
     return Check(
         name=name, outcome=outcome, verdict=verdict, message=said, measured=measured, required=required, help=advice

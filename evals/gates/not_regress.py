@@ -73,8 +73,8 @@ def _check(
         outcome = Outcome.INCONCLUSIVE
         enough = interval.is_evidence
         said += f"; {f'a loss of {margin:g} is not ruled out' if enough else decide.why_no_evidence(interval)}"
-        advice = decide.more_items(found, interval.estimate + margin, alpha, condition)
-        measured["items_to_decide"] = decide.deciding_items(found, interval.estimate + margin, alpha)
+        advice = decide.more_items(found, -margin, alpha, condition)
+        measured["items_to_decide"] = decide.deciding_items(found, -margin, alpha)
     verdict = decide.standing(found, outcome, margin=margin)
     return Check(
         name=name, outcome=outcome, verdict=verdict, message=said, measured=measured, required=required, help=advice

@@ -56,7 +56,7 @@ def test_gate_model_returns_the_verdict_as_exit_code(done):
     project, _, result = done
     code, out, err = run(gate_model, "-c", project.path, "--results", result.folder)
     assert code in (ExitCode.FAIL, ExitCode.INCONCLUSIVE)
-    assert out.startswith("gate model\n")
+    assert out.startswith("gate model: ")
     assert "toy_test:improve" in out
     assert err.startswith("verdict: ")
 
@@ -83,7 +83,7 @@ def test_one_run_writes_several_formats(done, tmp_path):
     project, _, result = done
     also = [word for form in ("html", "github") for word in ("--also", f"{form}:{tmp_path / form}")]
     _, out, _ = run(gate_model, "-c", project.path, "--results", result.folder, *also)
-    assert out.startswith("gate model\n")
+    assert out.startswith("gate model: ")
     assert (tmp_path / "html").read_text().startswith("<!doctype html>")
     assert (tmp_path / "github").read_text().startswith("::")
     with pytest.raises(UserError, match="--also cannot be read"):

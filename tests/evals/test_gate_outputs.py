@@ -16,7 +16,7 @@ from evals.forest import Forest, axis_picture, forests, row_picture
 from evals.gate_page import SHOWN, gate_page
 from schemas.base import canonical_json, digest
 from schemas.manifest import InputRef
-from schemas.verdict import Check, Outcome, Verdict
+from schemas.verdict import Check, Outcome, Standing, Verdict
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)>&amp; "q" \x1b[31m</pre></div>\u202e\x00'
 
@@ -113,12 +113,27 @@ def test_nothing_hostile_becomes_markup():
     assert "default-src &#x27;none&#x27;; style-src &#x27;sha256-" in page
 
 
+def test_the_page_says_first_where_the_candidate_stands():
+    (check,) = verdict(Outcome.INCONCLUSIVE, items_to_decide=4_700).checks
+    task = check.model_copy(update={"verdict": Standing.INCONCLUSIVE})
+    part = check.model_copy(
+        update={"name": f"t:slice:k={HOSTILE}", "outcome": Outcome.NOT_APPLICABLE, "verdict": Standing.REGRESSED}
+    )
+    both = verdict().model_copy(update={"verdict": Standing.INCONCLUSIVE, "checks": (task, part)})
+    page = gate_page("toy", both, [])
+    tags_of(page)
+    header = page[: page.index("</header>")]
+    assert '<span class="mark inconclusive">inconclusive, about 4,700 items would decide</span>' in header
+    assert '<span class="mark fail">regressed</span>' in header
+    assert "by slice, which decides nothing (1)" in header
+
+
 def test_answers_stand_side_by_side_with_their_differences_marked():
     page = gate_page("toy", verdict(), [Flips("t", "base", (flip(0, "it is spam today", "it is ham today"),), ())])
     assert "it is <del>spam</del> today" in page
     assert "it is <ins>ham</ins> today" in page
     locked = gate_page("toy", verdict(), [Flips("t", "locked", (flip(0, None, "it is ham"),), ())])
-    assert "a lock keeps the score, not the answer" in locked
+    assert "this lock keeps the score, not the answer" in locked
     assert "Against the locked baseline: worse on 1, better on 0 items." in locked
 
 

@@ -8,6 +8,7 @@ import pytest
 import assay
 from schemas.errors import ExitCode
 from schemas.manifest import open_stage
+from tests.tiny_model import write_tiny_tokenizer
 
 
 def chat(text: str, answer: str) -> str:
@@ -146,3 +147,47 @@ def test_a_folder_that_is_no_adapter_is_refused(splits, adapter, capsys, change,
     assert assay.run(["import", "adapter", str(adapter), "--dataset", dataset]) == ExitCode.USAGE
     assert capsys.readouterr().err.startswith(f"error: {problem}")
     assert not Path("runs/train").exists()
+
+
+# ------------------------------------------------------------------------------------------------------- its tokenizer
+
+
+@pytest.fixture
+def with_tokenizer(splits, adapter):
+    """The adapter with the tokenizer files of its base model, as trainers leave them."""
+    for folder in (adapter, adapter.parent / "base"):
+        write_tiny_tokenizer(folder)
+    return adapter
+
+
+def test_an_adapter_may_hold_the_tokenizer_of_its_base_as_another_version_wrote_it(with_tokenizer, capsys):
+    path = with_tokenizer / "tokenizer.json"
+    said = json.loads(path.read_bytes())
+    said["truncation"] = {"direction": "Right", "max_length": 64, "strategy": "LongestFirst", "stride": 0}
+    path.write_text(json.dumps(dict(reversed(said.items())), indent=7))
+    dataset = imported_dataset(capsys)
+    assert assay.run(["import", "adapter", str(with_tokenizer), "--dataset", dataset]) == 0
+
+
+def test_an_adapter_with_another_tokenizer_or_template_is_refused(with_tokenizer, capsys):
+    dataset = imported_dataset(capsys)
+    command = ["import", "adapter", str(with_tokenizer), "--dataset", dataset]
+
+    def refused():
+        assert assay.run(command) == ExitCode.USAGE
+        assert not Path("runs/train").exists()
+        return capsys.readouterr().err
+
+    path, settings = with_tokenizer / "tokenizer.json", with_tokenizer / "tokenizer_config.json"
+    whole, given = path.read_bytes(), settings.read_bytes()
+    more = json.loads(whole)
+    more["model"]["vocab"]["new"] = 259
+    path.write_text(json.dumps(more))
+    assert "another tokenizer than its base model has" in refused()
+    path.write_bytes(b"{")
+    assert "a tokenizer file cannot be read" in refused()
+    path.write_bytes(whole)
+    settings.write_bytes(given.replace(b"<|im_start|>assistant", b"<|im_start|>bot"))
+    assert "another chat template than its base model has" in refused()
+    settings.write_bytes(given)
+    assert assay.run(command) == 0

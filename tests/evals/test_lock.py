@@ -3,15 +3,19 @@
 import ast
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import assay
 import evals.bless
 from evals.bless import bless
+from evals.evidence import read_evidence
+from evals.flips import find_flips
 from evals.gate import judge_results
-from evals.lock import read_lock
+from evals.lock import circumstances, read_lock, with_lock
 from evals.run import evaluate
 from schemas.errors import UserError
 from schemas.lock import body_digest
@@ -240,3 +244,34 @@ def test_a_wrong_field_is_named(judged):
     with pytest.raises(UserError) as error:
         read_lock(path)
     assert "task 'toy_test' names an item twice" in error.value.problems[0].found
+
+
+def test_answers_of_the_locked_model_stand_beside_the_candidate_s(judged):
+    project, results = judged
+    lock = blessed(project, results).lock
+    held = project_in(project.root, **{"evals.baseline": "baseline.lock.json"})
+    manifest, folder = open_stage(results, "evals")
+    evidence = read_evidence(folder, held.config.gates.model, 0)
+    turned = pl.col("prediction").replace_strict({"no": "yes", "yes": "no"})
+    tuned = pl.col("model") == "tuned"
+    items = evidence.items.with_columns(
+        prediction=pl.when(tuned).then(turned).otherwise("prediction"),
+        score=pl.when(tuned).then(1 - pl.col("score")).otherwise("score"),
+    )
+    other = replace(evidence, items=items)
+    seen = with_lock(other, lock, circumstances(other, manifest, folder, "tuned"))
+    found = find_flips(seen, folder, "toy_test")
+    assert found.baseline == "locked"
+    parted = (*found.lost, *found.gained)
+    assert {flip.item_id: flip.before for flip in parted} == {
+        item.item_id: item.answer for item in lock.tasks["toy_test"].items
+    }
+    assert all({flip.before, flip.now} == {"no", "yes"} for flip in parted)
+    without = bless(held, results, model="tuned", reason="no answers", override=True, answers=False).lock
+    assert {item.answer for item in without.tasks["toy_test"].items} == {None}
+    assert {
+        flip.before
+        for flip in find_flips(
+            with_lock(other, without, circumstances(other, manifest, folder, "tuned")), folder, "toy_test"
+        ).lost
+    } == {None}

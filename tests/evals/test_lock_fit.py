@@ -14,7 +14,7 @@ from evals.evidence import read_evidence
 from evals.gates import baseline, not_regress
 from evals.lock import Circumstances, circumstances, differences, notes, with_lock
 from schemas.config import ModelGateConfig
-from schemas.lock import Blessing, Lock, LockedEngine, LockedItem, LockedTask, body_digest
+from schemas.lock import Blessing, Lock, LockedEngine, LockedItem, LockedNoise, LockedTask, body_digest, shortened
 from schemas.verdict import Outcome
 from tests.evals.made_evidence import NOT_REGRESS, made_evidence, scores_of
 
@@ -56,6 +56,8 @@ def leaves(value, place=()):
 
 FREE = {"schema", "name", "looks", "history", "digest"}
 """Said of the lock itself, not of what is compared."""
+SCORES = {"score", "original", "answer", "noise", "original_noise"}
+"""Of a model, not of what it was asked."""
 OTHERS: dict[type, list[object]] = {
     str: ["zz", "99.1", "f" * 64],
     bool: [True, False],
@@ -76,7 +78,7 @@ def test_the_same_evaluation_fits(real):
 def test_any_single_field_that_changes_makes_it_stale(real, data):
     lock, now, _ = real
     body = lock.model_dump(mode="json")
-    places = [p for p in leaves(body) if p[0] not in FREE and p[-1] not in ("score", "original")]
+    places = [p for p in leaves(body) if p[0] not in FREE and p[-1] not in SCORES]
     place = data.draw(st.sampled_from(places))
     changed = deepcopy(body)
     target = changed
@@ -229,3 +231,47 @@ def test_the_same_lock_gives_the_same_bytes():
     assert two.to_bytes() == one.to_bytes()
     assert two.digest == body_digest(json.loads(one.to_bytes()))
     assert one.digest == ""
+
+
+def test_noise_between_runs_of_a_locked_model_is_kept_and_widens_the_interval():
+    base = scores_of(200, 200)
+    runs = scores_of(190, 210) + scores_of(200, 200) + scores_of(210, 190)
+    evidence = made_evidence({"base": base * 3, "tuned": runs}, task=NOT_REGRESS, runs=3)
+    noise = evidence.noise("t", "tuned")
+    assert noise is not None
+    assert noise.variance > 0
+    quiet = evidence.noise("t", "base")
+    assert quiet is not None
+    assert (quiet.variance, quiet.runs) == (0.0, 3)
+    kept = LockedNoise(variance=noise.variance, runs=noise.runs)
+    now = made_circumstances(base)
+    noisy = replace(now, tasks={"t": now.tasks["t"].model_copy(update={"noise": kept, "original_noise": kept})})
+    found = {}
+    for name, circumstance in (("plain", now), ("noisy", noisy)):
+        lock, _ = next_lock("n", None, circumstance, blessing(), ())
+        candidate = made_evidence({"base": base, "tuned": base}, task=NOT_REGRESS)
+        names = candidate.items["item_id"].str.replace("item", "").str.zfill(4)
+        candidate = replace(candidate, items=candidate.items.with_columns(item_id="item" + names))
+        found[name] = with_lock(candidate, lock, replace(now, weights={"x": "1" * 64})).compare("t", "locked").as_dict()
+    assert found["noisy"]["low"] < found["plain"]["low"]
+    assert found["noisy"]["runs"] == [3]
+    assert "noise_variance" not in found["plain"]
+    after, _ = next_lock("n", Lock.model_validate_json(lock.to_bytes()), now, blessing(), ())
+    assert (after.tasks["t"].noise, after.tasks["t"].original_noise) == (None, kept)
+
+
+def test_noise_is_of_the_items_that_never_failed():
+    runs = [None, *scores_of(190, 209), *scores_of(200, 200)]
+    evidence = made_evidence({"base": scores_of(200, 200) * 2, "tuned": runs}, runs=2)
+    without = [*scores_of(190, 209), *scores_of(200, 200)[1:]]
+    expected = made_evidence({"base": scores_of(200, 199) * 2, "tuned": without}, runs=2)
+    assert evidence.noise("t", "tuned") == expected.noise("t", "tuned")
+
+
+def test_answers_are_kept_as_long_as_they_are_short(real):
+    lock, _, evidence = real
+    (item, *_) = lock.tasks["toy_test"].items
+    said = evidence.items.filter(model="tuned", item_id=item.item_id)["prediction"].item()
+    assert item.answer == said in ("no", "yes")
+    assert len(shortened("x" * 10_000)) == 501
+    assert shortened("x" * 500) == "x" * 500

@@ -1,6 +1,7 @@
 """An answer is found again for the very same model and request, and for nothing else."""
 
 import dataclasses
+import shutil
 import sqlite3
 
 import polars as pl
@@ -82,6 +83,9 @@ def test_what_was_answered_is_not_asked_again(tiny_model_folder, tmp_path, count
     asked = sum(counted)
     assert asked > 0
     counted.clear()
+    shutil.rmtree(first.folder)
+    assert evaluate(project, made_adapter(project, dataset).path, QUIET).manifest.files == first.manifest.files
+    assert sum(counted) == 0
     fewer = made_project(tmp_path, tiny_model_folder, seed=0, limit=6)  # another evaluation of the same models
     evaluate(fewer, made_adapter(project, dataset).path, QUIET)
     assert sum(counted) == 0

@@ -329,8 +329,9 @@ def test_a_task_that_drops_items_while_it_is_asked_is_refused(fresh, tiny_model_
 
 def test_metadata_of_a_row_is_there_to_slice_by(tmp_path):
     path = tmp_path / "test.parquet"
-    records = [{"metadata": {"list": "a", "year": 2002, "tags": ["x"]}}, {"messages": []}]
+    records = [{"metadata": {"list": "a", "year": 2002, "tags": ["x"]}, "lang": "de"}, {"messages": []}]
     pl.DataFrame({"row_id": ["r0", "r1"], "record": [json.dumps(record) for record in records]}).write_parquet(path)
     assert _metadata(path) == {"r0": {"list": "a", "year": "2002"}, "r1": {}}
+    assert _metadata(path, ["lang", "year"]) == {"r0": {"list": "a", "year": "2002", "lang": "de"}, "r1": {}}
     pl.DataFrame({"row_id": ["r0"]}).write_parquet(path)
     assert _metadata(path) == {}

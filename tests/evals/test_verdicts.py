@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals import gate
+from evals import decide, gate
 from evals.consistency import read_items_table
 from evals.evidence import Evidence
 from evals.gates import improve, not_regress, slices
@@ -58,6 +58,20 @@ def test_an_inconclusive_continuous_score_says_how_many_items_would_decide():
     check = only(not_regress.judge(made_evidence(scores, task={"must": "not_regress", "margin": 0.02})))
     assert check.verdict == "inconclusive"
     assert 40 < check.measured["items_to_decide"] < 400
+
+
+@pytest.mark.parametrize(
+    ("counts", "bar", "items"),
+    [
+        ((4, 6, 30, 20), -0.05, 4726),  # the loss measured is inside the margin, and could be shown to be
+        ((4, 9, 30, 17), -0.05, 237),  # it is beyond the margin: so many show that it is a loss
+        ((2, 2, 8, 8), 0.0, None),  # nothing was gained or lost
+        ((12, 1, 20, 17), 0.0, 100),  # these fifty had the power already
+    ],
+)
+def test_items_that_would_decide(counts, bar, items):
+    found = made_evidence(table(*counts)).compare("t", "base")
+    assert decide.deciding_items(found, bar, 0.05) == items
 
 
 # --------------------------------------------------------------------------------------------- overall and together
