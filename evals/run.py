@@ -144,6 +144,10 @@ def evaluate(project: Project, adapter: Path, progress: Progress) -> Finished:
         for module in modules:
             if importlib.util.find_spec(module) is None:
                 raise MissingExtra(extra, module)
+    if project.config.evals.backend is not None:
+        from evals.backends import check_model
+
+        check_model(project.config.evals.backend)
     _, adapter_folder = open_stage(adapter, "train")
     _, dataset_folder = open_stage(dataset_of(adapter), "curate")
     stage = evals_stage(project, adapter)
@@ -157,7 +161,7 @@ def evaluate(project: Project, adapter: Path, progress: Progress) -> Finished:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    return run_stage(stage, fill, resume=True)
+    return run_stage(stage, fill, resume=True, device=lambda: evaluation.device[-1])
 
 
 def finished_parts(project: Project, adapter: Path) -> int:
