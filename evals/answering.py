@@ -12,6 +12,7 @@ from curate.configfile import Project
 from evals.packing import Query
 from evals.responses import Responses
 from schemas.progress import Progress
+from schemas.terminal import printable
 
 
 class Scorer(Protocol):
@@ -41,8 +42,6 @@ class Answers(Protocol):
 
     engine: dict[str, Any]
     """What computes, as the results state it: `engine`, `versions`, `dtype`, `device`, and what else decides."""
-    no_losses: str
-    """Why supervised losses cannot be measured; empty where they can."""
     errors: list[str]
     """What went wrong on items that have no score."""
 
@@ -60,8 +59,6 @@ class InProcess:
         weights: of each model, digests of all that decides what it answers.
         progress: told of each batch.
     """
-
-    no_losses = ""
 
     def __init__(
         self, project: Project, base: Path, trained: Path, weights: Mapping[str, Any], progress: Progress
@@ -111,6 +108,5 @@ def plain_command(project: Project) -> str:
     from evals.backends import model_arguments
 
     arguments = model_arguments(settings.backend, "tuned", "BASE_MODEL", "ADAPTER", settings.dtype)
-    return f"lm_eval --model {settings.backend.model} --model_args " + ",".join(
-        f"{name}={value}" for name, value in arguments.items()
-    )
+    told = ",".join(f"{name}={value}" for name, value in arguments.items())
+    return f"lm_eval --model {settings.backend.model} --model_args {printable(told)}"

@@ -8,6 +8,7 @@ import gc
 import importlib.metadata
 import ipaddress
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def model_arguments(backend: BackendConfig, model: str, base: str, adapter: str,
         dtype: of the computation.
     """
     if backend.model not in WEIGHTS:
-        return backend.arguments(model)
+        ours = {"tokenizer": base, "tokenizer_backend": "huggingface"} if _has_our_tokens(backend) else {}
+        return ours | backend.arguments(model)
     weights, lora = WEIGHTS[backend.model]
     given = {weights: base, "dtype": dtype, **backend.args}
     return given | ({lora: adapter} if model == "tuned" else {})
@@ -125,8 +127,7 @@ def all_arguments(project: Project, model: str, base: Path, trained: Path) -> di
     elif _has_our_tokens(backend):
         config = json.loads((base / "config.json").read_text("utf-8"))
         longest = config.get("max_position_embeddings")
-        ours = {"tokenizer": str(base), "tokenizer_backend": "huggingface"}
-        found = ours | ({"max_length": longest} if longest else {}) | found
+        found = ({"max_length": longest} if longest else {}) | found
     return found
 
 
@@ -186,7 +187,11 @@ class Backend:
         self._weights, self._progress, self._backend = weights, progress, settings.backend
         self.engine = described(settings.backend, settings.dtype)
         self.errors: list[str] = []
-        self.no_losses = why_no_losses(settings.backend)
+        self._no_losses = why_no_losses(settings.backend)
+        if settings.backend.model.startswith("openai") and not os.environ.get("OPENAI_API_KEY"):
+            raise UserError(
+                "the endpoint needs a key", where="evals.backend", help="set OPENAI_API_KEY in the environment"
+            )
         for model in ("base", "tuned"):
             url = settings.backend.arguments(model).get("base_url")
             if (url or is_remote(settings.backend)) and not _is_loopback(str(url or "")):
@@ -205,7 +210,7 @@ class Backend:
             lm = AskedLM(inner, self._backend.model, store, self.errors, self._progress.advance)
             ours = _has_our_tokens(self._backend)
             try:
-                yield Asked(lm, None if self.no_losses else lm, inner.tok_encode if ours else None)
+                yield Asked(lm, None if self._no_losses else lm, inner.tok_encode if ours else None)
             finally:
                 del inner, lm
                 gc.collect()

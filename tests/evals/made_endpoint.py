@@ -43,7 +43,9 @@ class Endpoint:
                 )
                 message = {"role": "assistant", "content": self.written(ids, payload)}
                 return 200, json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
-            prompts = payload["prompt"] if isinstance(payload["prompt"][0], list) else [payload["prompt"]]
+            given = payload["prompt"]
+            given = self.tokenizer(given, add_special_tokens=False).input_ids if isinstance(given, str) else given
+            prompts = given if isinstance(given[0], list) else [given]
             make = self.scored if payload.get("echo") else lambda ids: {"text": self.written(ids, payload)}
             choices = [{"index": place, **make(ids)} for place, ids in enumerate(prompts)]
         return 200, json.dumps({"choices": choices}).encode()

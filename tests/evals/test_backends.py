@@ -6,9 +6,10 @@ import shutil
 import polars as pl
 import pytest
 
-from evals.backends import all_arguments
+from evals.backends import all_arguments, why_no_losses
 from evals.gate import judge_results
 from evals.run import evals_stage, evaluate
+from schemas.backend import BackendConfig
 from schemas.errors import UserError
 from schemas.progress import Progress
 from schemas.verdict import Outcome, Verdict
@@ -83,6 +84,9 @@ def test_an_endpoint_gives_the_scores_and_losses_of_the_models_themselves(done, 
     assert models["tuned"]["named_by"] == {"model": "tuned"}
     assert set(models["tuned"]["versions"]) == {"lm_eval"}
     assert result.manifest.provenance.device == "endpoint"
+    assert result.manifest.provenance.notes == ("an endpoint answered; which weights it serves was not checked",)
+    head = (result.folder / "tasks" / "toy_test.yaml").read_text("utf-8")
+    assert "--model local-completions --model_args tokenizer=BASE_MODEL,tokenizer_backend=huggingface,base_url=" in head
 
 
 def test_an_endpoint_generates_what_the_models_do(fresh, asked, endpoint, tiny_model_folder):
@@ -156,19 +160,19 @@ def test_what_vllm_would_be_given(fresh, tiny_model_folder):
 # ------------------------------------------------------------------------------------------------------- it fails
 
 
-def test_an_endpoint_that_dies_half_way_has_lost_nothing(done, asked, endpoint):
-    endpoint.instead = lambda count, payload: (500, b"out of memory") if count > 30 else None
+@pytest.mark.parametrize("after", [0, 10, 30, 50])
+def test_an_endpoint_that_dies_half_way_has_lost_nothing(done, asked, endpoint, after):
+    endpoint.instead = lambda count, payload: (500, b"out of memory") if count > after else None
     with pytest.raises(UserError, match="the endpoint failed") as caught:
         asked(endpoint.backend())
     assert "500" in caught.value.problems[0].found
     assert "out of memory" in caught.value.problems[0].found
-    answered = len(endpoint.asked) - 1
-    assert answered == 30
+    assert len(endpoint.asked) == after + 1
     endpoint.asked.clear()
     endpoint.instead = lambda count, payload: None
     _, result = asked(endpoint.backend())
     assert_same(result, done[2])
-    assert len(endpoint.asked) == 2 * (24 + 12) - answered  # trained and test rows of equal text are asked once
+    assert len(endpoint.asked) == 2 * (24 + 12) - after  # trained and test rows of equal text are asked once
 
 
 @pytest.mark.parametrize(
@@ -243,10 +247,48 @@ def test_choices_cannot_be_scored_by_chat(asked, endpoint):
     assert endpoint.asked == []
 
 
+def test_a_hosted_endpoint_needs_its_key(asked, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(UserError, match="the endpoint needs a key"):
+        asked({"model": "openai-chat-completions", "base": {"model": "a"}, "tuned": {"model": "b"}}, CHAT)
+
+
+def test_items_that_leave_the_machine_are_announced(fresh, tiny_model_folder, capsys):
+    project, adapter = fresh
+    away = {"base_url": "http://models.invalid:8000/v1/completions", "max_retries": 1}
+    backend = {"model": "local-completions", "args": away, "base": {"model": "a"}, "tuned": {"model": "b"}}
+    changed = made_project(project.root, tiny_model_folder, backend=backend)
+    with pytest.raises(UserError, match="the endpoint cannot be reached"):
+        evaluate(changed, adapter, Progress())
+    said = capsys.readouterr().err
+    assert "the items of base are sent to models.invalid:8000" in said
+    assert "the items of tuned are sent to models.invalid:8000" in said
+
+
 def test_a_model_that_lm_eval_does_not_know_is_named(asked):
     with pytest.raises(UserError, match="no model called 'local-completion'") as caught:
         asked({"model": "local-completion", "base": {"model": "a"}, "tuned": {"model": "b"}})
     assert caught.value.problems[0].help == "did you mean local-completions?"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({}, ""),
+        ({"max_length": 64}, ""),
+        ({"tokenizer": "gpt2"}, "local-completions was given another tokenizer, or texts instead of tokens"),
+        ({"tokenizer_backend": "remote"}, "local-completions was given another tokenizer, or texts instead of tokens"),
+        ({"tokenized_requests": False}, "local-completions was given another tokenizer, or texts instead of tokens"),
+    ],
+)
+def test_losses_need_the_tokens_of_training(endpoint, args, said):
+    assert why_no_losses(BackendConfig.model_validate(endpoint.backend(**args))) == said
+
+
+def test_an_endpoint_that_takes_texts_has_no_losses(done, asked, endpoint):
+    _, result = asked(endpoint.backend(tokenized_requests=False), GENERATE)
+    assert {type(payload["prompt"]) for payload in endpoint.asked} == {str}
+    assert table(result, "losses").is_empty()
 
 
 def test_another_backend_is_another_evaluation(fresh, endpoint, tiny_model_folder):

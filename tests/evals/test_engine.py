@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import polars as pl
 import pytest
@@ -20,8 +21,8 @@ QUIET = Progress(quiet=True)
 
 def says(monkeypatch, **changes):
     """Let the loaded model say something else of itself."""
-    whole = LoadedModels.engine.fget
-    monkeypatch.setattr(LoadedModels, "engine", property(lambda loaded: whole(loaded) | changes))
+    whole: Any = LoadedModels.engine
+    monkeypatch.setattr(LoadedModels, "engine", property(lambda loaded: whole.__get__(loaded) | changes))
 
 
 def models_of(result):
@@ -46,7 +47,12 @@ def test_the_store_holds_the_answers_of_one_device(fresh, monkeypatch):
     shutil.rmtree(project.runs / "evals")
     passed = []
     whole = TokenScorer._score_batch
-    monkeypatch.setattr(TokenScorer, "_score_batch", lambda scorer, batch: passed.append(1) or whole(scorer, batch))
+
+    def counted(scorer, batch):
+        passed.append(len(batch))
+        whole(scorer, batch)
+
+    monkeypatch.setattr(TokenScorer, "_score_batch", counted)
     again = evaluate(project, adapter, QUIET)
     assert passed == []
     assert models_of(again)["base"]["device"] == again.manifest.provenance.device
@@ -90,7 +96,12 @@ def test_answers_of_two_engines_are_not_mixed(fresh, monkeypatch):
         stopped(project, adapter, monkeypatch, "losses.base")
     asked = []
     whole = Parts.write
-    monkeypatch.setattr(Parts, "write", lambda parts, name, table: asked.append(name) or whole(parts, name, table))
+
+    def noted(parts, name, table):
+        asked.append(name)
+        whole(parts, name, table)
+
+    monkeypatch.setattr(Parts, "write", noted)
     result = evaluate(project, adapter, QUIET)
     assert asked == ["toy_test.base", "losses.base", "toy_test.tuned", "losses.tuned"]
     assert models_of(result)["base"]["dtype"] == "float32"

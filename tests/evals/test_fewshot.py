@@ -53,7 +53,12 @@ def test_the_same_as_plain_lm_eval(shown, tiny_model_folder, split, more, monkey
     task = {**SHOTS, **more, "fewshot_split": split}
     prompts = []
     whole = HFLM.apply_chat_template
-    monkeypatch.setattr(HFLM, "apply_chat_template", lambda lm, *a, **o: prompts.append(a[0]) or whole(lm, *a, **o))
+
+    def noted(lm, said, *rest, **options):
+        prompts.append(said)
+        return whole(lm, said, *rest, **options)
+
+    monkeypatch.setattr(HFLM, "apply_chat_template", noted)
     result = asked(shown, tiny_model_folder, task)
     ours, count = items_of(result, "tuned"), len(prompts)
     assert count == 24
