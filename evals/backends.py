@@ -93,7 +93,7 @@ def model_arguments(backend: BackendConfig, model: str, base: str, adapter: str,
         dtype: of the computation.
     """
     if backend.model not in WEIGHTS:
-        ours = {"tokenizer": base, "tokenizer_backend": "huggingface"} if _has_our_tokens(backend) else {}
+        ours = {"tokenizer": base, "tokenizer_backend": "huggingface"} if _has_our_tokenizer(backend) else {}
         return ours | backend.arguments(model)
     weights, lora = WEIGHTS[backend.model]
     given = {weights: base, "dtype": dtype, **backend.args}
@@ -124,7 +124,7 @@ def all_arguments(project: Project, model: str, base: Path, trained: Path) -> di
             rank = json.loads((trained / ADAPTER / "adapter_config.json").read_text("utf-8")).get("r", LORA_RANKS[0])
             room = next((one for one in LORA_RANKS if rank <= one), rank)
             found = {"max_lora_rank": room, **found}
-    elif _has_our_tokens(backend):
+    elif _has_our_tokenizer(backend):
         config = json.loads((base / "config.json").read_text("utf-8"))
         longest = config.get("max_position_embeddings")
         found = ({"max_length": longest} if longest else {}) | found
@@ -160,11 +160,16 @@ def _version(name: str) -> str:
         ) from error
 
 
-def _has_our_tokens(backend: BackendConfig) -> bool:
-    """Whether the model is asked in tokens, and with the tokenizer of training."""
+def _has_our_tokenizer(backend: BackendConfig) -> bool:
+    """Whether texts become tokens here, by the tokenizer of training."""
     others = {"tokenizer", "tokenizer_backend"} & {*backend.args, *backend.base, *backend.tuned}
+    return backend.model in WEIGHTS or (backend.model == "local-completions" and not others)
+
+
+def _has_our_tokens(backend: BackendConfig) -> bool:
+    """Whether the model is asked in tokens, and in those of training."""
     in_tokens = all(backend.arguments(model).get("tokenized_requests", True) for model in ("base", "tuned"))
-    return backend.model in WEIGHTS or (backend.model == "local-completions" and not others and in_tokens)
+    return _has_our_tokenizer(backend) and in_tokens
 
 
 class Backend:
@@ -220,7 +225,7 @@ class Backend:
 
         arguments = all_arguments(self._project, model, self._base, self._trained)
         try:
-            return make_model(self._backend.model, arguments)
+            return make_model(self._backend.model, arguments, network=self._project.config.evals.network)
         except ModuleNotFoundError as error:
             raise UserError(
                 "the backend needs a package that is not installed",

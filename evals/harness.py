@@ -206,13 +206,18 @@ def model_names() -> list[str]:
     return sorted(MODEL_MAPPING)
 
 
-def make_model(name: str, arguments: Mapping[str, Any]) -> Any:
+def make_model(name: str, arguments: Mapping[str, Any], *, network: bool) -> Any:
     """One of lm-eval's own models.
+
+    Args:
+        name: as lm-eval calls it.
+        arguments: of its constructor.
+        network: whether it may ask a hub for a tokenizer or weights.
 
     Raises:
         Exception: whatever its library raises when it is missing, or does not like the arguments.
     """
-    with quiet():
+    with quiet(), contextlib.nullcontext() if network else offline():
         return get_model(name).create_from_arg_obj(dict(arguments))
 
 

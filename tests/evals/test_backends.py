@@ -291,6 +291,13 @@ def test_an_endpoint_that_takes_texts_has_no_losses(done, asked, endpoint):
     assert table(result, "losses").is_empty()
 
 
+def test_no_hub_is_asked_for_a_tokenizer(asked, endpoint):
+    with pytest.raises(UserError, match="cannot be started") as caught:
+        asked(endpoint.backend(tokenizer="nobody/knows-this"))
+    assert "offline" in caught.value.problems[0].found.lower() or "cached" in caught.value.problems[0].found.lower()
+    assert endpoint.asked == []
+
+
 def test_another_backend_is_another_evaluation(fresh, endpoint, tiny_model_folder):
     project, adapter = fresh
     stages = [
