@@ -139,11 +139,12 @@ def is_remote(backend: BackendConfig) -> bool:
 def described(backend: BackendConfig, dtype: str) -> dict[str, Any]:
     """What computes, in the form of `Answers.engine`; nobody can ask an endpoint for its dtype or device."""
     loads = backend.model in WEIGHTS
+    device = str(backend.args.get("device") or device_class()).partition(":")[0]
     return {
         "engine": backend.model,
         "versions": {name: _version(name) for name in PACKAGES.get(backend.model, ("lm_eval",))},
         "dtype": dtype if loads else "unknown",
-        "device": device_class() if loads else "endpoint" if is_remote(backend) else "unknown",
+        "device": device if loads else "endpoint" if is_remote(backend) else "unknown",
         "arguments": backend.shared,
     }
 

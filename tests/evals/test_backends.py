@@ -6,7 +6,7 @@ import shutil
 import polars as pl
 import pytest
 
-from evals.backends import all_arguments, why_no_losses
+from evals.backends import all_arguments, described, why_no_losses
 from evals.gate import judge_results
 from evals.run import evals_stage, evaluate
 from schemas.backend import BackendConfig
@@ -155,6 +155,34 @@ def test_what_vllm_would_be_given(fresh, tiny_model_folder):
     assert tuned == {**common, "lora_local_path": str(adapter / "adapter"), "max_lora_rank": 16}
     with pytest.raises(UserError, match="needs a package that is not installed"):
         evaluate(changed, adapter, QUIET)
+
+
+@pytest.mark.parametrize(("rank", "room"), [(4, 16), (16, 16), (17, 32), (200, 256)])
+def test_vllm_has_room_for_the_adapter(fresh, tiny_model_folder, tmp_path, rank, room):
+    changed = made_project(fresh[0].root, tiny_model_folder, backend={"model": "vllm"})
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({"r": rank}), "utf-8")
+    assert all_arguments(changed, "tuned", tiny_model_folder, tmp_path)["max_lora_rank"] == room
+
+
+@pytest.mark.parametrize("model", ["hf", "vllm"])
+def test_a_fully_tuned_model_stands_for_itself(fresh, tiny_model_folder, tmp_path, model):
+    changed = made_project(fresh[0].root, tiny_model_folder, backend={"model": model})
+    (tmp_path / "model").mkdir()
+    tuned = all_arguments(changed, "tuned", tiny_model_folder, tmp_path)
+    assert tuned["pretrained"] == str(tmp_path / "model")
+    assert tuned["tokenizer"] == str(tiny_model_folder)
+    assert {"peft", "lora_local_path", "max_lora_rank"}.isdisjoint(tuned)
+    assert all_arguments(changed, "base", tiny_model_folder, tmp_path)["pretrained"] == str(tiny_model_folder)
+
+
+def test_a_device_that_is_asked_for_is_the_one_that_is_named():
+    assert (
+        described(BackendConfig.model_validate({"model": "hf", "args": {"device": "cpu"}}), "float32")["device"]
+        == "cpu"
+    )
+    asked_for = BackendConfig.model_validate({"model": "hf", "args": {"device": "cuda:1"}})
+    assert described(asked_for, "bfloat16")["device"] == "cuda"
 
 
 # ------------------------------------------------------------------------------------------------------- it fails
