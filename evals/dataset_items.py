@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from schemas.errors import UserError
 from train.rows import SplitRow, choose_rows, read_split
 
 TRAINED_ROWS = "trained_rows.parquet"
+SHOWN_SPLITS = ("train", "validation")
+"""Splits that few-shot examples may come from; never the test split, where the judged items are."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,36 @@ def loss_rows(split: str, rows: Sequence[AskedRow]) -> list[LossRow]:
     return [LossRow(split, asked.row.row_id, asked.row.component, asked.supervised) for asked in rows]
 
 
-def dataset_items(task: Task, rows: Sequence[AskedRow], dataset: Path) -> Items:
+def shown_split(task: Task) -> str:
+    """The split of the dataset that a task over another one draws few-shot examples from; empty without examples.
+
+    Raises:
+        UserError: it is the split that is judged, or the test split, or none is named.
+    """
+    if task.split is None or not task.config.get("num_fewshot"):
+        return ""
+    given = task.config.get("fewshot_config")
+    inner = given if isinstance(given, dict) else {}
+    split = str(task.config.get("fewshot_split") or inner.get("split") or "")
+    allowed = [name for name in SHOWN_SPLITS if name != task.split]
+    if "samples" in inner or split not in allowed:
+        raise UserError(
+            "few-shot examples of a task over the curated dataset must come from a split that it does not judge",
+            where=str(task.path),
+            found="fewshot_config.samples" if split in allowed else f"fewshot_split {split!r}",
+            expected=" or ".join(f"fewshot_split: {name}" for name in allowed),
+        )
+    return split
+
+
+def dataset_items(task: Task, rows: Sequence[AskedRow], dataset: Path, shown: Sequence[AskedRow] = ()) -> Items:
     """Items of a task over a split of the dataset.
+
+    Args:
+        task: as written.
+        rows: of the split that it asks.
+        dataset: the stage folder of the curated dataset.
+        shown: rows that few-shot examples are drawn from.
 
     Raises:
         UserError: no row of the split can be asked.
@@ -153,46 +183,17 @@ def dataset_items(task: Task, rows: Sequence[AskedRow], dataset: Path) -> Items:
             expected="rows whose last turn is the assistant's",
             help=f"look at {dataset / 'data' / f'{task.split}.parquet'}",
         )
+    needed, split = int(task.config.get("num_fewshot") or 0), shown_split(task)
+    if split and len(shown) < needed:
+        raise UserError(
+            "there are too few rows for few-shot examples",
+            where=str(task.path),
+            found=f"{len(shown)} rows of the split {split!r} end in an answer and ask something else than the items do",
+            expected=f"at least num_fewshot: {needed}",
+        )
     return Items(
         [asked.document for asked in rows],
         [asked.row.row_id for asked in rows],
         [asked.row.component for asked in rows],
+        {split: [asked.document for asked in shown]} if split else {},
     )
-
-
-def prompt_check(
-    task: Task, rows: Sequence[AskedRow], tokens: Callable[[str], list[int]]
-) -> Callable[[dict[str, Any], str, str], None]:
-    """A check that the model is asked with exactly the prompt, and the tokens, that it was trained with.
-
-    Args:
-        task: over a split of the dataset.
-        rows: its items.
-        tokens: how the harness turns text into token ids.
-    """
-    expected = {asked.row.row_id: asked for asked in rows}
-
-    def check(document: dict[str, Any], context: str, _: str) -> None:
-        asked = expected[document["item_id"]]
-        if context != asked.prompt:
-            place = next((k for k, (a, b) in enumerate(zip(context, asked.prompt, strict=False)) if a != b), None)
-            place = min(len(context), len(asked.prompt)) if place is None else place
-            raise UserError(
-                "the task asks with another prompt than training used",
-                where=f"{task.path}, row {asked.row.place}",
-                found=f"from character {place}: {context[place : place + 60]!r}",
-                expected=f"{asked.prompt[place : place + 60]!r}",
-                help="use `doc_to_text: prompt`, `metadata: {chat_template: rendered}`, no description and no few-shot",
-            )
-        whole = asked.supervised.input_ids
-        ids = tokens(context)
-        if not asked.supervised.truncated_tokens and whole[: len(ids)] != ids:
-            raise UserError(
-                "the harness splits the prompt into other tokens than training did",
-                where=f"{task.path}, row {asked.row.place}",
-                found=f"{len(ids)} tokens: {ids[:12]} ...",
-                expected=f"{whole[:12]} ...",
-                help="the base model's tokenizer files disagree; save the tokenizer again with a recent transformers",
-            )
-
-    return check

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +15,15 @@ from curate.contamination.index import Key
 from curate.load_supervisor import load_supervisor
 from curate.supervision import Supervisor
 from evals import references
+from evals.answering import Asked, open_answers, plain_command
 from evals.built_in import built_in_items
 from evals.consistency import ITEM_SCHEMA, filled
 from evals.contaminated import index_key, marked_items, read_contamination
-from evals.dataset_items import AskedRow, dataset_items, loss_rows, prompt_check, sampled, split_rows, trained_rows
+from evals.dataset_items import AskedRow, dataset_items, loss_rows, sampled, shown_split, split_rows, trained_rows
 from evals.makers import Given, make_task
 from evals.parts import Parts, count_parts
-from evals.responses import Responses
-from evals.scoring import LossRow, expect_losses, score_losses, summarise_losses
+from evals.prompt_checks import PromptSource, prompt_check
+from evals.scoring import LOSS_SCHEMA, LossRow, expect_losses, score_losses, summarise_losses
 from evals.slicing import require_fields, slices_of
 from evals.stats import Interval, clustered_mean, proportion
 from evals.tasks import Items, Task, file_items, find_task, write_task
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 MODELS = ("base", "tuned")
 TRAINED_ROWS, TEST_ROWS = 100, 300
 """Most rows of each kind whose supervised loss is measured. Test rows share their pass with the items of a task."""
+SHOWN_ROWS = 200
+"""Most rows that few-shot examples are drawn from."""
 
 RUN_SCHEMA = {"metric": pl.String, "higher_is_better": pl.Boolean, "output_type": pl.String}
 """What a finished part says about its task, beside its items."""
@@ -56,6 +58,8 @@ class Question:
     items: Items
     rows: list[AskedRow]
     """The dataset's rows behind the items; empty for items from the task's own files."""
+    model: str
+    """The beginning of an lm-eval command, with the model."""
 
     @property
     def chat_template(self) -> bool:
@@ -66,9 +70,8 @@ class Question:
     @property
     def command(self) -> str:
         """The plain lm-eval command that asks the same, from the folder of the resolved task."""
-        model = "--model hf --model_args pretrained=BASE_MODEL,peft=ADAPTER,dtype=float32"
         template = " --apply_chat_template" if self.chat_template else ""
-        return f"lm_eval {model} --include_path . --tasks {self.task.name}{template}"
+        return f"{self.model} --include_path . --tasks {self.task.name}{template}"
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class Evaluation:
     dataset: Path
     """Stage folder of the curated dataset."""
     progress: Progress
+    device: list[str] = field(default_factory=list)
+    """What answered, once it did: the class of its device."""
 
     def fill(self, folder: Path) -> dict[str, int]:
         """Write all files of the stage and give its counts."""
@@ -98,31 +103,34 @@ class Evaluation:
         most = TEST_ROWS if settings.limit is None else min(TEST_ROWS, settings.limit)
         losses = loss_rows("train", sampled(trained, TRAINED_ROWS, settings.seed))
         losses += loss_rows("test", split_rows(self.dataset, "test", supervisor, most, settings.seed))
-        self._answer(folder, base, questions, losses, parts)
+        no_losses = self._check(questions)
+        self._answer(folder, base, questions, [] if no_losses else losses, parts, supervisor)
         tables = [self._table(question, trained, parts) for question in questions]
         loss_table = pl.concat([parts.read(f"losses.{model}") for model in MODELS])
         found = read_contamination(self.dataset)
         key = index_key(found, self.project.index_key_file())
         results = EvalResults(
             scores=tuple(score for table in tables for score in self._scores(table)),
-            models=self._models(),
+            models=self._models(parts.engine),
             tasks={
                 q.task.name: _describe(q, table, trained, folder) | _marks(q, table, found, key)
                 for q, table in zip(questions, tables, strict=True)
             },
             losses=summarise_losses(loss_table),
+            no_losses=no_losses,
         )
         items = pl.concat(tables).select([*ITEM_SCHEMA, "slices"])
         items.write_parquet(folder / "items.parquet")
         loss_table.write_parquet(folder / "losses.parquet")
         write_atomic(folder / "results.json", results.model_dump_json(indent=1, by_alias=True).encode("utf-8") + b"\n")
+        self.device.append(str(parts.engine["device"]))
         parts.close()
         return {
             "tasks": len(questions),
             "items": sum(len(question.items.ids) for question in questions),
             "failed": items["score"].null_count(),
-            "trained_rows": sum(row.split == "train" for row in losses),
-            "test_rows": sum(row.split == "test" for row in losses),
+            "trained_rows": 0 if no_losses else sum(row.split == "train" for row in losses),
+            "test_rows": 0 if no_losses else sum(row.split == "test" for row in losses),
         }
 
     def _question(self, name: str, supervisor: Supervisor) -> Question:
@@ -132,11 +140,20 @@ class Evaluation:
             task, items = make_task(task, self._given(supervisor))
         elif task.built_in:
             task, items = built_in_items(task, settings.limit, settings.seed, network=settings.network)
+        model = plain_command(self.project)
         if task.split is None:
-            return Question(task, items or file_items(task, settings.limit, settings.seed), [])
-        fields = settings.slice_by
-        rows = split_rows(self.dataset, task.split, supervisor, settings.limit, settings.seed, fields)
-        return Question(task, dataset_items(task, rows, self.dataset), rows)
+            return Question(task, items or file_items(task, settings.limit, settings.seed), [], model)
+        rows = split_rows(self.dataset, task.split, supervisor, settings.limit, settings.seed, settings.slice_by)
+        judged = {asked.document["user"] for asked in rows}
+        shown = [asked for asked in self._shown(task, supervisor) if asked.document["user"] not in judged]
+        return Question(task, dataset_items(task, rows, self.dataset, shown), rows, model)
+
+    def _shown(self, task: Task, supervisor: Supervisor) -> list[AskedRow]:
+        """Rows of the split that few-shot examples of a task over the dataset are drawn from."""
+        split, seed = shown_split(task), self.project.config.evals.seed
+        if split == "train":
+            return sampled(trained_rows(self.dataset, self.adapter, supervisor), SHOWN_ROWS, seed)
+        return split_rows(self.dataset, split, supervisor, SHOWN_ROWS, seed) if split else []
 
     def _given(self, supervisor: Supervisor) -> Given:
         """What suites are made from."""
@@ -149,53 +166,55 @@ class Evaluation:
 
         return Given(settings.seed, settings.limit, rows, supervisor.prompt)
 
+    def _check(self, questions: Sequence[Question]) -> str:
+        """Refuse what the backend cannot answer, before anything is asked; gives why it has no losses."""
+        backend = self.project.config.evals.backend
+        if backend is None:
+            return ""
+        from evals.backends import check_tasks, why_no_losses
+
+        rendered = [question.task.name for question in questions if not question.chat_template]
+        check_tasks(backend, [question.task for question in questions], rendered)
+        return why_no_losses(backend)
+
     def _answer(
-        self, folder: Path, base: Path, questions: Sequence[Question], losses: Sequence[LossRow], parts: Parts
+        self,
+        folder: Path,
+        base: Path,
+        questions: Sequence[Question],
+        losses: Sequence[LossRow],
+        parts: Parts,
+        supervisor: Supervisor,
     ) -> None:
         """Let base and tuned answer what is not answered yet."""
-        needed = [f"losses.{model}" for model in MODELS]
-        needed += [f"{question.task.name}.{model}" for question in questions for model in MODELS]
-        if parts.has(*needed):
+        needed = {model: [f"losses.{model}", *(f"{q.task.name}.{model}" for q in questions)] for model in MODELS}
+        count = sum(map(len, needed.values()))
+        if all(parts.has(*names) for names in needed.values()):
             return
-        from evals.harness import run_task, shared_lm
-        from evals.models import load_models
-        from evals.token_scores import TokenScorer
-
         finished = count_parts(folder)
         if finished:
-            self.progress.say(f"going on with {finished} of {len(needed)} parts finished")
-        loaded = load_models(base, self.adapter)
-        settings = self.project.config.evals
-        size = settings.batch_size
-        scorer = TokenScorer(loaded.model, size, loaded.max_length, self.progress.advance)
-        lm = shared_lm(scorer, loaded.tokenizer)
+            self.progress.say(f"going on with {finished} of {count} parts finished")
+        weights = {model: self._weights(model) for model in MODELS}
+        answers = open_answers(self.project, base, self.adapter, weights, self.progress)
+        parts.answered_by(answers.engine)
         for model in MODELS:
-            scorer.forget()
-            how = {"engine": loaded.engine, "batch_size": size}  # rounding differs from one batch size to another
-            store = Responses(self.project.runs, {**self._weights(model), **how})
-            with contextlib.closing(store), loaded.acting_as(model):
-                scorer.store = store
-                if not parts.has(f"losses.{model}"):
-                    expect_losses(scorer, losses)
+            if parts.has(*needed[model]):
+                continue
+            with answers.acting_as(model) as asked:
+                if asked.scorer is not None and not parts.has(f"losses.{model}"):
+                    expect_losses(asked.scorer, losses)
                 for question in questions:
-                    name = question.task.name
-                    if parts.has(f"{name}.{model}"):
-                        continue
-                    self.progress.begin(f"{model} on {name}")
-                    check = prompt_check(question.task, question.rows, lm.tok_encode) if question.rows else None
-                    run = run_task(
-                        lm,
-                        folder / "tasks",
-                        name,
-                        chat_template=question.chat_template,
-                        check=check,
-                        source=question.task.path,
-                    )
-                    parts.write(f"{name}.{model}", _answers(question, model, run, settings.slice_by))
+                    name = f"{question.task.name}.{model}"
+                    if not parts.has(name):
+                        self.progress.begin(f"{model} on {question.task.name}")
+                        run = _run(asked, folder / "tasks", question, supervisor)
+                        parts.write(name, _answers(question, model, run, self.project.config.evals.slice_by))
                 if not parts.has(f"losses.{model}"):
                     self.progress.begin(f"{model}, supervised loss")
-                    parts.write(f"losses.{model}", score_losses(scorer, model, losses))
-        for error in sorted(set(scorer.errors)):
+                    none = pl.DataFrame(schema=LOSS_SCHEMA)
+                    measured = score_losses(asked.scorer, model, losses) if asked.scorer else none
+                    parts.write(f"losses.{model}", measured)
+        for error in sorted(set(answers.errors)):
             self.progress.say(f"the model failed on an item: {error}")
 
     def _weights(self, model: str) -> dict[str, Any]:
@@ -232,17 +251,30 @@ class Evaluation:
             )
         return found
 
-    def _models(self) -> dict[str, dict[str, str]]:
+    def _models(self, engine: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Digests of the weights, and what answered; an endpoint is only said to hold these weights."""
         identities: dict[str, list[str]] = {}
         for ref in self.stage.inputs:
             identities.setdefault(ref.role, []).append(ref.identity)
-        base = identities["base_model"]
-        weights = {
-            "weights": base[0] if len(base) == 1 else fingerprint(sorted(base)),
-            "dtype": "float32",
-            "engine": "transformers",
+        base, backend = identities["base_model"], self.project.config.evals.backend
+        weights = {"weights": base[0] if len(base) == 1 else fingerprint(sorted(base)), **engine}
+        own = {model: backend.own_arguments(model) if backend else {} for model in MODELS}
+        named = {model: {"named_by": arguments} if arguments else {} for model, arguments in own.items()}
+        return {
+            "base": weights | named["base"],
+            "tuned": weights | {"adapter": identities["adapter"][0]} | named["tuned"],
         }
-        return {"base": weights, "tuned": weights | {"adapter": identities["adapter"][0]}}
+
+
+def _run(asked: Asked, folder: Path, question: Question, supervisor: Supervisor) -> TaskRun:
+    from evals.harness import run_task
+
+    task, check = question.task, None
+    if question.rows:
+        examples = question.items.others.get(shown_split(task))
+        said = PromptSource(supervisor, asked.tokens, asked.lm)
+        check = prompt_check(task, question.rows, said, examples)
+    return run_task(asked.lm, folder, task.name, chat_template=question.chat_template, check=check, source=task.path)
 
 
 def _answers(question: Question, model: str, run: TaskRun, slice_by: Sequence[str]) -> pl.DataFrame:

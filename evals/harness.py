@@ -13,7 +13,7 @@ import io
 import itertools
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from schemas.errors import AssayError, UserError
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import lm_eval
+    from lm_eval.api.registry import get_model
+    from lm_eval.models import MODEL_MAPPING
     from lm_eval.models.huggingface import HFLM
     from lm_eval.models.utils import postprocess_generated_text
     from lm_eval.tasks import TaskManager
@@ -63,6 +65,8 @@ class SharedLM(HFLM):
         self.check: PromptCheck | None = None
         self.failed: set[int] = set()
         """Documents of the running task on which generation failed."""
+        self.conversations: dict[Any, list[dict[str, str]]] = {}
+        """Prompt -> the messages that the chat template made it of, of the running task."""
         self.target: Callable[[Any], Any] | None = None
         """The expected answer of a document of the running task, where it has one."""
         self.decoder = GreedyDecoder(scorer.model, scorer.batch_size)
@@ -72,6 +76,12 @@ class SharedLM(HFLM):
             batch_size=scorer.batch_size,
             max_length=scorer.max_length,
         )
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """See lm-eval; what a prompt was made of is noted in `conversations`."""
+        prompt: str = super().apply_chat_template(chat_history, add_generation_prompt)
+        self.conversations[prompt] = chat_history
+        return prompt
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """See lm-eval; every prompt is checked before any is scored."""
@@ -197,8 +207,28 @@ def shared_lm(scorer: TokenScorer, tokenizer: Any) -> SharedLM:
         return SharedLM(scorer, tokenizer)
 
 
+def model_names() -> list[str]:
+    """What lm-eval calls the models that it knows, sorted."""
+    return sorted(MODEL_MAPPING)
+
+
+def make_model(name: str, arguments: Mapping[str, Any], *, network: bool) -> Any:
+    """One of lm-eval's own models.
+
+    Args:
+        name: as lm-eval calls it.
+        arguments: of its constructor.
+        network: whether it may ask a hub for a tokenizer or weights.
+
+    Raises:
+        Exception: whatever its library raises when it is missing, or does not like the arguments.
+    """
+    with quiet(), contextlib.nullcontext() if network else offline():
+        return get_model(name).create_from_arg_obj(dict(arguments))
+
+
 def run_task(
-    lm: SharedLM,
+    lm: Any,
     folder: Path,
     name: str,
     *,
@@ -209,7 +239,7 @@ def run_task(
     """Score every item of a resolved task with the model as it is now.
 
     Args:
-        lm: the model; its adapter may be on or off.
+        lm: `SharedLM`, whose adapter may be on or off, or `AskedLM`.
         folder: with `<name>.yaml` and its items.
         name: of the task.
         chat_template: whether lm-eval applies the model's chat template to the task's texts.
@@ -220,7 +250,7 @@ def run_task(
         UserError: lm-eval cannot run the task, an item's answer is not among its choices, or the task's metric has no
             value for a single item.
     """
-    lm.check, lm.failed, lm.target = check, set(), None
+    lm.check, lm.failed, lm.target, lm.conversations = check, set(), None, {}
     where = source or folder / f"{name}.yaml"
     try:
         with quiet():

@@ -38,8 +38,6 @@ from schemas.manifest import Manifest, read_manifest
 from schemas.terminal import printable
 from train.run import trained_files
 
-SCORING_PACKAGES = ("lm_eval", "peft", "torch", "transformers")
-"""Packages whose version can change an answer or its score."""
 DECODING = ("generation_kwargs", "repeats")
 MAX_BYTES = 256 << 20
 SHOWN_CHARS = 100
@@ -136,12 +134,15 @@ def circumstances(evidence: Evidence, manifest: Manifest, folder: Path, model: s
         model: `base` or `tuned`, whose scores are taken.
     """
     about = evidence.results.models[model]
-    versions = {name: text for name, text in manifest.provenance.packages.items() if name in SCORING_PACKAGES}
     return Circumstances(
         weights=tuned_weights(manifest, folder),
         base=evidence.results.models["base"]["weights"],
         engine=LockedEngine(
-            name=about["engine"], versions=versions, dtype=about["dtype"], device=manifest.provenance.device
+            name=about["engine"],
+            versions=about["versions"],
+            dtype=about["dtype"],
+            device=about["device"],
+            arguments=about.get("arguments", {}),
         ),
         conditions=evidence.conditions,
         seed=evidence.seed,
@@ -241,6 +242,7 @@ def differences(lock: Lock, now: Circumstances) -> list[str]:
         found.append(_said("base model (weights and tokenizer)", lock.base[:16], now.base[:16]))
     for field in ("name", "dtype", "device"):
         found += _unequal(f"engine.{field}", getattr(lock.engine, field), getattr(now.engine, field))
+    found += _changed("engine.arguments", lock.engine.arguments, now.engine.arguments)
     for package in sorted({*lock.engine.versions, *now.engine.versions}):
         old, new = lock.engine.versions.get(package), now.engine.versions.get(package)
         if old is None or new is None or _release(old) != _release(new):

@@ -18,9 +18,12 @@ from transformers.utils import logging as transformers_logging
 
 from schemas.errors import UserError
 from train.adapter import load_weights
+from train.machine import device_class
 from train.run import ADAPTER, MODEL
 
 MODELS = ("base", "tuned")
+PACKAGES = ("lm_eval", "peft", "torch", "transformers")
+"""Packages whose version can change an answer or its score."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,14 @@ class LoadedModels:
     @property
     def engine(self) -> dict[str, Any]:
         """What computes, beside the weights: versions, dtype, kernels, device, and the most tokens that are read."""
-        versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft")}
-        kernel = str(self.model.config._attn_implementation)
-        about = {"dtype": str(self.model.dtype), "attention": kernel, "device": self.device}
-        return {**versions, **about, "max_length": self.max_length}
+        return {
+            "engine": "transformers",
+            "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": self.device,
+            "attention": str(self.model.config._attn_implementation),
+            "max_length": self.max_length,
+        }
 
     @contextlib.contextmanager
     def acting_as(self, name: str) -> Iterator[None]:
@@ -69,26 +76,28 @@ class LoadedModels:
             one.data, other.data = other.data, one.data
 
 
-def load_models(base_folder: Path, trained: Path) -> LoadedModels:
-    """Load base and tuned model, in float32, on the GPU if there is one.
+def load_models(base_folder: Path, trained: Path, dtype: str = "float32") -> LoadedModels:
+    """Load base and tuned model, on the GPU if there is one.
 
     Args:
         base_folder: the base model that was trained.
         trained: stage folder of training: an adapter, or of full fine-tuning a model.
+        dtype: in what they compute.
 
     Raises:
         UserError: the adapter or model does not fit the base model, or is one that gives scores instead of answers.
     """
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # it warns of texts longer than the context before they are cut
-    device: Any = "cuda" if torch.cuda.is_available() else "cpu"
+    device: Any = device_class()
+    number: Any = getattr(torch, dtype)
     adapter_folder, full_folder = trained / ADAPTER, trained / MODEL
     if full_folder.is_dir():
-        base, full = load_weights(base_folder), load_weights(full_folder)
+        base, full = load_weights(base_folder).to(number), load_weights(full_folder).to(number)
         _check_same_shapes(base, full, full_folder)
         return _loaded(base, base_folder, base, device, full.to(device).eval())
     _check_answers(adapter_folder)
-    base = load_weights(base_folder)
+    base = load_weights(base_folder).to(number)
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from schemas.atomic import write_atomic
+from schemas.base import canonical_json
 
 PARTS = "parts"
+ENGINE = "engine.json"
+"""What answered the finished parts."""
 
 
 def count_parts(folder: Path) -> int:
@@ -51,6 +56,20 @@ class Parts:
         buffer = io.BytesIO()
         table.write_parquet(buffer)
         write_atomic(self._path(name), buffer.getvalue())
+
+    def answered_by(self, engine: dict[str, Any]) -> None:
+        """Say what answers from now on. Finished parts of another engine are dropped: answers of two are not mixed."""
+        path, said = self._folder / ENGINE, canonical_json(engine)
+        if path.is_file() and path.read_bytes() != said:
+            for part in self._folder.glob("*.parquet"):
+                part.unlink()
+        write_atomic(path, said)
+
+    @property
+    def engine(self) -> dict[str, Any]:
+        """What answered the finished parts."""
+        found: dict[str, Any] = json.loads((self._folder / ENGINE).read_bytes())
+        return found
 
     def close(self) -> None:
         """Drop all parts, because the evaluation is complete."""

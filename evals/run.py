@@ -11,6 +11,7 @@ from typing import Any
 
 from curate.configfile import Project
 from curate.model_files import base_model_inputs
+from evals.backends import check_model, is_remote
 from evals.built_in import built_in_items
 from evals.contaminated import index_key, read_contamination
 from evals.evaluation import Evaluation
@@ -26,6 +27,7 @@ from train.base_model import ensure_base_model
 STAGE = "evals"
 MODULES = {"train": ("peft", "torch", "transformers"), "evals": ("lm_eval", "scipy", "sklearn")}
 """Extra -> modules that an evaluation needs from it."""
+TRUSTED = "an endpoint answered; which weights it serves was not checked"
 PACKAGES = ("lm_eval", "numpy", "peft", "polars", "scikit-learn", "scipy", "torch", "transformers")
 
 
@@ -68,6 +70,7 @@ def evals_stage(project: Project, adapter: Path) -> Stage:
         *(input_file("task", path, folder) for task in tasks for path in task.files),
     ]
     evals = project.config.evals.model_dump(mode="json", exclude={"baseline"})
+    backend = project.config.evals.backend
     key = index_key(read_contamination(dataset_of(adapter).parent), project.index_key_file())
     # With the key of an index, more items are known; which key it is stays untold.
     known = {} if key is None else {"index_key": True}
@@ -81,6 +84,7 @@ def evals_stage(project: Project, adapter: Path) -> Stage:
         root=project.runs,
         packages=PACKAGES,
         seeds={"evals": project.config.evals.seed},
+        notes=(TRUSTED,) if backend is not None and is_remote(backend) else (),
     )
 
 
@@ -144,6 +148,8 @@ def evaluate(project: Project, adapter: Path, progress: Progress) -> Finished:
         for module in modules:
             if importlib.util.find_spec(module) is None:
                 raise MissingExtra(extra, module)
+    if project.config.evals.backend is not None:
+        check_model(project.config.evals.backend)
     _, adapter_folder = open_stage(adapter, "train")
     _, dataset_folder = open_stage(dataset_of(adapter), "curate")
     stage = evals_stage(project, adapter)
@@ -157,7 +163,7 @@ def evaluate(project: Project, adapter: Path, progress: Progress) -> Finished:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    return run_stage(stage, fill, resume=True)
+    return run_stage(stage, fill, resume=True, device=lambda: evaluation.device[-1])
 
 
 def finished_parts(project: Project, adapter: Path) -> int:

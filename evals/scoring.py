@@ -12,7 +12,7 @@ from curate.supervision import Supervised
 from evals.packing import Query
 
 if TYPE_CHECKING:
-    from evals.token_scores import TokenScorer
+    from evals.answering import Scorer
 
 LOSS_SCHEMA = {
     "model": pl.String,  # base or tuned
@@ -45,12 +45,12 @@ class LossRow:
         return found
 
 
-def expect_losses(scorer: TokenScorer, rows: Iterable[LossRow]) -> None:
+def expect_losses(scorer: Scorer, rows: Iterable[LossRow]) -> None:
     """Let the losses of these rows share passes with whatever is scored next."""
     scorer.expect(query for row in rows for query in row.queries)
 
 
-def score_losses(scorer: TokenScorer, model: str, rows: Sequence[LossRow]) -> pl.DataFrame:
+def score_losses(scorer: Scorer, model: str, rows: Sequence[LossRow]) -> pl.DataFrame:
     """The supervised loss of every row under the model as it is now, with the columns of LOSS_SCHEMA."""
     queries = [row.queries for row in rows]
     scores = iter(scorer.score([query for row in queries for query in row]))

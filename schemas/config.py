@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
+from schemas.backend import BackendConfig
 from schemas.base import Count, PathText, Seed, Share, Strict
 from schemas.records import Kind
 from schemas.sweep_config import SweepConfig
@@ -226,6 +227,10 @@ class EvalsConfig(Strict):
     limit: Count | None = 150
     """Items a suite, the same for every model; null takes all."""
     batch_size: Count = 16
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """In what the models compute; an endpoint has its own."""
+    backend: BackendConfig | None = None
+    """Another of lm-eval's models that answers; null loads both models with transformers in this process."""
     baseline: PathText | None = None
     """Lock file; null compares with the base model."""
     network: bool = False

@@ -83,11 +83,15 @@ class LockedEngine(Strict):
     """What computed the scores."""
 
     name: str
+    """`transformers` in process, otherwise one of lm-eval's models."""
     versions: dict[str, str]
     """Package -> version. Another major version does not fit; before 1.0, another minor version."""
     dtype: str
+    """`unknown` for an endpoint."""
     device: str
-    """Class of the device, such as cpu or cuda."""
+    """Class of the device: cpu or cuda; `endpoint` where another computer answered."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Of another of lm-eval's models: what base and tuned had in common, an endpoint's address included."""
 
 
 class Blessing(Strict):

@@ -68,6 +68,7 @@ class Provenance(Strict):
     git: dict[str, Any] | None
     """`{"commit", "dirty"}` of the working directory, or null outside a repository."""
     device: str
+    """Class of the device that computed, such as cpu or cuda; `endpoint` where another computer answered."""
     seeds: dict[str, int] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """Anything a reader must know, such as `unverified` for what was imported or `ungated` for an override."""

@@ -33,11 +33,13 @@ class EvalResults(Strict):
 
     schema_: Literal["assay/results/1"] = Field(default="assay/results/1", alias="schema")
     scores: tuple[TaskScore, ...]
-    models: dict[str, dict[str, str]]
-    """Model name -> digests of its weights and adapter, dtype, engine."""
+    models: dict[str, dict[str, Any]]
+    """Model name -> digests of its weights and adapter, and what answered: engine, versions, dtype, device."""
     tasks: dict[str, dict[str, Any]]
     """Task name -> file, sha256, metric, split and item count."""
     losses: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Supervised loss in nats per token on the fixed samples, model -> split -> summary."""
+    no_losses: str = ""
+    """Why there are no supervised losses; empty where there are."""
 
     model_config = Strict.model_config | {"populate_by_name": True, "serialize_by_alias": True}

@@ -49,7 +49,6 @@ class Stage:
     """Distributions whose versions provenance records."""
     seeds: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    device: str = "cpu"
 
     @property
     def fingerprint(self) -> str:
@@ -90,8 +89,20 @@ def inputs_from(root: Path, stage: str) -> Path:
     return stage_folder(root, stage) / "result"
 
 
-def run_stage(stage: Stage, fill: Callable[[Path], dict[str, int]], *, resume: bool = False) -> Finished:
+def run_stage(
+    stage: Stage,
+    fill: Callable[[Path], dict[str, int]],
+    *,
+    resume: bool = False,
+    device: Callable[[], str] | None = None,
+) -> Finished:
     """Return the finished stage, running `fill(folder) -> counts` only if no verified result exists.
+
+    Args:
+        stage: what is done.
+        fill: does it.
+        resume: whether what a killed run left in the folder is kept for `fill`.
+        device: asked once the stage is filled: the class of device that computed; null says cpu.
 
     Raises:
         ManifestError: a folder of this fingerprint exists and was changed.
@@ -122,7 +133,7 @@ def run_stage(stage: Stage, fill: Callable[[Path], dict[str, int]], *, resume: b
             inputs=stage.inputs,
             files=list_files(folder),
             counts=counts,
-            provenance=_provenance(stage, started, time.monotonic() - clock),
+            provenance=_provenance(stage, started, time.monotonic() - clock, device() if device else "cpu"),
         )
         write_manifest(folder, manifest)
     return Finished(stage.folder, manifest, reused=False)
@@ -140,7 +151,7 @@ def _require_inputs(stage: Stage) -> None:
             )
 
 
-def _provenance(stage: Stage, started: datetime, seconds: float) -> Provenance:
+def _provenance(stage: Stage, started: datetime, seconds: float, device: str) -> Provenance:
     return Provenance(
         started=started.isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
@@ -148,7 +159,7 @@ def _provenance(stage: Stage, started: datetime, seconds: float) -> Provenance:
         python=platform.python_version(),
         packages={name: importlib.metadata.version(name) for name in stage.packages},
         git=_git_state(),
-        device=stage.device,
+        device=device,
         seeds=stage.seeds,
         notes=stage.notes,
     )

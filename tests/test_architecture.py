@@ -23,6 +23,7 @@ MAX_FUNCTION_LINES = 70
 # Distributions that the rooms need without importing them by name, each with its reason.
 NEEDED_UNSEEN = {
     "accelerate": "transformers' Trainer runs on it",
+    "tenacity": "lm-eval's models for endpoints try again with it",
     "gguf": "transformers reads the bundled base model with it",
 }
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "lm_eval", "sklearn")

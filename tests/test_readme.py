@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from schemas.config import EvalsConfig
 from schemas.train_config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +22,7 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/adopt.md",
+    "docs/backends.md",
     "docs/contamination.md",
     "docs/indexes.md",
     "docs/plan.md",
@@ -151,6 +153,8 @@ def test_data_blocks_parse(page):
             assert found is not None, place_of(page, block)
             if "train" in found:
                 TrainConfig.model_validate(found["train"])
+            if "evals" in found:
+                EvalsConfig.model_validate({"suites": ["s"]} | found["evals"])
         elif block.language == "json":
             assert json.loads(block.code) is not None, place_of(page, block)
 

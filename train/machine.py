@@ -33,6 +33,13 @@ def accelerators() -> list[dict[str, Any]]:
     return []
 
 
+def device_class() -> str:
+    """`cuda` where a GPU computes, otherwise `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def resident_bytes() -> int | None:
     """Memory that this process holds now; null where the system does not say."""
     try:

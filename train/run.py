@@ -28,6 +28,7 @@ from train.base_model import ensure_base_model
 from train.batches import epoch_order
 from train.checkpoints import step_of
 from train.examples import Example, TokenLedger
+from train.machine import device_class
 from train.prepare import Prepared, prepare, watch_steps
 from train.processes import is_main_process, processes, wait_for_all
 from train.rewards import reward_files
@@ -125,7 +126,9 @@ def train(project: Project, dataset: Path, view: View, *, allow_ungated: bool = 
     if prepared is None:
         return run_stage(stage, lambda folder: {})
     try:
-        return run_stage(stage, lambda folder: _fill_or_clear(folder, project, prepared, view), resume=True)
+        return run_stage(
+            stage, lambda folder: _fill_or_clear(folder, project, prepared, view), resume=True, device=device_class
+        )
     except KeyboardInterrupt:
         sys.stderr.write(_what_is_kept(stage))
         raise

@@ -25,6 +25,7 @@ from schemas.sweep_config import METHODS, with_settings, with_values
 from schemas.sweep_results import Trial
 from schemas.train_config import TrainConfig
 from train.base_model import ensure_base_model
+from train.machine import device_class
 from train.monitor import View, read_metrics
 from train.prepare import prepare
 from train.run import (
@@ -157,7 +158,9 @@ def sweep(project: Project, dataset: Path, make_view: Callable[[], View], *, all
     validation = read_validation(
         dataset_folder, model_folder, project.config.train, searched.validation_rows, searched.seed
     )
-    return run_stage(stage, lambda folder: trials.run(folder, model_folder, validation), resume=True)
+    return run_stage(
+        stage, lambda folder: trials.run(folder, model_folder, validation), resume=True, device=device_class
+    )
 
 
 def check_space(project: Project) -> list[TrainConfig]:

@@ -70,10 +70,12 @@ def judge(evidence: Evidence, thresholds: Mapping[str, float]) -> Check:
     samples = {split: rows.filter(pl.col("split") == split) for split in SPLITS}
     counts = {f"{split}_rows": sample.height for split, sample in samples.items()}
     counts |= {f"{split}_clusters": sample["cluster"].n_unique() for split, sample in samples.items()}
-    reason = _too_little(counts, broken)
+    unmeasured = evidence.results.no_losses
+    reason = unmeasured or _too_little(counts, broken)
     if reason:
         said = f"it cannot be judged whether the model learned its rows by heart: {reason}"
-        return _check(Outcome.INCONCLUSIVE, said, counts, required, MORE_ROWS)
+        advice = "evaluate in process, or with a backend that gives log-probabilities" if unmeasured else MORE_ROWS
+        return _check(Outcome.INCONCLUSIVE, said, counts, required, advice)
     strata = [_totals(samples[split]) for split in SPLITS]
     slope = explained_slope(rows)
     ends = {

@@ -120,6 +120,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(done, fresh, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         evaluate(project, adapter, QUIET)
     assert sorted(path.name for path in (partial / "parts").iterdir()) == [
+        "engine.json",
         "fingerprint",
         "losses.base.parquet",
         "toy_test.base.parquet",

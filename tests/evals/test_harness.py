@@ -27,7 +27,7 @@ GENERATE = {
 QUIET = Progress(quiet=True)
 
 
-def plain(folder, task, model, adapter=None, *, batch_size=3):
+def plain(folder, task, model, adapter=None, *, batch_size=3, **options):
     """What lm-eval's own command line would do with a resolved task, from another working directory."""
     with harness.quiet():
         lm = HFLM(
@@ -43,6 +43,7 @@ def plain(folder, task, model, adapter=None, *, batch_size=3):
             task_manager=TaskManager(include_path=str(folder), include_defaults=False),
             bootstrap_iters=0,
             log_samples=True,
+            **options,
         )
 
 

@@ -50,6 +50,20 @@ def test_a_stage_runs_once_and_its_result_is_returned_after_that(source):
     assert again.path == first.folder / "manifest.json"
 
 
+def test_the_device_is_asked_for_once_the_work_is_done(source):
+    done = []
+
+    def work(folder):
+        done.append("cuda")
+        return fill(folder)
+
+    finished = run_stage(plan(source), work, device=lambda: done[-1])
+    assert finished.manifest.provenance.device == "cuda"
+    elsewhere = run_stage(plan(source, name="other"), fill, device=lambda: "cpu")
+    assert elsewhere.manifest.provenance.device == "cpu"
+    assert run_stage(plan(source), refuse, device=lambda: "never asked").manifest.provenance.device == "cuda"
+
+
 def test_inputs_are_named_so_that_they_are_found_from_the_result(source):
     finished = run_stage(plan(source), fill)
     [ref] = finished.manifest.inputs
@@ -61,7 +75,7 @@ def test_another_config_input_version_or_name_is_another_folder(source, change):
     assert plan(source, **change).folder != plan(source).folder
 
 
-@pytest.mark.parametrize("change", [{"config_given": {"seed": 0}}, {"notes": ("late",)}, {"device": "cuda"}])
+@pytest.mark.parametrize("change", [{"config_given": {"seed": 0}}, {"notes": ("late",)}])
 def test_what_does_not_decide_the_result_does_not_decide_the_folder(source, change):
     assert plan(source, **change).folder == plan(source).folder
 
