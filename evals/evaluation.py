@@ -20,10 +20,13 @@ from evals.built_in import built_in_items
 from evals.consistency import ITEM_SCHEMA, filled
 from evals.contaminated import index_key, marked_items, read_contamination
 from evals.dataset_items import AskedRow, dataset_items, loss_rows, prompt_check, sampled, split_rows, trained_rows
+from evals.evidence import GENERAL_TEXT, LOSSES, ROWS, TOKENS
+from evals.general_text import Passage, general_files, passages, score_general
 from evals.makers import Given, make_task
 from evals.parts import Parts, count_parts
 from evals.responses import Responses
-from evals.scoring import LossRow, expect_losses, score_losses, summarise_losses
+from evals.row_facts import canary_losses, row_facts, row_table
+from evals.scoring import LossRow, expect_losses, losses_of, score_losses, summarise_losses
 from evals.stats import Interval, clustered_mean, proportion
 from evals.tasks import Items, Task, file_items, find_task, slices_of, write_task
 from schemas.atomic import write_atomic
@@ -40,8 +43,8 @@ if TYPE_CHECKING:
     from evals.harness import TaskRun
 
 MODELS = ("base", "tuned")
-TRAINED_ROWS, TEST_ROWS = 100, 300
-"""Most rows of each kind whose supervised loss is measured. Test rows share their pass with the items of a task."""
+GENERAL = "general"
+"""The part that compares both models on text that has nothing to do with the task."""
 
 RUN_SCHEMA = {"metric": pl.String, "higher_is_better": pl.Boolean, "output_type": pl.String}
 """What a finished part says about its task, beside its items."""
@@ -93,12 +96,12 @@ class Evaluation:
         questions = [self._question(name, supervisor) for name in settings.suites]
         for question in questions:
             write_task(question.task, question.items, folder / "tasks", question.command)
-        most = TEST_ROWS if settings.limit is None else min(TEST_ROWS, settings.limit)
-        losses = loss_rows("train", sampled(trained, TRAINED_ROWS, settings.seed))
-        losses += loss_rows("test", split_rows(self.dataset, "test", supervisor, most, settings.seed))
-        self._answer(folder, base, questions, losses, parts)
+        losses = self._measured(trained, supervisor)
+        texts = passages(supervisor, general_files(self.project))
+        self._answer(folder, base, questions, losses, texts, parts)
         tables = [self._table(question, trained, parts) for question in questions]
-        loss_table = pl.concat([parts.read(f"losses.{model}") for model in MODELS])
+        token_table = pl.concat([parts.read(f"losses.{model}") for model in MODELS])
+        loss_table = losses_of(token_table)
         found = read_contamination(self.dataset)
         key = index_key(found, self.project.index_key_file())
         results = EvalResults(
@@ -109,10 +112,14 @@ class Evaluation:
                 for q, table in zip(questions, tables, strict=True)
             },
             losses=summarise_losses(loss_table),
+            overfitting=row_facts(self.dataset, self.adapter),
         )
         items = pl.concat(tables).select([*ITEM_SCHEMA, "slices"])
         items.write_parquet(folder / "items.parquet")
-        loss_table.write_parquet(folder / "losses.parquet")
+        loss_table.write_parquet(folder / LOSSES)
+        token_table.write_parquet(folder / TOKENS)
+        row_table(self.dataset, self.adapter, losses, settings.seed).write_parquet(folder / ROWS)
+        parts.read(GENERAL).write_parquet(folder / GENERAL_TEXT)
         write_atomic(folder / "results.json", results.model_dump_json(indent=1, by_alias=True).encode("utf-8") + b"\n")
         parts.close()
         return {
@@ -122,6 +129,14 @@ class Evaluation:
             "trained_rows": sum(row.split == "train" for row in losses),
             "test_rows": sum(row.split == "test" for row in losses),
         }
+
+    def _measured(self, trained: Sequence[AskedRow], supervisor: Supervisor) -> list[LossRow]:
+        """The rows whose supervised tokens are scored: samples of trained and test rows, and all canaries."""
+        settings = self.project.config.evals
+        most = settings.test_rows if settings.limit is None else min(settings.test_rows, settings.limit)
+        losses = loss_rows("train", sampled(trained, settings.trained_rows, settings.seed))
+        losses += loss_rows("test", split_rows(self.dataset, "test", supervisor, most, settings.seed))
+        return losses + canary_losses(supervisor, self.adapter)
 
     def _question(self, name: str, supervisor: Supervisor) -> Question:
         settings = self.project.config.evals
@@ -147,10 +162,16 @@ class Evaluation:
         return Given(settings.seed, settings.limit, rows, supervisor.prompt)
 
     def _answer(
-        self, folder: Path, base: Path, questions: Sequence[Question], losses: Sequence[LossRow], parts: Parts
+        self,
+        folder: Path,
+        base: Path,
+        questions: Sequence[Question],
+        losses: Sequence[LossRow],
+        texts: Sequence[Passage],
+        parts: Parts,
     ) -> None:
         """Let base and tuned answer what is not answered yet."""
-        needed = [f"losses.{model}" for model in MODELS]
+        needed = [GENERAL, *(f"losses.{model}" for model in MODELS)]
         needed += [f"{question.task.name}.{model}" for question in questions for model in MODELS]
         if parts.has(*needed):
             return
@@ -191,6 +212,13 @@ class Evaluation:
                 if not parts.has(f"losses.{model}"):
                     self.progress.begin(f"{model}, supervised loss")
                     parts.write(f"losses.{model}", score_losses(scorer, model, losses))
+        if not parts.has(GENERAL):
+            scorer.forget()
+            self.progress.begin("base and tuned on neutral text")
+            with contextlib.closing(
+                Responses(self.project.runs, {**self._weights("tuned"), "engine": loaded.engine})
+            ) as store:
+                parts.write(GENERAL, score_general(scorer, loaded.acting_as, texts, store))
         for error in sorted(set(scorer.errors)):
             self.progress.say(f"the model failed on an item: {error}")
 

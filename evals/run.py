@@ -14,6 +14,7 @@ from curate.model_files import base_model_inputs
 from evals.built_in import built_in_items
 from evals.contaminated import index_key, read_contamination
 from evals.evaluation import Evaluation
+from evals.general_text import general_files, python_text_digest
 from evals.parts import count_parts
 from evals.tasks import Task, find_task
 from schemas.base import canonical_json, digest
@@ -66,15 +67,17 @@ def evals_stage(project: Project, adapter: Path) -> Stage:
         input_stage("dataset", dataset_of(adapter), folder),
         *_base_inputs(project, adapter, folder),
         *(input_file("task", path, folder) for task in tasks for path in task.files),
+        *(input_file("general_text", path, folder) for path in general_files(project)),
     ]
     evals = project.config.evals.model_dump(mode="json", exclude={"baseline"})
     key = index_key(read_contamination(dataset_of(adapter).parent), project.index_key_file())
+    text = {} if general_files(project) else {"general_text": python_text_digest()}
     # With the key of an index, more items are known; which key it is stays untold.
     known = {} if key is None else {"index_key": True}
     return Stage(
         stage=STAGE,
         name=project.config.name,
-        config={"evals": evals, "max_length": project.config.train.max_length} | known | made_of(project, tasks),
+        config={"evals": evals, "max_length": project.config.train.max_length} | text | known | made_of(project, tasks),
         config_given={"evals": project.given.get("evals", {})},
         inputs=tuple(inputs),
         code=code_digest(["schemas", "curate", "train", "evals"]),

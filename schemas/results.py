@@ -39,5 +39,8 @@ class EvalResults(Strict):
     """Task name -> file, sha256, metric, split and item count."""
     losses: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Supervised loss in nats per token on the fixed samples, model -> split -> summary."""
+    overfitting: dict[str, Any] = Field(default_factory=dict)
+    """What the overfitting measurements know without a model: rows that were trained, copies of held-out rows among
+    them, the split proof, the validation curve, canaries, the text that drift is measured on."""
 
     model_config = Strict.model_config | {"populate_by_name": True, "serialize_by_alias": True}
