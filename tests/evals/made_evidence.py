@@ -14,7 +14,7 @@ from schemas.results import EvalResults
 
 OFF = {name: "off" for name in ("gain_gap", "heldout", "drift", "membership", "extraction", "validation_curve")}
 """No measurement of overfitting."""
-FACTS = {
+FACTS: dict[str, Any] = {
     "trained_rows": {"rows": 100, "listed": True},
     "unverified": [],
     "held_out_rows_trained": {"rows": 0, "of": 150, "shown": []},
@@ -51,7 +51,7 @@ def made_evidence(
     slices: Sequence[str] | None = None,
     runs: int = 1,
     known: Mapping[str, Any] | None = None,
-    tables: Mapping[str, pl.DataFrame] | None = None,
+    tables: Mapping[str, Any] | None = None,
 ) -> Evidence:
     """Evidence on one task `t`.
 
@@ -65,7 +65,7 @@ def made_evidence(
         facts: more about the task in the results.
         slices: of the items, by a field `kind`.
         known: about the rows, in place of what FACTS says.
-        tables: of the evidence, by name.
+        tables: tables of the evidence, by name.
         runs: the scores of a model are so many runs, one after the other.
     """
     lines = []
