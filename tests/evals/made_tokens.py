@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from evals.evidence import Evidence
 from evals.general_text import GENERAL_SCHEMA
 from evals.row_facts import ROW_SCHEMA
 from evals.scoring import TOKEN_SCHEMA
+from tests.evals.made_evidence import made_evidence
 
 Rows = Sequence[tuple[Sequence[float], Sequence[bool]]]
 """For each row the z of its tokens, and whether each is the most likely one."""
@@ -54,3 +56,23 @@ def made_rows(trained: Sequence[float], held_out: Sequence[float]) -> pl.DataFra
         for k, score in enumerate(scores)
     ]
     return pl.DataFrame(lines, schema=ROW_SCHEMA, orient="row")
+
+
+def draws(mean: float, count: int = 150, seed: int = 0) -> list[float]:
+    """Losses of answers, gamma around their mean."""
+    found: list[float] = np.random.default_rng(seed).gamma(4.0, mean / 4, size=count).tolist()
+    return found
+
+
+def healthy(**more: Any) -> Evidence:
+    """Evidence of a model that learned its task: all that is measured by default, and nothing wrong."""
+    pairs = [(model, split) for model in ("base", "tuned") for split in ("train", "test")]
+    draw = np.random.default_rng(5)
+    tables = {
+        "tokens": made_tokens({pair: noise(k, 100) for k, pair in enumerate(pairs)}),
+        "general": made_general(draw.normal(scale=0.01, size=40).tolist()),
+        "rows": made_rows(draw.random(100).tolist(), draw.random(150).tolist()),
+    }
+    means = {"base": 20.0, "tuned": 0.3}
+    losses = {pair: draws(means[pair[0]], seed=k) for k, pair in enumerate(pairs)}
+    return made_evidence(losses=losses, **{"overfitting": {}, "tables": tables, **more})

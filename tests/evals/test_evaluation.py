@@ -269,6 +269,9 @@ def test_the_verdict_rests_on_files_and_names_them(done, monkeypatch):
     assert sorted(path.name for path in verdict.folder.iterdir()) == [
         "junit.xml",
         "manifest.json",
+        "overfitting.html",
+        "overfitting.md",
+        "overfitting.txt",
         "verdict.html",
         "verdict.json",
         "verdict.md",

@@ -13,7 +13,7 @@ from evals.measuring import LEAST_P
 from evals.overfitting import drift
 from schemas.verdict import Outcome
 from tests.evals.made_evidence import OFF, made_evidence
-from tests.evals.made_tokens import made_general, made_rows, made_tokens, noise
+from tests.evals.made_tokens import healthy, made_general, made_rows
 
 PASS, FAIL, INCONCLUSIVE = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
 NOT_APPLICABLE = Outcome.NOT_APPLICABLE
@@ -71,23 +71,6 @@ def test_a_canary_without_loss_is_named():
 
 
 # ------------------------------------------------------------------------------------------- the gate as a whole
-
-
-def draws(mean, count=150, seed=0):
-    return np.random.default_rng(seed).gamma(4.0, mean / 4, size=count).tolist()
-
-
-def healthy(**more):
-    pairs = [(model, split) for model in ("base", "tuned") for split in ("train", "test")]
-    draw = np.random.default_rng(5)
-    tables = {
-        "tokens": made_tokens({pair: noise(k, 100) for k, pair in enumerate(pairs)}),
-        "general": made_general(draw.normal(scale=0.01, size=40).tolist()),
-        "rows": made_rows(draw.random(100).tolist(), draw.random(150).tolist()),
-    }
-    means = {"base": 20.0, "tuned": 0.3}
-    losses = {pair: draws(means[pair[0]], seed=k) for k, pair in enumerate(pairs)}
-    return made_evidence(losses=losses, **{"overfitting": {}, "tables": tables, **more})
 
 
 def outcomes(evidence):
