@@ -67,7 +67,7 @@ def tell(evidence: Evidence, checks: Sequence[Check]) -> Story | None:
         if any(check.outcome is one for check in decided)
     )
     return Story(
-        headline=HEADLINES[outcome],
+        headline=_headline(outcome, own, controls),
         outcome=outcome,
         learned=tuple(_learned(own)),
         memorised=tuple(_said(own, MEMORY)),
@@ -81,8 +81,20 @@ def tell(evidence: Evidence, checks: Sequence[Check]) -> Story | None:
 HEADLINES = {
     Outcome.PASS: "It learned the task, and no sign was found that it learned its rows by heart",
     Outcome.INCONCLUSIVE: "It cannot be said whether it learned the task or its rows",
-    Outcome.FAIL: "It did not only learn the task: see what failed",
 }
+
+
+def _headline(outcome: Outcome, own: Mapping[str, Check], controls: Sequence[Check]) -> str:
+    failed = {name for name, check in own.items() if check.outcome is Outcome.FAIL}
+    said = []
+    if any(check.outcome is Outcome.FAIL for check in controls):
+        said.append("held-out rows were trained, so nothing on them can be believed")
+    if failed & set(MEMORY):
+        said.append("it learned rows by heart")
+    if failed & set(FORGOTTEN):
+        said.append("it became worse at what it could do before")
+    text = ", and ".join(said)
+    return text[:1].upper() + text[1:] if said else HEADLINES[outcome]
 
 
 def known_rows(evidence: Evidence, own: Mapping[str, Check]) -> Iterator[KnownRow]:
