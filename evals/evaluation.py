@@ -25,7 +25,7 @@ from evals.general_text import Passage, general_files, passages, score_general
 from evals.makers import Given, make_task
 from evals.parts import Parts, count_parts
 from evals.responses import Responses
-from evals.row_facts import canary_losses, row_facts, row_table
+from evals.row_facts import canary_losses, comparable, row_facts, row_table
 from evals.scoring import LossRow, expect_losses, losses_of, score_losses, summarise_losses
 from evals.stats import Interval, clustered_mean, proportion
 from evals.tasks import Items, Task, file_items, find_task, slices_of, write_task
@@ -134,7 +134,9 @@ class Evaluation:
         """The rows whose supervised tokens are scored: samples of trained and test rows, and all canaries."""
         settings = self.project.config.evals
         most = settings.test_rows if settings.limit is None else min(settings.test_rows, settings.limit)
-        losses = loss_rows("train", sampled(trained, settings.trained_rows, settings.seed))
+        fair = {row.row_id for row in comparable(self.dataset, [asked.row for asked in trained])}
+        compared = [asked for asked in trained if asked.row.row_id in fair]
+        losses = loss_rows("train", sampled(compared, settings.trained_rows, settings.seed))
         losses += loss_rows("test", split_rows(self.dataset, "test", supervisor, most, settings.seed))
         return losses + canary_losses(supervisor, self.adapter)
 

@@ -46,7 +46,8 @@ def row_table(dataset: Path, adapter: Path, measured: Sequence[LossRow], seed: i
         seed: of the sample, the folds and the optimiser.
     """
     rows = {"train": really_trained(dataset, adapter), "test": read_split(dataset, "test")}
-    asked = {split: choose_rows(found, BLIND_ROWS, seed) for split, found in rows.items()}
+    compared = {"train": comparable(dataset, rows["train"]), "test": rows["test"]}
+    asked = {split: choose_rows(found, BLIND_ROWS, seed) for split, found in compared.items()}
     scores: dict[tuple[str, str], float] = {}
     if all(len({row.component for row in found}) >= MIN_CLUSTERS for found in asked.values()):
         flat = [(split, row) for split, found in asked.items() for row in found]
@@ -77,7 +78,11 @@ def row_facts(dataset: Path, adapter: Path) -> dict[str, Any]:
     manifests = [read_manifest(dataset), read_manifest(adapter)]
     trained = really_trained(dataset, adapter)
     return {
-        "trained_rows": {"rows": len(trained), "listed": (adapter / TRAINED_ROWS).is_file()},
+        "trained_rows": {
+            "rows": len(trained),
+            "comparable": len(comparable(dataset, trained)),
+            "listed": (adapter / TRAINED_ROWS).is_file(),
+        },
         "unverified": [note for manifest in manifests for note in manifest.provenance.notes if "unverified" in note],
         "held_out_rows_trained": _held_out_among(trained, read_split(dataset, "test")),
         "split_proof": _proof(dataset),
@@ -93,6 +98,39 @@ def really_trained(dataset: Path, adapter: Path) -> list[SplitRow]:
         return rows
     names = set(pl.read_parquet(path, columns=["row_id"])["row_id"])
     return [row for row in rows if row.row_id in names]
+
+
+def comparable(dataset: Path, trained: Sequence[SplitRow]) -> list[SplitRow]:
+    """The trained rows that held-out rows may be compared with: as many as possible with the same share of lone rows.
+
+    Where large sets of similar rows went to one split, its rows are more alike and easier than those of the others, and
+    a comparison of splits would show that. A row is lone if no other row of the dataset belongs to its component.
+
+    Args:
+        dataset: the stage folder of the curated dataset.
+        trained: rows of its train split.
+
+    Returns:
+        Trained rows in their order; all of them where fewer than `MIN_CLUSTERS` would be left.
+    """
+    splits = {path.stem: pl.read_parquet(path, columns=["component"]) for path in dataset.glob("data/*.parquet")}
+    sizes = Counter(pl.concat(splits.values())["component"].to_list())
+    held_out = splits["test"]["component"].to_list()
+    if not held_out:
+        return list(trained)
+    alone = sum(sizes[component] == 1 for component in held_out) / len(held_out)
+    kinds = [[row for row in trained if (sizes[row.component] == 1) is single] for single in (True, False)]
+    shares = (alone, 1 - alone)
+    most = min(len(rows) / share for rows, share in zip(kinds, shares, strict=True) if share > 0)
+    if most < MIN_CLUSTERS:
+        return list(trained)
+    kept = [row for rows, share in zip(kinds, shares, strict=True) for row in _first(rows, round(most * share))]
+    names = {row.row_id for row in kept}
+    return [row for row in trained if row.row_id in names]
+
+
+def _first(rows: Sequence[SplitRow], count: int) -> list[SplitRow]:
+    return choose_rows(rows, count, 0) if count else []
 
 
 def canary_losses(supervisor: Supervisor, adapter: Path) -> list[LossRow]:

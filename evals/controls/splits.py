@@ -35,6 +35,9 @@ def judge(evidence: Evidence) -> Check:
         shown = ", ".join(printable(f"{one['test']} is {one['train']}") for one in copies["shown"][:SHOWN])
         said = f"{copies['rows']:,} of {copies['of']:,} held-out rows were trained: {shown}{owner}"
         return _check(Outcome.FAIL, said, measured, "take them out of the train split, and train again")
+    rows = facts["trained_rows"]
+    if rows.get("comparable", rows["rows"]) < rows["rows"]:
+        owner += f"; held-out rows are compared with the {rows['comparable']:,} trained rows that are like them in kind"
     said = f"none of {copies['of']:,} held-out rows is among the {facts['trained_rows']['rows']:,} that were trained"
     if proof is None:
         said += ", and the dataset has no proof that none is nearly one"

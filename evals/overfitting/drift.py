@@ -30,8 +30,8 @@ from evals.measuring import Ends, When, as_dict, check, outcome_of, p_above, wor
 from evals.stats import MIN_CLUSTERS
 from schemas.verdict import Check, Outcome
 
-DEFAULTS = {"max_rise": 0.1}
-"""Share of the base model's bits per byte."""
+DEFAULTS = {"max_rise": 0.25}
+"""Share of the base model's bits per byte. A model for one task drifts; lower it for an assistant."""
 WHEN = When.ALWAYS
 ADVICE = {
     Outcome.FAIL: "mix general rows into training, train for fewer epochs, or lower the learning rate or the rank",

@@ -89,12 +89,12 @@ def drift_check(rises):
 def test_drift_is_judged_by_the_change_of_bits_a_byte():
     spread = np.random.default_rng(0).normal(scale=0.02, size=40)
     assert drift_check((0.01 + spread).tolist()).outcome is PASS
-    check = drift_check((0.3 + spread).tolist())
+    check = drift_check((0.4 + spread).tolist())
     assert check.outcome is FAIL
-    assert check.measured["rise"]["estimate"] == pytest.approx(0.3, abs=0.01)
+    assert check.measured["rise"]["estimate"] == pytest.approx(0.4, abs=0.01)
     assert check.measured["bits_per_byte"]["base"] == pytest.approx((200 + 19.5) / 400 / math.log(2), rel=1e-4)
-    assert check.measured["kl_per_token"]["estimate"] == pytest.approx(0.3, abs=0.01)
-    assert drift_check((0.1 + 10 * spread).tolist()).outcome is INCONCLUSIVE
+    assert check.measured["kl_per_token"]["estimate"] == pytest.approx(0.4, abs=0.01)
+    assert drift_check((0.25 + 10 * spread).tolist()).outcome is INCONCLUSIVE
 
 
 def test_drift_without_text_or_with_a_failing_model_is_not_known():

@@ -116,7 +116,7 @@ def test_a_measurement_must_fail_after_correction_for_the_others():
     assert found["overfitting:drift"].outcome is FAIL
     assert found["overfitting:drift"].measured["p_holm"] == pytest.approx(4 * LEAST_P, abs=1e-6)
     spread = np.random.default_rng(0).normal(scale=0.05, size=40)
-    spread = 0.1 + 0.05 * ((spread - spread.mean()) / spread.std() + 2.2 / math.sqrt(40))  # 2.2 standard errors above
+    spread = 0.25 + 0.05 * ((spread - spread.mean()) / spread.std() + 2.2 / math.sqrt(40))  # 2.2 standard errors above
     weak = healthy(
         tables={**{"tokens": healthy().tokens, "rows": healthy().rows}, "general": made_general(spread.tolist())}
     )

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +17,7 @@ from evals.evidence import read_evidence
 from evals.general_text import DOCUMENTS, GENERAL_SCHEMA, passages
 from evals.models import load_models
 from evals.packing import Query
-from evals.row_facts import ROW_SCHEMA, row_facts, row_table
+from evals.row_facts import ROW_SCHEMA, comparable, row_facts, row_table
 from evals.run import dataset_of, evals_stage, evaluate
 from evals.scoring import LOSS_SCHEMA, TOKEN_SCHEMA
 from evals.token_scores import TokenScorer, token_details
@@ -194,16 +195,39 @@ def test_a_held_out_row_that_was_trained_is_found_whatever_its_case(fresh, tiny_
     facts = row_facts(dataset.folder, adapter.folder)
     assert facts["held_out_rows_trained"]["rows"] >= 3
     assert facts["held_out_rows_trained"]["shown"][0] == {"test": "rows.jsonl:1", "train": "rows.jsonl:1"}
-    assert facts["trained_rows"] == {"rows": 4, "listed": False}
+    assert facts["trained_rows"] == {"rows": 4, "comparable": 4, "listed": False}
     assert row_table(dataset.folder, adapter.folder, [], 0).is_empty()  # too few rows for the blind classifier
 
 
 def test_what_is_unknown_of_a_run_is_said_to_be(done):
     _, adapter, result = done
     facts = json.loads((result.folder / "results.json").read_bytes())["overfitting"]
-    assert facts["trained_rows"] == {"rows": 11, "listed": True}
+    assert facts["trained_rows"] == {"rows": 11, "comparable": 11, "listed": True}
     assert (facts["split_proof"], facts["validation_curve"], facts["canaries"]) == (None, None, None)
     assert facts["unverified"] == list(read_manifest(adapter.path).provenance.notes)
+
+
+def test_rows_of_large_components_are_left_out_where_no_held_out_row_has_one(fresh, tiny_model_folder):
+    project, _ = fresh
+    shutil.rmtree(project.runs)
+    similar = [{**row, "component": 500} for row in toy_rows(6, "copy")]
+    train, test = [*toy_rows(14), *similar], [{**row, "component": 900 + k} for k, row in enumerate(toy_rows(12, "t"))]
+    dataset = made_dataset(project.root, tiny_model_folder, train=train, test=test, validation=[])
+    rows = read_split(dataset.folder, "train")
+    assert [row.row_id for row in comparable(dataset.folder, rows)] == [f"r{k}" for k in range(14)]
+    few = [row for row in rows if row.row_id in {"r1", "r2", "copy1"}]
+    assert comparable(dataset.folder, few) == few  # too few would be left
+
+
+def test_the_share_of_lone_rows_is_that_of_held_out_ones(fresh, tiny_model_folder):
+    project, _ = fresh
+    shutil.rmtree(project.runs)
+    test = [{**row, "component": 900 + k // 2 if k < 6 else 950 + k} for k, row in enumerate(toy_rows(12, "t"))]
+    similar = [{**row, "component": 500} for row in toy_rows(8, "copy")]
+    train = [*({**row, "component": k} for k, row in enumerate(toy_rows(40))), *similar]
+    dataset = made_dataset(project.root, tiny_model_folder, train=train, test=test, validation=[])
+    found = Counter(row.component == 500 for row in comparable(dataset.folder, read_split(dataset.folder, "train")))
+    assert found == {True: 8, False: 8}
 
 
 # ------------------------------------------------------------------------------------------- earlier evaluations

@@ -15,7 +15,7 @@ from evals.run import dataset_of, evaluate
 from schemas.progress import Progress
 from schemas.verdict import Outcome
 from tests.evals.made_evidence import OFF, made_evidence, scores_of
-from tests.evals.made_tokens import made_tokens
+from tests.evals.made_tokens import Rows, made_tokens
 from tests.evals.test_methods import trained
 
 PASS, FAIL, INCONCLUSIVE = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
@@ -28,7 +28,7 @@ INSERTED = {"count": 16, "inserted": {"1": 16, "2": 16, "4": 16}, "epochs": 1, "
 def canary_check(gains, count=16, seed=0, **more):
     """Canaries whose z rises by so much with each dose; all are alike under the base model."""
     draw = np.random.default_rng(seed)
-    rows = {
+    rows: dict[tuple[str, str], Rows] = {
         (model, f"canary_{dose}"): [
             ((draw.normal(size=8) + (gain if model == "tuned" else 0.0)).tolist(), [False] * 8) for _ in range(count)
         ]
