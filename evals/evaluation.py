@@ -29,6 +29,7 @@ from evals.row_facts import canary_losses, comparable, row_facts, row_table
 from evals.scoring import LossRow, expect_losses, losses_of, score_losses, summarise_losses
 from evals.stats import Interval, clustered_mean, proportion
 from evals.tasks import Items, Task, file_items, find_task, slices_of, write_task
+from evals.variants import asks_for_variants, variant_rows
 from schemas.atomic import write_atomic
 from schemas.base import file_digest, fingerprint
 from schemas.errors import UserError
@@ -137,8 +138,14 @@ class Evaluation:
         fair = {row.row_id for row in comparable(self.dataset, [asked.row for asked in trained])}
         compared = [asked for asked in trained if asked.row.row_id in fair]
         losses = loss_rows("train", sampled(compared, settings.trained_rows, settings.seed))
-        losses += loss_rows("test", split_rows(self.dataset, "test", supervisor, most, settings.seed))
-        return losses + canary_losses(supervisor, self.adapter)
+        held_out = split_rows(self.dataset, "test", supervisor, most, settings.seed)
+        losses += loss_rows("test", held_out)
+        losses += canary_losses(supervisor, self.adapter)
+        if asks_for_variants(self.project):
+            known = {row.row_id for row in losses if row.split == "train"}
+            losses += variant_rows(supervisor, "train", [asked.row for asked in compared if asked.row.row_id in known])
+            losses += variant_rows(supervisor, "test", [asked.row for asked in held_out])
+        return losses
 
     def _question(self, name: str, supervisor: Supervisor) -> Question:
         settings = self.project.config.evals

@@ -17,6 +17,7 @@ from evals.evaluation import Evaluation
 from evals.general_text import general_files, python_text_digest
 from evals.parts import count_parts
 from evals.tasks import Task, find_task
+from evals.variants import asks_for_variants
 from schemas.base import canonical_json, digest
 from schemas.errors import AssayError, MissingExtra, UserError
 from schemas.manifest import InputRef, input_file, input_stage, manifest_path, open_stage, read_manifest
@@ -71,7 +72,8 @@ def evals_stage(project: Project, adapter: Path) -> Stage:
     ]
     evals = project.config.evals.model_dump(mode="json", exclude={"baseline"})
     key = index_key(read_contamination(dataset_of(adapter).parent), project.index_key_file())
-    text = {} if general_files(project) else {"general_text": python_text_digest()}
+    text: dict[str, Any] = {} if general_files(project) else {"general_text": python_text_digest()}
+    text |= {"variants": True} if asks_for_variants(project) else {}
     # With the key of an index, more items are known; which key it is stays untold.
     known = {} if key is None else {"index_key": True}
     return Stage(
