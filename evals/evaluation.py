@@ -26,6 +26,7 @@ from evals.makers import Given, make_task
 from evals.parts import Parts, count_parts
 from evals.responses import Responses
 from evals.row_facts import canary_losses, comparable, row_facts, row_table
+from evals.same_tokens import require_same_tokens
 from evals.scoring import LossRow, expect_losses, losses_of, score_losses, summarise_losses
 from evals.stats import Interval, clustered_mean, proportion
 from evals.tasks import Items, Task, file_items, find_task, slices_of, write_task
@@ -91,6 +92,7 @@ class Evaluation:
         parts = Parts(folder, self.stage.fingerprint)
         settings = self.project.config.evals
         base = ensure_base_model(self.project.config.train.base_model, self.project.root)
+        require_same_tokens(base, self.adapter)
         config = self.project.config.train
         supervisor = load_supervisor(base, config.max_length, needs_template=config.method != "text")
         trained = trained_rows(self.dataset, self.adapter, supervisor)
