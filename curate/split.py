@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 """In the order of time, where time decides."""
 _EXAMPLES = 10
-_REPAIRS = 5
+_REPAIRS = 20
 
 
 def assign_splits(
@@ -219,13 +219,19 @@ class _Units:
         self.starts = np.concatenate(([0], np.cumsum(np.where(self.sizes > 1, self.sizes, 0))))
 
     def assigned(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The split number of each unit: large units first where they are needed most, single rows fill up."""
+        """The split number of each unit: large units first, each where most of its share is left; single rows fill up.
+
+        What is left counts relative to the split's share. In rows, the largest split would need every unit most, and
+        the others would get single rows alone: held-out rows of another kind than the trained ones.
+        """
         split = np.zeros(self.count, dtype=np.int64)
-        need = self.totals[:, None] * shares[None, :]
+        whole = self.totals[:, None] * shares[None, :]
+        need = whole.copy()
         several = np.flatnonzero(self.sizes > 1)
         for unit in several[np.lexsort((self.drawn[several], -self.sizes[several]))]:
             held = np.bincount(self.members[self.starts[unit] : self.starts[unit + 1]], minlength=self.labels)
-            score = np.where(shares > 0, held @ need, -np.inf)
+            left = (need - held[:, None]) / np.maximum(whole, 1e-9)
+            score = np.where(shares > 0, held @ left, -np.inf)
             split[unit] = int(np.argmax(score))
             need[:, split[unit]] -= held
         self._fill(split, need)

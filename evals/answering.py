@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import polars as pl
+
 from curate.configfile import Project
+from evals.general_text import Passage, score_general
 from evals.packing import Query
 from evals.responses import Responses
 from schemas.progress import Progress
@@ -48,6 +51,9 @@ class Answers(Protocol):
     def acting_as(self, model: str) -> contextlib.AbstractContextManager[Asked]:
         """The model called `base` or `tuned`, for as long as it is asked."""
 
+    def on_general_text(self, texts: Sequence[Passage]) -> pl.DataFrame:
+        """Both models on text that has nothing to do with the task, with the columns of GENERAL_SCHEMA."""
+
 
 class InProcess:
     """Both models loaded once by transformers, the adapter switched on and off.
@@ -79,11 +85,19 @@ class InProcess:
     def acting_as(self, model: str) -> Iterator[Asked]:
         """The model called `base` or `tuned`."""
         self._scorer.forget()
-        how = {"engine": self.engine, "batch_size": self._scorer.batch_size}  # rounding differs between batch sizes
-        store = Responses(self._runs, {**self._weights[model], **how})
-        with contextlib.closing(store), self._loaded.acting_as(model):
+        with contextlib.closing(self._store(model)) as store, self._loaded.acting_as(model):
             self._scorer.store = store
             yield Asked(self._lm, self._scorer, self._lm.tok_encode)
+
+    def on_general_text(self, texts: Sequence[Passage]) -> pl.DataFrame:
+        """Both models on text that has nothing to do with the task; see `score_general`."""
+        self._scorer.forget()
+        with contextlib.closing(self._store("tuned")) as store:
+            return score_general(self._scorer, self._loaded.acting_as, texts, store)
+
+    def _store(self, model: str) -> Responses:
+        how = {"engine": self.engine, "batch_size": self._scorer.batch_size}  # rounding differs between batch sizes
+        return Responses(self._runs, {**self._weights[model], **how})
 
 
 def open_answers(

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import polars as pl
+
 from curate.configfile import Project
 from evals.answering import Asked
 from evals.endpoint_faults import without_keys
+from evals.general_text import GENERAL_SCHEMA, Passage
 from evals.responses import Responses
 from evals.tasks import Task
 from schemas.backend import PATHS, WEIGHTS, BackendConfig
@@ -220,6 +223,10 @@ class Backend:
             finally:
                 del inner, lm
                 gc.collect()
+
+    def on_general_text(self, texts: Sequence[Passage]) -> pl.DataFrame:
+        """Nothing, since whole distributions are out of sight; drift cannot be judged then."""
+        return pl.DataFrame(schema=GENERAL_SCHEMA)
 
     def _made(self, model: str) -> Any:
         from evals.harness import make_model

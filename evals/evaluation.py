@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,25 +13,28 @@ from curate.configfile import Project
 from curate.contamination.index import Key
 from curate.load_supervisor import load_supervisor
 from curate.supervision import Supervisor
-from evals import references
+from evals.answer_tables import answer_table, reference_answers, task_scores, why_no_references
 from evals.answering import Asked, open_answers, plain_command
 from evals.built_in import built_in_items
-from evals.consistency import ITEM_SCHEMA, filled
+from evals.consistency import ITEM_SCHEMA
 from evals.contaminated import index_key, marked_items, read_contamination
 from evals.dataset_items import AskedRow, dataset_items, loss_rows, sampled, shown_split, split_rows, trained_rows
+from evals.evidence import GENERAL_TEXT, LOSSES, ROWS, TOKENS
+from evals.general_text import Passage, general_files, passages
 from evals.makers import Given, make_task
 from evals.parts import Parts, count_parts
 from evals.prompt_checks import PromptSource, prompt_check
-from evals.scoring import LOSS_SCHEMA, LossRow, expect_losses, score_losses, summarise_losses
-from evals.slicing import require_fields, slices_of
-from evals.stats import Interval, clustered_mean, proportion
+from evals.row_facts import canary_losses, comparable, row_facts, row_table
+from evals.same_tokens import require_same_tokens
+from evals.scoring import TOKEN_SCHEMA, LossRow, expect_losses, losses_of, score_losses, summarise_losses
+from evals.slicing import require_fields
 from evals.tasks import Items, Task, file_items, find_task, write_task
+from evals.variants import asks_for_variants, variant_rows
 from schemas.atomic import write_atomic
 from schemas.base import file_digest, fingerprint
-from schemas.errors import UserError
 from schemas.manifest import read_manifest
 from schemas.progress import Progress
-from schemas.results import EvalResults, TaskScore
+from schemas.results import EvalResults
 from schemas.stage import Stage
 from train.base_model import ensure_base_model
 from train.run import trained_files
@@ -41,13 +43,10 @@ if TYPE_CHECKING:
     from evals.harness import TaskRun
 
 MODELS = ("base", "tuned")
-TRAINED_ROWS, TEST_ROWS = 100, 300
-"""Most rows of each kind whose supervised loss is measured. Test rows share their pass with the items of a task."""
 SHOWN_ROWS = 200
 """Most rows that few-shot examples are drawn from."""
-
-RUN_SCHEMA = {"metric": pl.String, "higher_is_better": pl.Boolean, "output_type": pl.String}
-"""What a finished part says about its task, beside its items."""
+GENERAL = "general"
+"""The part that compares both models on text that has nothing to do with the task."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,7 @@ class Evaluation:
         parts = Parts(folder, self.stage.fingerprint)
         settings = self.project.config.evals
         base = ensure_base_model(self.project.config.train.base_model, self.project.root)
+        require_same_tokens(base, self.adapter)
         config = self.project.config.train
         supervisor = load_supervisor(base, config.max_length, needs_template=config.method != "text")
         trained = trained_rows(self.dataset, self.adapter, supervisor)
@@ -100,17 +100,19 @@ class Evaluation:
         require_fields((document for q in questions for document in q.items.documents), settings.slice_by)
         for question in questions:
             write_task(question.task, question.items, folder / "tasks", question.command)
-        most = TEST_ROWS if settings.limit is None else min(TEST_ROWS, settings.limit)
-        losses = loss_rows("train", sampled(trained, TRAINED_ROWS, settings.seed))
-        losses += loss_rows("test", split_rows(self.dataset, "test", supervisor, most, settings.seed))
         no_losses = self._check(questions)
-        self._answer(folder, base, questions, [] if no_losses else losses, parts, supervisor)
+        losses = [] if no_losses else self._measured(trained, supervisor)
+        texts = passages(supervisor, general_files(self.project))
+        self._answer(folder, base, questions, losses, texts, parts, supervisor)
         tables = [self._table(question, trained, parts) for question in questions]
-        loss_table = pl.concat([parts.read(f"losses.{model}") for model in MODELS])
+        token_table = pl.concat([parts.read(f"losses.{model}") for model in MODELS])
+        loss_table = losses_of(token_table)
         found = read_contamination(self.dataset)
         key = index_key(found, self.project.index_key_file())
         results = EvalResults(
-            scores=tuple(score for table in tables for score in self._scores(table)),
+            scores=tuple(
+                score for table in tables for score in task_scores(table, self.project.config.gates.model.alpha)
+            ),
             models=self._models(parts.engine),
             tasks={
                 q.task.name: _describe(q, table, trained, folder) | _marks(q, table, found, key)
@@ -118,10 +120,14 @@ class Evaluation:
             },
             losses=summarise_losses(loss_table),
             no_losses=no_losses,
+            overfitting=row_facts(self.dataset, self.adapter),
         )
-        items = pl.concat(tables).select([*ITEM_SCHEMA, "slices"])
+        items = pl.concat(tables).select([*ITEM_SCHEMA, "sample", "slices"])
         items.write_parquet(folder / "items.parquet")
-        loss_table.write_parquet(folder / "losses.parquet")
+        loss_table.write_parquet(folder / LOSSES)
+        token_table.write_parquet(folder / TOKENS)
+        row_table(self.dataset, self.adapter, losses, settings.seed).write_parquet(folder / ROWS)
+        parts.read(GENERAL).write_parquet(folder / GENERAL_TEXT)
         write_atomic(folder / "results.json", results.model_dump_json(indent=1, by_alias=True).encode("utf-8") + b"\n")
         self.device.append(str(parts.engine["device"]))
         parts.close()
@@ -132,6 +138,22 @@ class Evaluation:
             "trained_rows": 0 if no_losses else sum(row.split == "train" for row in losses),
             "test_rows": 0 if no_losses else sum(row.split == "test" for row in losses),
         }
+
+    def _measured(self, trained: Sequence[AskedRow], supervisor: Supervisor) -> list[LossRow]:
+        """The rows whose supervised tokens are scored: samples of trained and test rows, and all canaries."""
+        settings = self.project.config.evals
+        most = settings.test_rows if settings.limit is None else min(settings.test_rows, settings.limit)
+        fair = {row.row_id for row in comparable(self.dataset, [asked.row for asked in trained])}
+        compared = [asked for asked in trained if asked.row.row_id in fair]
+        losses = loss_rows("train", sampled(compared, settings.trained_rows, settings.seed))
+        held_out = split_rows(self.dataset, "test", supervisor, most, settings.seed)
+        losses += loss_rows("test", held_out)
+        losses += canary_losses(supervisor, self.adapter)
+        if asks_for_variants(self.project):
+            known = {row.row_id for row in losses if row.split == "train"}
+            losses += variant_rows(supervisor, "train", [asked.row for asked in compared if asked.row.row_id in known])
+            losses += variant_rows(supervisor, "test", [asked.row for asked in held_out])
+        return losses
 
     def _question(self, name: str, supervisor: Supervisor) -> Question:
         settings = self.project.config.evals
@@ -183,11 +205,13 @@ class Evaluation:
         base: Path,
         questions: Sequence[Question],
         losses: Sequence[LossRow],
+        texts: Sequence[Passage],
         parts: Parts,
         supervisor: Supervisor,
     ) -> None:
         """Let base and tuned answer what is not answered yet."""
         needed = {model: [f"losses.{model}", *(f"{q.task.name}.{model}" for q in questions)] for model in MODELS}
+        needed[GENERAL] = [GENERAL]
         count = sum(map(len, needed.values()))
         if all(parts.has(*names) for names in needed.values()):
             return
@@ -208,12 +232,16 @@ class Evaluation:
                     if not parts.has(name):
                         self.progress.begin(f"{model} on {question.task.name}")
                         run = _run(asked, folder / "tasks", question, supervisor)
-                        parts.write(name, _answers(question, model, run, self.project.config.evals.slice_by))
+                        fields = self.project.config.evals.slice_by
+                        parts.write(name, answer_table(question.task, question.items, model, run, fields))
                 if not parts.has(f"losses.{model}"):
                     self.progress.begin(f"{model}, supervised loss")
-                    none = pl.DataFrame(schema=LOSS_SCHEMA)
+                    none = pl.DataFrame(schema=TOKEN_SCHEMA)
                     measured = score_losses(asked.scorer, model, losses) if asked.scorer else none
                     parts.write(f"losses.{model}", measured)
+        if not parts.has(GENERAL):
+            self.progress.begin("base and tuned on neutral text")
+            parts.write(GENERAL, answers.on_general_text(texts))
         for error in sorted(set(answers.errors)):
             self.progress.say(f"the model failed on an item: {error}")
 
@@ -225,31 +253,9 @@ class Evaluation:
     def _table(self, question: Question, trained: Sequence[AskedRow], parts: Parts) -> pl.DataFrame:
         """All answers to a task, those of the references included."""
         tables = [parts.read(f"{question.task.name}.{model}") for model in MODELS]
-        if not _why_no_references(question, tables[0], trained):
-            tables += _reference_answers(question, tables[0], trained, self.project.config.evals.seed)
+        if not why_no_references(question.rows, tables[0], trained):
+            tables += reference_answers(question.rows, tables[0], trained, self.project.config.evals.seed)
         return pl.concat(tables)
-
-    def _scores(self, table: pl.DataFrame) -> list[TaskScore]:
-        alpha = self.project.config.gates.model.alpha
-        found = []
-        for (model,), answers in table.group_by(["model"], maintain_order=True):
-            higher = bool(answers["higher_is_better"][0])
-            interval = _interval(answers, alpha, higher=higher)
-            ends = (interval.low, interval.high)
-            found.append(
-                TaskScore(
-                    task=answers["task"][0],
-                    model=str(model),
-                    metric=answers["metric"][0],
-                    value=interval.estimate,
-                    higher_is_better=higher,
-                    items=len(answers),
-                    failed=answers["score"].null_count(),
-                    low=ends[0] if ends[0] == ends[0] else None,
-                    high=ends[1] if ends[1] == ends[1] else None,
-                )
-            )
-        return found
 
     def _models(self, engine: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Digests of the weights, and what answered; an endpoint is only said to hold these weights."""
@@ -277,78 +283,6 @@ def _run(asked: Asked, folder: Path, question: Question, supervisor: Supervisor)
     return run_task(asked.lm, folder, task.name, chat_template=question.chat_template, check=check, source=task.path)
 
 
-def _answers(question: Question, model: str, run: TaskRun, slice_by: Sequence[str]) -> pl.DataFrame:
-    """A model's answers to a task, with the columns of ITEM_SCHEMA, `slices`, and those of RUN_SCHEMA."""
-    items = question.items
-    if len(run.items) != len(items.ids):
-        raise UserError(
-            "the task asked another number of items than there are",
-            where=str(question.task.path),
-            found=f"{len(run.items)} items",
-            expected=f"{len(items.ids)}, each in its place",
-            help="`process_docs` may change items, but not drop or add any; change the file of items instead",
-        )
-    lines = [
-        (
-            question.task.name,
-            model,
-            items.ids[item.position],
-            item.position,
-            items.clusters[item.position],
-            item.target,
-            item.prediction,
-            item.score,
-            item.detail,
-            item.prompt_sha256,
-            slices_of(items.documents[item.position], slice_by),
-            run.metric,
-            run.higher_is_better,
-            run.output_type,
-        )
-        for item in run.items
-    ]
-    return pl.DataFrame(lines, schema={**ITEM_SCHEMA, "slices": pl.String, **RUN_SCHEMA}, orient="row")
-
-
-def _why_no_references(question: Question, answers: pl.DataFrame, trained: Sequence[AskedRow]) -> str:
-    if not question.rows:
-        return "its items are not rows of the dataset, so no label of theirs was trained"
-    if answers["metric"][0] not in ("acc", "exact_match"):
-        return f"its metric {answers['metric'][0]!r} does not compare labels"
-    return references.why_none([asked.answer.strip() for asked in trained])
-
-
-def _reference_answers(
-    question: Question, answers: pl.DataFrame, trained: Sequence[AskedRow], seed: int
-) -> list[pl.DataFrame]:
-    """What the references say to the same items, in the form of `_answers`."""
-    labels = [asked.answer.strip() for asked in trained]
-    texts = [asked.text for asked in question.rows]
-    predictions = {
-        "majority": references.majority(labels, len(texts)),
-        "bag_of_words": references.bag_of_words([asked.text for asked in trained], labels, texts, seed),
-    }
-    ordered = answers.sort("position")
-    detail = json.dumps({"trained_rows": len(labels)})
-    return [
-        ordered.with_columns(
-            model=pl.lit(name),
-            prediction=pl.Series(said, dtype=pl.String),
-            score=(pl.Series(said, dtype=pl.String) == ordered["target"].str.strip_chars()).cast(pl.Float64),
-            detail=pl.lit(detail),
-        )
-        for name, said in predictions.items()
-    ]
-
-
-def _interval(answers: pl.DataFrame, alpha: float, *, higher: bool) -> Interval:
-    """The mean score; an item that the model failed on counts as wrong."""
-    scores, clusters = answers["score"], answers["cluster"].to_numpy()
-    values = filled(scores, higher=higher).to_numpy()
-    binary = bool(scores.drop_nulls().is_in([0.0, 1.0]).all())
-    return proportion(values, clusters, alpha) if binary else clustered_mean(values, clusters, alpha)
-
-
 def _marks(question: Question, table: pl.DataFrame, found: dict[str, Any] | None, key: Key | None) -> dict[str, Any]:
     """Which items touch trained rows; rows of the dataset's own splits are kept apart by its proof."""
     return {} if question.rows else {"contamination": marked_items(found, table, key)}
@@ -367,5 +301,5 @@ def _describe(question: Question, table: pl.DataFrame, trained: Sequence[AskedRo
         "clusters": len(set(question.items.clusters)),
         "command": question.command,
     }
-    reason = _why_no_references(question, table, trained)
+    reason = why_no_references(question.rows, table, trained)
     return found | ({"no_references": reason} if reason else {})

@@ -7,17 +7,20 @@ and what a failure means is decided in `evals/comparison.py`, once, for every ga
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from evals.comparison import KEYS, Comparison, compare_scores, run_noise_of
 from evals.consistency import read_items_table, read_table, require_agreement
+from evals.general_text import GENERAL_SCHEMA
 from evals.multiplicity import holm
 from evals.noise import Noise
-from evals.scoring import LOSS_SCHEMA
+from evals.row_facts import ROW_SCHEMA
+from evals.scoring import LOSS_SCHEMA, TOKEN_SCHEMA
 from schemas.config import ModelGateConfig
 from schemas.errors import ManifestError
 from schemas.lock import Lock
@@ -25,6 +28,13 @@ from schemas.results import EvalResults
 
 LOCKED, ORIGINAL = "locked", "original"
 """Names under which the scores of a lock stand beside those of `base` and `tuned`."""
+LOSSES, TOKENS, ROWS, GENERAL_TEXT = "losses.parquet", "tokens.parquet", "rows.parquet", "general.parquet"
+SINCE: dict[str, Mapping[str, Any]] = {TOKENS: TOKEN_SCHEMA, ROWS: ROW_SCHEMA, GENERAL_TEXT: GENERAL_SCHEMA}
+"""Tables that earlier evaluations do not have: what rests on them is then inconclusive."""
+
+
+def _empty(name: str) -> Callable[[], pl.DataFrame]:
+    return lambda: pl.DataFrame(schema=SINCE[name])
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,12 @@ class Evidence:
     losses: pl.DataFrame
     conditions: ModelGateConfig
     seed: int = 0
+    tokens: pl.DataFrame = field(default_factory=_empty(TOKENS))
+    """Columns of `evals.scoring.TOKEN_SCHEMA`; empty where the evaluation kept none."""
+    rows: pl.DataFrame = field(default_factory=_empty(ROWS))
+    """Columns of `evals.row_facts.ROW_SCHEMA`."""
+    general: pl.DataFrame = field(default_factory=_empty(GENERAL_TEXT))
+    """Columns of `evals.general_text.GENERAL_SCHEMA`."""
     baseline: Baseline | None = None
     """The lock that the candidate is held to; null compares with the base model alone."""
 
@@ -121,8 +137,8 @@ class Evidence:
         chosen = self.items.filter((pl.col("task") == task) & (pl.col("model") == "base"))
         found: dict[str, list[str]] = {}
         for item, given in chosen.select("item_id", "slices").unique().sort("item_id").iter_rows():
-            for field, value in json.loads(given).items():
-                found.setdefault(f"{field}={value}", []).append(item)
+            for name, value in json.loads(given).items():
+                found.setdefault(f"{name}={value}", []).append(item)
         return dict(sorted(found.items()))
 
     def _answers(self, task: str, model: str, part: Collection[str] | None) -> pl.DataFrame:
@@ -134,7 +150,7 @@ class Evidence:
 
 
 def read_evidence(folder: Path, conditions: ModelGateConfig, seed: int) -> Evidence:
-    """Read `results.json`, `items.parquet` and `losses.parquet` of an evaluation.
+    """Read `results.json` and the tables of an evaluation.
 
     Raises:
         ManifestError: a file is missing, does not have its columns, or does not agree with the others.
@@ -146,7 +162,11 @@ def read_evidence(folder: Path, conditions: ModelGateConfig, seed: int) -> Evide
             "the results cannot be read", where=str(folder / "results.json"), found=str(error)
         ) from error
     items = read_items_table(folder / "items.parquet")
-    losses = read_table(folder / "losses.parquet", LOSS_SCHEMA)
+    losses = read_table(folder / LOSSES, LOSS_SCHEMA)
+    tokens, rows, general = (
+        read_table(folder / name, schema) if (folder / name).exists() else pl.DataFrame(schema=schema)
+        for name, schema in SINCE.items()
+    )
     require_agreement(folder, results, items, losses)
     return Evidence(
         results=results,
@@ -154,4 +174,7 @@ def read_evidence(folder: Path, conditions: ModelGateConfig, seed: int) -> Evide
         losses=losses,
         conditions=conditions,
         seed=seed,
+        tokens=tokens,
+        rows=rows,
+        general=general,
     )

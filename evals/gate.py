@@ -16,6 +16,7 @@ from evals.evidence import Evidence, read_evidence
 from evals.flips import find_flips
 from evals.gate_page import gate_page
 from evals.lock import circumstances, lock_path, read_lock, with_lock
+from evals.overfitting_page import overfitting_files
 from evals.runs import with_runs
 from schemas.atomic import write_atomic
 from schemas.base import fingerprint
@@ -121,8 +122,9 @@ def judge_results(project: Project, results: Path, again: Sequence[Path] = ()) -
         flips = [find_flips(evidence, folder, task) for task in scored]
         written = {form: write(verdict) for form, write in FORMATS.items() if form in FILES}
         written |= {"sarif": as_sarif(blame), "html": gate_page(stage.name, verdict, flips)}
-        for form, text in written.items():
-            write_atomic(target / FILES[form], text.encode("utf-8"))
+        files = {FILES[form]: text for form, text in written.items()} | overfitting_files(stage.name, evidence, verdict)
+        for name, text in files.items():
+            write_atomic(target / name, text.encode("utf-8"))
         found = [check.outcome for check in verdict.checks]
         return {"checks": len(found)} | {str(outcome): found.count(outcome) for outcome in sorted(set(found))}
 

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from evals.decoding import Ask, GreedyDecoder
-from evals.item_scores import ItemScore, item_score, set_item_values
+from evals.item_scores import ItemScore, each_sample, item_score, set_item_values
 from evals.packing import Query
 from evals.responses import key
 from evals.token_scores import TokenScorer
@@ -177,6 +179,9 @@ class SharedLM(HFLM):
             yield dict(zip(places, self._generate([requests[place] for place in places]), strict=True))
 
     def _generate(self, requests: list[Any]) -> list[str]:
+        torch.manual_seed(
+            int.from_bytes(key(*(request.args for request in requests))[:4])
+        )  # for answers that are drawn
         try:
             found: list[str] = super().generate_until(requests, disable_tqdm=True)
         except (RuntimeError, IndexError) as error:  # out of memory, or a token that the model does not know
@@ -283,6 +288,7 @@ def run_task(
     if metric is None:
         raise UserError("the task measures nothing", where=str(where), expected="a metric in metric_list")
     ordered = sorted((sample for sample in samples if sample["filter"] == first), key=lambda sample: sample["doc_id"])
+    ordered = each_sample(task, ordered)
     set_item_values(task, ordered, metric, where)
     items = [item_score(task, sample, metric, where, failed=sample["doc_id"] in lm.failed) for sample in ordered]
     return TaskRun(metric, bool(task.higher_is_better()[metric]), str(task.OUTPUT_TYPE), items)

@@ -33,6 +33,23 @@ class ItemScore:
     detail: str
     """JSON: log-likelihoods by choice, or the response."""
     prompt_sha256: str
+    sample: int = 0
+    """Of several answers to the item."""
+
+
+def each_sample(task: Any, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of a task with `repeats`, whose answers no filter of its own joins: every answer, scored for itself.
+
+    lm-eval asks as often as the task says and scores the first answer alone.
+    """
+    if task.OUTPUT_TYPE != "generate_until" or task.config.filter_list or (task.config.repeats or 1) < 2:
+        return samples
+    found = []
+    for sample in samples:
+        for number, answer in enumerate(sample["resps"][0]):
+            values = task.process_results(sample["doc"], [answer])
+            found.append(sample | {"filtered_resps": [answer], "sample": number} | values)
+    return found
 
 
 def set_item_values(task: Any, samples: list[dict[str, Any]], metric: str, where: Path) -> None:
@@ -98,6 +115,7 @@ def item_score(task: Any, sample: dict[str, Any], metric: str, where: Path, *, f
         score=None if failed or not math.isfinite(value) else float(value),
         detail=json.dumps(detail, ensure_ascii=False),
         prompt_sha256=hashlib.sha256(str(sample["arguments"][0][0]).encode("utf-8", "surrogatepass")).hexdigest(),
+        sample=int(sample.get("sample", 0)),
     )
 
 

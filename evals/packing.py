@@ -21,6 +21,8 @@ class Query:
 
     context: tuple[int, ...]
     continuation: tuple[int, ...]
+    each: bool = False
+    """Whether the score of each token is wanted beside their sum; with and without share a pass."""
 
     def inputs(self, max_length: int) -> tuple[int, ...]:
         """The tokens fed to the model: all but the last, the newest `max_length` of them."""

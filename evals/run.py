@@ -15,8 +15,10 @@ from evals.backends import check_model, is_remote
 from evals.built_in import built_in_items
 from evals.contaminated import index_key, read_contamination
 from evals.evaluation import Evaluation
+from evals.general_text import general_files, python_text_digest
 from evals.parts import count_parts
 from evals.tasks import Task, find_task
+from evals.variants import asks_for_variants
 from schemas.base import canonical_json, digest
 from schemas.errors import AssayError, MissingExtra, UserError
 from schemas.manifest import InputRef, input_file, input_stage, manifest_path, open_stage, read_manifest
@@ -68,16 +70,19 @@ def evals_stage(project: Project, adapter: Path) -> Stage:
         input_stage("dataset", dataset_of(adapter), folder),
         *_base_inputs(project, adapter, folder),
         *(input_file("task", path, folder) for task in tasks for path in task.files),
+        *(input_file("general_text", path, folder) for path in general_files(project)),
     ]
     evals = project.config.evals.model_dump(mode="json", exclude={"baseline"})
     backend = project.config.evals.backend
     key = index_key(read_contamination(dataset_of(adapter).parent), project.index_key_file())
+    text: dict[str, Any] = {} if general_files(project) else {"general_text": python_text_digest()}
+    text |= {"variants": True} if asks_for_variants(project) else {}
     # With the key of an index, more items are known; which key it is stays untold.
     known = {} if key is None else {"index_key": True}
     return Stage(
         stage=STAGE,
         name=project.config.name,
-        config={"evals": evals, "max_length": project.config.train.max_length} | known | made_of(project, tasks),
+        config={"evals": evals, "max_length": project.config.train.max_length} | text | known | made_of(project, tasks),
         config_given={"evals": project.given.get("evals", {})},
         inputs=tuple(inputs),
         code=code_digest(["schemas", "curate", "train", "evals"]),

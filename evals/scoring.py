@@ -1,10 +1,14 @@
-"""Supervised losses: what training minimised, measured in evaluation mode on rows it saw and rows it did not."""
+"""Supervised losses: what training minimised, measured in evaluation mode on rows it saw and rows it did not.
+
+One pass of a row through a model gives everything that a measurement reads: its loss, the score of each token, and
+whether each token is the one that greedy decoding would take.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -22,6 +26,17 @@ LOSS_SCHEMA = {
     "nll": pl.Float64,  # nats, summed over the supervised tokens; null where the model failed
     "tokens": pl.Int64,  # supervised tokens
 }
+TOKEN_SCHEMA: dict[str, Any] = LOSS_SCHEMA | {
+    "variant": pl.String,  # original, or what was changed in the row's text
+    "runs": pl.List(pl.Int64),  # supervised tokens of each turn; the lists below hold one turn after the other
+    "ids": pl.List(pl.Int64),
+    "log_p": pl.List(pl.Float64),  # see evals.token_scores.Token; empty where the model failed
+    "z": pl.List(pl.Float64),
+    "greedy": pl.List(pl.Boolean),
+}
+"""`split` is train or test, or canary_<dose>."""
+ORIGINAL = "original"
+SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,7 @@ class LossRow:
     row_id: str
     cluster: int
     supervised: Supervised
+    variant: str = ORIGINAL
 
     @property
     def queries(self) -> list[Query]:
@@ -41,7 +57,7 @@ class LossRow:
         found = []
         for start in starts:
             stop = next((place for place in range(start, len(ids)) if not counted[place]), len(ids))
-            found.append(Query(tuple(ids[:start]), tuple(ids[start:stop])))
+            found.append(Query(tuple(ids[:start]), tuple(ids[start:stop]), each=True))
         return found
 
 
@@ -51,15 +67,32 @@ def expect_losses(scorer: Scorer, rows: Iterable[LossRow]) -> None:
 
 
 def score_losses(scorer: Scorer, model: str, rows: Sequence[LossRow]) -> pl.DataFrame:
-    """The supervised loss of every row under the model as it is now, with the columns of LOSS_SCHEMA."""
-    queries = [row.queries for row in rows]
-    scores = iter(scorer.score([query for row in queries for query in row]))
+    """The supervised tokens of every row under the model as it is now, with the columns of TOKEN_SCHEMA."""
+    asked = [row.queries for row in rows]
+    scores = iter(scorer.score([query for queries in asked for query in queries]))
     lines = []
-    for row, asked in zip(rows, queries, strict=True):
-        total = -sum(next(scores).log_likelihood for _ in asked)
+    for row, queries in zip(rows, asked, strict=True):
+        found = [next(scores) for _ in queries]
+        total = -sum(one.log_likelihood for one in found)
         finite = total if abs(total) < float("inf") else None  # not a number compares as false
-        lines.append((model, row.split, row.row_id, row.cluster, finite, row.supervised.supervised_tokens))
-    return pl.DataFrame(lines, schema=LOSS_SCHEMA, orient="row")
+        tokens = [token for one in found for token in one.each] if finite is not None else []
+        lines.append(
+            (
+                *(model, row.split, row.row_id, row.cluster, finite, row.supervised.supervised_tokens, row.variant),
+                [len(query.continuation) for query in queries],
+                [token for query in queries for token in query.continuation],
+                [token.log_p for token in tokens],
+                [token.z for token in tokens],
+                [token.is_greedy for token in tokens],
+            )
+        )
+    return pl.DataFrame(lines, schema=TOKEN_SCHEMA, orient="row")
+
+
+def losses_of(tokens: pl.DataFrame) -> pl.DataFrame:
+    """The losses of trained and of test rows as they are, with the columns of LOSS_SCHEMA."""
+    plain = (pl.col("variant") == ORIGINAL) & pl.col("split").is_in(SPLITS)
+    return tokens.filter(plain).select(*LOSS_SCHEMA)
 
 
 def summarise_losses(losses: pl.DataFrame) -> dict[str, dict[str, dict[str, float | int]]]:

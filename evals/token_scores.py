@@ -10,7 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,6 +19,8 @@ from evals.responses import Responses, key
 
 MAX_LOGITS = 100_000_000
 """Most logits held at a time (rows x positions x vocabulary): 400 MB in float32."""
+DIGITS = 6
+"""Digits behind the point of what is kept of a token."""
 AGREEMENT = 1e-3
 """Largest difference in nats at which branching rows are trusted to score as plain ones do."""
 
@@ -32,6 +34,33 @@ class TokenScore:
     is_greedy: bool
     """Whether each token is the model's most likely one."""
     tokens: int
+    each: tuple[Token, ...] = ()
+    """Of its tokens, where the query asked for it."""
+
+
+class Token(NamedTuple):
+    """One token of a continuation, given all true tokens before it."""
+
+    log_p: float
+    """In nats."""
+    z: float
+    """`log_p` less its mean under the model, in standard deviations: (log p(x) - mu) / sigma with mu and sigma over the
+    vocabulary, the token score of Min-K%++ (Zhang et al. 2024, arXiv 2404.02936)."""
+    is_greedy: bool
+    """Whether it is the model's most likely token."""
+
+
+def token_details(log_p: torch.Tensor, target: torch.Tensor) -> tuple[Token, ...]:
+    """Of the tokens `target` (n) under the log-probabilities (n, vocabulary) before each; rounded to be stored."""
+    p = log_p.exp()
+    mean = -torch.special.entr(p).sum(-1)
+    centred = (log_p - mean[:, None]).masked_fill(p == 0, 0.0)  # a token that cannot come weighs nothing
+    deviation = (p * centred**2).sum(-1).sqrt()
+    chosen = log_p.gather(1, target[:, None])[:, 0]
+    z = torch.where(deviation > 0, (chosen - mean) / deviation, torch.zeros_like(mean))
+    greedy = (log_p.argmax(-1) == target).tolist()
+    rounded = zip(chosen.tolist(), z.tolist(), greedy, strict=True)
+    return tuple(Token(round(one, DIGITS), round(other, DIGITS), best) for one, other, best in rounded)
 
 
 Progress = Callable[[int, int], None]
@@ -59,7 +88,7 @@ class TokenScorer:
         """What went wrong on rows whose score is not a number."""
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._selects_logits = "logits_to_keep" in inspect.signature(inner.forward).parameters
-        self._vocabulary = int(inner.config.get_text_config().vocab_size)
+        self.vocabulary = int(inner.config.get_text_config().vocab_size)
         self._branches: bool | None = None
         self.store: Responses | None = None
         """Answers of the model as it is now, from earlier evaluations; null asks everything."""
@@ -89,9 +118,9 @@ class TokenScorer:
         """Take what the store knows; gives the others."""
         if self.store is None:
             return queries
-        keys = {query: key("score", query.context, query.continuation) for query in queries}
+        keys = {query: _key(query) for query in queries}
         known = self.store.get(keys.values())
-        self._known |= {query: TokenScore(*known[name]) for query, name in keys.items() if name in known}
+        self._known |= {query: _recalled(known[name]) for query, name in keys.items() if name in known}
         return [query for query, name in keys.items() if name not in known]
 
     def _keep(self, found: dict[Query, TokenScore]) -> None:
@@ -99,11 +128,7 @@ class TokenScorer:
         self._known |= found
         if self.store is not None:
             self.store.put(
-                {
-                    key("score", query.context, query.continuation): (one.log_likelihood, one.is_greedy, one.tokens)
-                    for query, one in found.items()
-                    if math.isfinite(one.log_likelihood)
-                }
+                {_key(query): _stored(one) for query, one in found.items() if math.isfinite(one.log_likelihood)}
             )
 
     def _run(self, queries: list[Query]) -> None:
@@ -127,7 +152,7 @@ class TokenScorer:
         for row in rows[: self.batch_size]:
             read |= {index for _, indexes in row.reads for index in indexes}
             positions = len(read) if self._selects_logits else len(rows[0].tokens)
-            if batch and (len(batch) + 1) * positions * self._vocabulary > MAX_LOGITS:
+            if batch and (len(batch) + 1) * positions * self.vocabulary > MAX_LOGITS:
                 break
             batch.append(row)
         return batch
@@ -177,10 +202,26 @@ class TokenScorer:
             for query, indexes in row.reads:
                 read = logits[place, [column[index] for index in indexes]].float()
                 target = torch.tensor(query.continuation, device=device)
-                chosen = read.log_softmax(-1).gather(1, target[:, None])
+                log_p = read.log_softmax(-1)
+                chosen = log_p.gather(1, target[:, None])
                 greedy = bool((read.argmax(-1) == target).all())
-                found[query] = TokenScore(float(chosen.double().sum()), greedy, len(indexes))
+                each = token_details(log_p, target) if query.each else ()
+                found[query] = TokenScore(float(chosen.double().sum()), greedy, len(indexes), each)
         return found
+
+
+def _key(query: Query) -> bytes:
+    return key("tokens" if query.each else "score", query.context, query.continuation)
+
+
+def _stored(score: TokenScore) -> tuple[Any, ...]:
+    plain = (score.log_likelihood, score.is_greedy, score.tokens)
+    return (*plain, score.each) if score.each else plain
+
+
+def _recalled(value: Sequence[Any]) -> TokenScore:
+    total, greedy, tokens, *each = value
+    return TokenScore(total, greedy, tokens, tuple(Token(*one) for one in (each[0] if each else ())))
 
 
 def tree_mask(batch: Sequence[Row], width: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

@@ -207,8 +207,9 @@ class ModelGateConfig(Strict):
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     """Level of the two-sided intervals; a verdict rests on one end of them."""
     tasks: dict[str, TaskGate] = Field(min_length=1)
-    overfitting: dict[str, Literal["default"] | dict[str, float]] = Field(default={"gain_gap": "default"})
-    """Measurement -> `default` or its thresholds."""
+    overfitting: dict[str, Literal["default", "off"] | dict[str, float]] = Field(default={"gain_gap": "default"})
+    """Measurement -> `default`, its thresholds, or `off`. Those that are not named are judged where they apply, but for
+    those that cost passes of their own, which must be named."""
 
 
 class GatesConfig(Strict):
@@ -235,6 +236,13 @@ class EvalsConfig(Strict):
     """Lock file; null compares with the base model."""
     network: bool = False
     """Whether the data of lm-eval's own tasks may be downloaded; otherwise they must be on this machine."""
+    trained_rows: Count = 100
+    """Most trained rows whose loss is measured on base and tuned."""
+    test_rows: Count = 300
+    """Most test rows whose loss is measured; `limit` bounds them too, and they share their pass with a task's items."""
+    general_text: list[PathText] = Field(default_factory=list)
+    """Plain text files, each paragraph of 40 words or more a document, to measure on how far the model drifted from its
+    base; by default the prose of Python's own language reference."""
     slice_by: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     """Fields of the items, of their `metadata`, or beside the content of the dataset's rows, by whose values the model
     gate shows where the models differ."""

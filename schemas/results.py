@@ -41,5 +41,8 @@ class EvalResults(Strict):
     """Supervised loss in nats per token on the fixed samples, model -> split -> summary."""
     no_losses: str = ""
     """Why there are no supervised losses; empty where there are."""
+    overfitting: dict[str, Any] = Field(default_factory=dict)
+    """What the overfitting measurements know without a model: rows that were trained, copies of held-out rows among
+    them, the split proof, the validation curve, canaries, the text that drift is measured on."""
 
     model_config = Strict.model_config | {"populate_by_name": True, "serialize_by_alias": True}

@@ -293,6 +293,7 @@ def _write_ledger(folder: Path, prepared: Prepared, config: TrainConfig, steps: 
         "rows_trained": counted.rows,
         "rows_without_supervised_token": 0,  # such a row stops the run before it starts
         "canaries": len(prepared.examples) - counted.examples,
+        "canary_rows": _canary_rows(prepared),
         "epochs": config.epochs,
         "steps_planned": steps,
         "steps": taken,
@@ -312,6 +313,17 @@ def _write_ledger(folder: Path, prepared: Prepared, config: TrainConfig, steps: 
         "supervised_tokens": counted.supervised_tokens,
         "truncated_rows": counted.truncated_rows,
     }
+
+
+def _canary_rows(prepared: Prepared) -> dict[str, dict[str, int]]:
+    """Canary -> how often an epoch holds it, and how many of its tokens carry loss or were cut, each time."""
+    found: dict[str, dict[str, int]] = {}
+    for example in prepared.examples:
+        if example.row >= len(prepared.chosen):
+            entry = found.setdefault(prepared.rows[example.row].row_id, {"copies": 0})
+            entry["copies"] += 1
+            entry |= {"supervised_tokens": example.supervised_tokens, "truncated_tokens": example.truncated_tokens}
+    return found
 
 
 def _write_trained_rows(path: Path, prepared: Prepared, config: TrainConfig) -> None:

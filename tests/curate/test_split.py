@@ -182,3 +182,21 @@ def test_rows_the_components_missed_are_joined_until_none_is_left() -> None:
     assert proof["repaired_pairs"] > 0  # type: ignore[operator]
     assert all(splits[row] == splits[150 + row] for row in range(60))
     assert split_proof(text, splits)["cross_split_pairs"] == 0
+
+
+def test_every_split_gets_its_share_of_large_units() -> None:
+    """Held-out rows must be of the same kind as trained ones: no split is made of single rows alone."""
+    sizes = [20] * 10 + [5] * 40 + [2] * 100 + [1] * 600
+    component = pl.Series([unit for unit, size in enumerate(sizes) for _ in range(size)])
+    kind = pl.Series([size for size in sizes for _ in range(size)])
+    splits = assign_splits(component, None, None, {"train": 0.8, "validation": 0.1, "test": 0.1}, 0)
+    counts = pl.DataFrame({"kind": kind, "split": splits}).group_by("kind", "split").len()
+    found = {(size, split): rows for size, split, rows in counts.iter_rows()}
+    assert {split: found[20, split] for split in ("train", "validation", "test")} == {
+        "train": 160,
+        "validation": 20,
+        "test": 20,
+    }
+    for size, whole in ((5, 200), (2, 200), (1, 600)):
+        assert found[size, "test"] == pytest.approx(0.1 * whole, abs=size)
+        assert found[size, "validation"] == pytest.approx(0.1 * whole, abs=size)

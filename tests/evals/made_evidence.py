@@ -12,6 +12,17 @@ from evals.scoring import LOSS_SCHEMA
 from schemas.config import ModelGateConfig
 from schemas.results import EvalResults
 
+OFF = {name: "off" for name in ("gain_gap", "heldout", "drift", "membership", "extraction", "validation_curve")}
+"""No measurement of overfitting."""
+FACTS: dict[str, Any] = {
+    "trained_rows": {"rows": 100, "listed": True},
+    "unverified": [],
+    "held_out_rows_trained": {"rows": 0, "of": 150, "shown": []},
+    "split_proof": {"pairs": 0, "threshold": 0.5, "imported": False},
+    "validation_curve": None,
+    "canaries": None,
+}
+"""What an evaluation says of rows that were split and trained as they should be."""
 IMPROVE = {"must": "improve", "detect": 0.15}
 NOT_REGRESS = {"must": "not_regress", "margin": 0.05}
 
@@ -39,6 +50,8 @@ def made_evidence(
     facts: Mapping[str, Any] | None = None,
     slices: Sequence[str] | None = None,
     runs: int = 1,
+    known: Mapping[str, Any] | None = None,
+    tables: Mapping[str, Any] | None = None,
 ) -> Evidence:
     """Evidence on one task `t`.
 
@@ -48,9 +61,11 @@ def made_evidence(
         task: its condition.
         clusters: of the items; by default each is its own.
         higher_is_better: direction of the metric.
-        overfitting: measurements to judge.
+        overfitting: measurements to judge; by default none.
         facts: more about the task in the results.
         slices: of the items, by a field `kind`.
+        known: about the rows, in place of what FACTS says.
+        tables: tables of the evidence, by name.
         runs: the scores of a model are so many runs, one after the other.
     """
     lines = []
@@ -68,10 +83,13 @@ def made_evidence(
     ]
     about = {"metric": "acc", "higher_is_better": higher_is_better, **(facts or {})}
     return Evidence(
-        results=EvalResults(scores=(), models={}, tasks={"t": about}),
+        results=EvalResults(scores=(), models={}, tasks={"t": about}, overfitting={**FACTS, **(known or {})}),
         items=pl.DataFrame(
             lines, schema=ITEM_SCHEMA | {name: kind for name, (kind, _) in MORE_COLUMNS.items()}, orient="row"
         ),
         losses=pl.DataFrame(rows, schema=LOSS_SCHEMA, orient="row"),
-        conditions=ModelGateConfig.model_validate({"tasks": {"t": task}, "overfitting": overfitting or {}}),
+        **(tables or {}),
+        conditions=ModelGateConfig.model_validate(
+            {"tasks": {"t": task}, "overfitting": OFF if overfitting is None else overfitting}
+        ),
     )

@@ -12,6 +12,7 @@ from evals.run import evals_stage
 from evals.token_scores import TokenScorer
 from schemas.errors import ExitCode, UserError
 from schemas.stage import require
+from tests.evals.made_evidence import OFF
 
 
 def run(command, *arguments):
@@ -68,7 +69,7 @@ def test_gate_model_speaks_each_format(done, form):
     if form == "json":
         assert json.loads(out)["schema"] == "assay/verdict/1"
     elif form == "junit":
-        assert ElementTree.fromstring(out).attrib["tests"] == "3"
+        assert ElementTree.fromstring(out).attrib["tests"] == "11"
     elif form == "markdown":
         assert out.startswith("<!-- assay gate model -->\n# Gate model: ")
     elif form == "sarif":
@@ -103,6 +104,6 @@ def test_thresholds_can_be_set_on_the_command_line(done, gained, expected):
         "--set",
         override,
         "--set",
-        "gates.model.overfitting={}",
+        f"gates.model.overfitting={json.dumps(OFF)}",
     )
     assert (code is ExitCode.PASS) == (expected is ExitCode.PASS)

@@ -188,9 +188,10 @@ def test_items_on_which_the_model_fails_count_and_do_not_vanish(fresh, monkeypat
     assert result.manifest.counts["failed"] == failed.height
     assert set(failed["model"]) == {"base", "tuned"}
     verdict = judge_results(project, result.path)
-    checks = json.loads((verdict.folder / "verdict.json").read_bytes())["checks"]
-    assert checks[0]["measured"]["candidate_failed"] == failed.height // 2
-    assert "have no loss" in checks[2]["message"]
+    found = json.loads((verdict.folder / "verdict.json").read_bytes())["checks"]
+    checks = {check["name"]: check for check in found}
+    assert checks["toy_test:improve"]["measured"]["candidate_failed"] == failed.height // 2
+    assert "have no loss" in checks["overfitting:gain-gap"]["message"]
 
 
 def test_a_limit_takes_a_stratified_sample(fresh, tiny_model_folder):
@@ -269,6 +270,9 @@ def test_the_verdict_rests_on_files_and_names_them(done, monkeypatch):
     assert sorted(path.name for path in verdict.folder.iterdir()) == [
         "junit.xml",
         "manifest.json",
+        "overfitting.html",
+        "overfitting.md",
+        "overfitting.txt",
         "verdict.html",
         "verdict.json",
         "verdict.md",
@@ -278,7 +282,15 @@ def test_the_verdict_rests_on_files_and_names_them(done, monkeypatch):
     assert [check.name for check in found.checks] == [
         "toy_test:improve",
         "toy_test:beats-majority",
+        "control:base-placebo",
+        "control:blind-classifier",
+        "control:splits",
         "overfitting:gain-gap",
+        "overfitting:heldout",
+        "overfitting:drift",
+        "overfitting:extraction",
+        "overfitting:membership",
+        "overfitting:validation-curve",
     ]
     judged = {"results", "adapter", "adapter_weights", "base_model", "dataset", "data_verdict", "config"}
     assert set(found.subject) == judged
@@ -297,7 +309,9 @@ def test_an_adapter_that_does_nothing_is_not_called_improved(fresh, tiny_model_f
     checks = {c["name"]: c for c in json.loads((verdict.folder / "verdict.json").read_bytes())["checks"]}
     assert checks["toy_test:improve"]["measured"]["estimate"] == 0.0
     assert checks["toy_test:improve"]["outcome"] == Outcome.FAIL
-    assert checks["overfitting:gain-gap"]["outcome"] == Outcome.PASS
+    assert checks["control:splits"]["outcome"] == Outcome.FAIL  # the toy rows of both splits say the same
+    assert "by itself it would be pass" in checks["overfitting:gain-gap"]["message"]
+    assert checks["overfitting:drift"]["outcome"] == Outcome.PASS
 
 
 def test_other_thresholds_are_another_verdict_on_the_same_results(done):

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from evals.gates import overfitting
+from evals.overfitting import heldout
 from evals.overfitting.gain_gap import DEFAULTS, explained_slope, judge, paired
 from schemas.verdict import Outcome
-from tests.evals.made_evidence import made_evidence
+from tests.evals.made_evidence import OFF, made_evidence
 
 RNG = np.random.default_rng(0)
 
@@ -54,10 +55,12 @@ def test_a_gap_too_small_to_matter_passes_whatever_its_share():
 
 
 def test_a_model_that_is_worse_than_its_base_on_new_rows_fails():
-    check = check_of(losses(15.0, 40.0))
-    assert check.measured["test_gain"]["high"] < 0
+    evidence = made_evidence(losses=losses(15.0, 40.0))
+    check = heldout.judge(evidence, heldout.DEFAULTS)
     assert check.outcome is Outcome.FAIL
-    assert "worse than its base" in check.message
+    assert check.measured["rise"]["low"] > 0.5
+    assert "worse at its own task" in check.message
+    assert judge(evidence, DEFAULTS).measured["test_gain"]["high"] < 0
 
 
 def test_few_rows_are_inconclusive():
@@ -107,9 +110,9 @@ def test_rows_that_are_easier_for_the_base_too_are_no_gap():
 
 def test_thresholds_of_the_config_are_used():
     evidence = made_evidence(
-        losses=losses(0.001, 1.0, rows=(36, 100)), overfitting={"gain_gap": {"max_gap": 3.0, "max_share": 0.5}}
+        losses=losses(0.001, 1.0, rows=(36, 100)), overfitting={**OFF, "gain_gap": {"max_gap": 3.0, "max_share": 0.5}}
     )
-    (check,) = overfitting.judge(evidence)
+    check = {check.name: check for check in overfitting.judge(evidence)}["overfitting:gain-gap"]
     assert check.outcome is Outcome.PASS
     assert check.required["max_gap"] == 3.0
 

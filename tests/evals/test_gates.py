@@ -241,8 +241,15 @@ def test_the_verdict_names_what_failed_and_what_is_unknown():
     evidence = made_evidence({**table(2, 40, 8, 50), "majority": majority})
     verdict = gate.judge(evidence, {"results": "0" * 64})
     assert verdict.outcome is FAIL
-    assert [check.name for check in verdict.checks] == ["t:improve", "t:beats-majority"]
+    assert [check.name for check in verdict.checks] == [
+        "t:improve",
+        "t:beats-majority",
+        "overfitting:gain-gap",
+        "overfitting:heldout",
+        "overfitting:drift",
+    ]
     assert verdict.summary.startswith("the candidate must not replace its base: t:improve")
+    assert [check.outcome for check in verdict.checks[2:]] == [Outcome.NOT_APPLICABLE] * 3
     assert gate.judge(made_evidence(table(5, 2, 8, 5)), {}).outcome is INCONCLUSIVE
 
 

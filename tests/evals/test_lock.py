@@ -23,8 +23,9 @@ from schemas.manifest import open_stage
 from schemas.progress import Progress
 from schemas.verdict import Outcome, Verdict
 from tests.evals.made_adapter import made_project
+from tests.evals.made_evidence import OFF
 
-LENIENT = {"gates.model.tasks.toy_test": {"must": "not_regress", "margin": 0.99}, "gates.model.overfitting": {}}
+LENIENT = {"gates.model.tasks.toy_test": {"must": "not_regress", "margin": 0.99}, "gates.model.overfitting": OFF}
 REASON = "the first model that shipped"
 
 
@@ -56,7 +57,8 @@ def verdict_of(project, results):
 
 
 def outcomes(verdict):
-    return {check.name: check.outcome for check in verdict.checks}
+    deciding = [check for check in verdict.checks if check.outcome is not Outcome.NOT_APPLICABLE]
+    return {check.name: check.outcome for check in deciding}
 
 
 def blessed(project, results):

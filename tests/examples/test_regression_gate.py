@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.evals.made_adapter import TASK
+from tests.evals.made_evidence import OFF
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = ROOT / "examples" / "ci" / "regression-gate.yml"
@@ -57,7 +58,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -
         "curate": {"steps": ["schema", "exact-duplicate"], "split": {"threshold": 1.0}},
         "gates": {
             "data": {"min_rows": 5, "min_supervised_tokens": 5},
-            "model": {"tasks": {"lamps": lenient}, "overfitting": {}},
+            "model": {"tasks": {"lamps": lenient}, "overfitting": OFF},
         },
         "evals": {"suites": ["lamps"], "batch_size": 8},
         "train": {"base_model": str(tiny_model_folder), "max_examples": 24, "lora": {"r": 2}},

@@ -1,0 +1,73 @@
+"""Models and rows that were made elsewhere are judged like others, and the verdict says who vouches for them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from evals.gate import judge_results
+from evals.imports import files_by_split, import_adapter, import_dataset
+from evals.run import evaluate
+from evals.same_tokens import require_same_tokens
+from schemas.errors import UserError
+from schemas.progress import Progress
+from schemas.verdict import Verdict
+from tests.evals.made_adapter import made_project
+from tests.evals.test_methods import trained
+
+QUIET = Progress(quiet=True)
+
+
+@pytest.fixture
+def imported(tmp_path: Path, fresh, tiny_model_folder):
+    """A project whose rows and adapter came through `assay import`."""
+    _, adapter = fresh
+    root = tmp_path / "elsewhere"
+    root.mkdir()
+    for split, count in (("train", 40), ("test", 30)):
+        rows = [
+            {
+                "prompt": f"Is the lamp in room {split[0]}{k * 37} of house {k * 11} on?",
+                "completion": ("no", "yes")[k % 2],
+            }
+            for k in range(count)
+        ]
+        (root / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    runs = root / "runs"
+    dataset = import_dataset(files_by_split([root / "train.jsonl", root / "test.jsonl"], {}), runs, "toy")
+    made = import_adapter(adapter / "adapter", dataset.path, str(tiny_model_folder), runs, "toy")
+    return made_project(root, tiny_model_folder), made
+
+
+def test_what_was_imported_is_judged_and_its_provenance_is_said_to_be_unverified(imported):
+    project, adapter = imported
+    verdict = judge_results(project, evaluate(project, adapter.path, QUIET).path)
+    found = Verdict.model_validate(json.loads((verdict.folder / "verdict.json").read_bytes()))
+    checks = {check.name: check for check in found.checks}
+    splits = checks["control:splits"].message
+    assert "provenance unverified" in splits
+    assert "training left no list of its rows, so the whole train split was taken for them" in splits
+    assert checks["overfitting:drift"].measured["documents"] == 40
+    assert checks["overfitting:gain-gap"].measured["train_rows"] > 0
+    assert "provenance unverified" in (verdict.folder / "overfitting.txt").read_text("utf-8")
+
+
+def test_a_model_with_a_tokenizer_of_its_own_is_refused(tmp_path, tiny_model_folder):
+    project, made = trained(tmp_path, tiny_model_folder, "full", epochs=1)
+    assert evaluate(project, made.path, QUIET).manifest.counts["failed"] == 0
+    folder = tmp_path / "copy"
+    shutil.copytree(made.folder, folder)
+    path = folder / "model" / "tokenizer.json"
+    settings = json.loads(path.read_bytes())
+    path.write_text(json.dumps(settings), "utf-8")  # written otherwise, the same tokens
+    require_same_tokens(tiny_model_folder, folder)
+    vocabulary = settings["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    path.write_text(json.dumps(settings), "utf-8")
+    with pytest.raises(UserError, match="reads other tokens than its base") as caught:
+        require_same_tokens(tiny_model_folder, folder)
+    assert "2 tokens with other ids" in caught.value.problems[0].found
+    path.write_text("{", "utf-8")
+    with pytest.raises(UserError, match="tokenizer cannot be read"):
+        require_same_tokens(tiny_model_folder, folder)
