@@ -1,13 +1,10 @@
 """Text that has nothing to do with the task, on which base and tuned model are compared token by token.
 
-Without `evals.general_text` it is the prose of the language reference that comes with every CPython (module
-`pydoc_data.topics`): it is on each machine, in English, under a free licence, and no training row is likely to hold it.
-What matters is not how well a model knows the text but whether training changed that.
+Without `evals.general_text` it is what `curate/neutral_text.py` takes from Python's own documentation.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.configfile import Project
+from curate.neutral_text import MIN_WORDS, PASSAGE_TOKENS, prose, python_prose
 from schemas.base import canonical_json, digest
 from schemas.errors import UserError
 
@@ -34,11 +32,6 @@ GENERAL_SCHEMA = {
     "kl": pl.Float64,  # KL(base || tuned) in nats, summed over the same places
 }
 DOCUMENTS = 40
-TOKENS = 96
-"""Of a document; what follows is left out."""
-MIN_WORDS = 40
-"""A paragraph of fewer is no document."""
-MARKUP = tuple(" *+|>.=-")
 ActingAs = Callable[[str], AbstractContextManager[None]]
 
 
@@ -60,7 +53,7 @@ def general_files(project: Project) -> list[Path]:
 
 def python_text_digest() -> str:
     """Of the text that comes with this Python, which may differ from that of another version."""
-    return digest(canonical_json(list(_of_python())))
+    return digest(canonical_json(list(python_prose())))
 
 
 def passages(supervisor: Supervisor, files: Sequence[Path]) -> list[Passage]:
@@ -73,7 +66,7 @@ def passages(supervisor: Supervisor, files: Sequence[Path]) -> list[Passage]:
     Raises:
         UserError: a file cannot be read, or none holds a long enough paragraph.
     """
-    documents = list(_of_files(files) if files else _of_python())[:DOCUMENTS]
+    documents = list(_of_files(files) if files else python_prose())[:DOCUMENTS]
     if not documents:
         raise UserError(
             "there is no text to measure drift on",
@@ -88,20 +81,11 @@ def passages(supervisor: Supervisor, files: Sequence[Path]) -> list[Passage]:
 def _passage(supervisor: Supervisor, name: str, text: str) -> Passage:
     start = supervisor.added_start
     encoding = supervisor.tokenizer.encode(start + text, add_special_tokens=False)
-    ids = encoding.ids[: min(TOKENS, supervisor.max_length)]
+    ids = encoding.ids[: min(PASSAGE_TOKENS, supervisor.max_length)]
     first = max(1, sum(end <= len(start) for _, end in encoding.offsets[: len(ids)]))
     scored = encoding.offsets[first : len(ids)]
     covered = (start + text)[scored[0][0] : scored[-1][1]] if scored else ""
     return Passage(name, tuple(ids), len(scored), len(covered.encode("utf-8", "replace")))
-
-
-def _of_python() -> Iterator[tuple[str, str]]:
-    from pydoc_data.topics import topics
-
-    for name, text in sorted(topics.items()):
-        paragraph = next(_prose(text), None)
-        if paragraph is not None:
-            yield name, paragraph
 
 
 def _of_files(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
@@ -115,14 +99,8 @@ def _of_files(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
                 found=str(error)[:200],
                 expected="plain text in UTF-8",
             ) from error
-        for number, paragraph in enumerate(_prose(text), 1):
+        for number, paragraph in enumerate(prose(text), 1):
             yield f"{path.name}:{number}", paragraph
-
-
-def _prose(text: str) -> Iterator[str]:
-    for paragraph in re.split(r"\n\s*\n", text):
-        if len(paragraph.split()) >= MIN_WORDS and not paragraph.startswith(MARKUP):
-            yield " ".join(paragraph.split())
 
 
 def score_general(

@@ -81,6 +81,8 @@ class WatchConfig(Strict):
 
     rows: int = Field(default=16, ge=0, lt=1 << 31)
     """Rows of each sample; 0 watches nothing."""
+    general_texts: int = Field(default=4, ge=0, le=40)
+    """Passages of neutral text whose loss shows drift (sft, full, text); 0 reads none."""
     share: Share = 0.1
     """Most of the training's own work that watching may cost; it always looks before the first and after the last
     step."""

@@ -223,6 +223,7 @@ def curve_lines(curves: Mapping[str, Sequence[tuple[int, float]]], steps: int, w
 def measured_line(step: int, found: Mapping[str, float]) -> str:
     """What was measured, in words."""
     names = {"held_out_loss": "held-out loss", "trained_loss": "trained loss", "gain_gap": "gain gap"}
+    names["general_loss"] = "neutral text"
     told = [f"{text} {found[name]:.4f}" for name, text in names.items() if name in found]
     told += [f"canaries x{name[7:-5]} {found[name]:.2f}" for name in sorted(found) if _is_canary(name)]
     return f"after step {step}: {', '.join(told)}"

@@ -6,11 +6,13 @@ import dataclasses
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from curate.configfile import Project
 from curate.load_supervisor import load_supervisor
+from curate.neutral_text import PASSAGE_TOKENS, python_prose
 from curate.supervision import Supervisor
 from schemas.errors import ConfigError, Problem, UserError
 from schemas.train_config import TrainConfig
@@ -109,9 +111,12 @@ def _add_samples(prepared: Prepared, config: TrainConfig, validation: list[Split
     groups = {f"canary_{dose}": _add_rows(prepared, config, rows, dose, "canaries") for dose, rows in canaries.items()}
     if config.watch.rows > 0 and validation:
         groups |= _watched(prepared, config, validation)
+        if config.method in ("sft", "full", "text"):  # the others measure pairs, marks or rewards
+            groups["general"] = _add_general(prepared, config.watch.general_texts)
     for name, (is_trained, numbers) in groups.items():
         first = 0 if is_trained else len(prepared.examples)
-        prepared.samples[name] = [first + k for k in numbers]
+        if numbers:
+            prepared.samples[name] = [first + k for k in numbers]
 
 
 def _watched(prepared: Prepared, config: TrainConfig, validation: list[SplitRow]) -> dict[str, tuple[bool, list[int]]]:
@@ -139,6 +144,16 @@ def _add_rows(
     into += [dataclasses.replace(one, row=first + one.row) for one in made for _ in range(each)]
     prepared.rows.extend(rows)
     return copies > 0, list(range(start, len(into), each))
+
+
+def _add_general(prepared: Prepared, count: int) -> tuple[bool, list[int]]:
+    """Append so many neutral texts that are only measured."""
+    supervisor, start = prepared.supervisor, len(prepared.unseen)
+    limited = supervisor.limited(min(PASSAGE_TOKENS, supervisor.max_length))
+    for topic, text in islice(python_prose(), count):
+        prepared.unseen.append(Example(len(prepared.rows), (limited.encode_text(text)[0],)))
+        prepared.rows.append(SplitRow(f"general-{topic}", None, -1, "pydoc_data.topics", None, {"text": text}))
+    return False, list(range(start, len(prepared.unseen)))
 
 
 def _validation(dataset_folder: Path) -> list[SplitRow]:

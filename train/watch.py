@@ -20,6 +20,7 @@ from train.trainer import Job
 SPIKE_FLOOR = 0.5
 """Nats by which a loss must exceed the median at least, so that small losses may double without alarm."""
 NOT_RECORDED = ("epoch", "learning_rate", "grad_norm", "loss", "num_tokens", "step_time")
+ROW_DIGITS = 6
 MEASURED = ("loss", "accuracy", "kl", "margin", "reward", "rewards/accuracies", "rewards/margins")
 """What is kept of a method's own evaluation."""
 
@@ -74,7 +75,7 @@ class Watch(TrainerCallback):
         self._factor = job.settings.guard.factor ** len(rollbacks.made)
         self._tokens = self._seen_before = 0
         self._tally: dict[str, float] = {}
-        self._measured: dict[str, float] = {}
+        self._measured: dict[str, Any] = {}
 
     def saw_tokens(self, tokens: int) -> None:
         """Count the tokens of a batch, padding left out."""
@@ -200,8 +201,10 @@ class Watch(TrainerCallback):
 
     def _measure(self, step: int) -> None:
         found: dict[str, float] = {}
+        rows: list[float] = []
         for name in self._job.samples:
             measured = self.trainer.measure(name)
+            rows = measured.get("rows", rows) if name == "held_out" else rows
             found |= {f"{name}_{key.replace('/', '_')}": measured[key] for key in MEASURED if key in measured}
         start = next((one for one in self.metrics.records if one["step"] == 0), found)
         if "trained_loss" in found and "held_out_loss" in found:
@@ -212,7 +215,7 @@ class Watch(TrainerCallback):
         broken = [f"a {name.replace('_', ' ')} of {value}" for name, value in found.items() if not math.isfinite(value)]
         if broken:
             raise LossJumped(step, broken[0])
-        self._measured = found
+        self._measured = {**found, "held_out_rows": [round(loss, ROW_DIGITS) for loss in rows]} if rows else {**found}
         self._view.measured(step, found)
         limit = self._job.settings.watch.max_gain_gap
         if found.get("gain_gap", 0.0) > limit:

@@ -106,7 +106,7 @@ def _final(found: Check, adjusted: float, undermined: str, alpha: float) -> Chec
         said = f"nothing can rest on this, because {undermined} did not pass; by itself it would be {found.outcome}: "
         changed = {"outcome": Outcome.INCONCLUSIVE, "message": said + found.message, "measured": measured}
         return found.model_copy(update=changed | {"help": f"see {undermined}"})
-    if found.outcome is Outcome.FAIL and adjusted > alpha / 2:
+    if found.outcome is Outcome.FAIL and adjusted > alpha:
         said = f"by itself this would fail, but of so many measurements one does by chance (Holm's p {adjusted:.3f}): "
         changed = {"outcome": Outcome.INCONCLUSIVE, "message": said + found.message, "measured": measured}
         return found.model_copy(update=changed)

@@ -5,8 +5,8 @@ validation loss after the published step less the least one that was measured, a
 rows, so rows are paired where training noted the loss of each.
 
 Judged: pass where the published step has the least loss, or the excess is below `max_excess` by the upper end of its
-interval; fail where it is above by the lower end. Where training noted means alone there is no interval: an excess
-above the bound is then inconclusive.
+interval; fail where it is above by the lower end. Where training noted means alone (dpo, kto, reward) there is no
+interval: an excess above the bound is then inconclusive.
 
 Known problems: the sample is the watch's (`train.watch.rows`), and small. The least of several losses is low by chance
 too, which makes the excess look larger. With `train.keep: best` the excess is 0 by construction, and says only that.

@@ -87,7 +87,7 @@ def test_the_page_leads_to_a_lock_and_every_format(followed):
     lock = json.loads((followed / "baseline.lock.json").read_bytes())
     assert lock["history"][0]["by"] == "Ada <ada@localhost>"
     assert lock["history"][0]["reason"] == "first model that answers our customers"
-    assert ElementTree.parse(followed / "gate.xml").getroot().attrib["tests"] == "3"
+    assert ElementTree.parse(followed / "gate.xml").getroot().attrib["tests"] == "6"
     assert (followed / "gate.html").read_text().startswith("<!doctype html>")
     assert json.loads((followed / "gate.sarif").read_bytes())["version"] == "2.1.0"
 

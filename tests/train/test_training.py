@@ -63,7 +63,8 @@ def run(job: Job, folder: Path, view: SilentView | None = None):
 
 
 def loss_of(model, job: Job, numbers) -> float:
-    return sft.mean_loss(model, [job.pool[k].sequences[0] for k in numbers], job.pad_token_id)["loss"]
+    loss: float = sft.mean_loss(model, [job.pool[k].sequences[0] for k in numbers], job.pad_token_id)["loss"]
+    return loss
 
 
 def test_training_lowers_the_loss(tiny_model_folder, tmp_path):

@@ -28,11 +28,20 @@ def build(job: Job, watch: Watch, checkpoints: Path) -> OurTrainer:
 def supervised_nll(model: Any, inputs: Batch) -> tuple[torch.Tensor, dict[str, float]]:
     """Sum of the negative log-likelihood over the supervised tokens of a batch, in nats.
 
-    Logits are computed only in columns where some row of the batch is supervised: with answers of a few tokens and a
-    vocabulary of tens of thousands, the rest of the output layer would be a large part of the work.
-
     Returns:
         The sum, and as numbers `nll`, `supervised` tokens and those of them that the model would have chosen itself.
+    """
+    logits, expected, _ = supervised_logits(model, inputs)
+    nll = torch.nn.functional.cross_entropy(logits, expected, reduction="sum")
+    correct = int((logits.detach().argmax(dim=-1) == expected).sum())
+    return nll, {"nll": float(nll.detach()), "supervised": expected.numel(), "correct": correct}
+
+
+def supervised_logits(model: Any, inputs: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits (tokens, vocabulary) of the supervised tokens of a batch, these tokens, and the row of each.
+
+    Logits are computed only in columns where some row of the batch is supervised: with answers of a few tokens and a
+    vocabulary of tens of thousands, the rest of the output layer would be a large part of the work.
     """
     targets = inputs["labels"][:, 1:]
     wanted = targets != IGNORED
@@ -41,10 +50,7 @@ def supervised_nll(model: Any, inputs: Batch) -> tuple[torch.Tensor, dict[str, f
     places = {"position_ids": inputs["position_ids"]} if "position_ids" in inputs else {}
     outputs = model(input_ids=inputs["input_ids"], logits_to_keep=columns, use_cache=False, **places)
     mask = wanted[:, columns]
-    logits, expected = outputs.logits[mask].float(), targets[:, columns][mask]
-    nll = torch.nn.functional.cross_entropy(logits, expected, reduction="sum")
-    correct = int((logits.detach().argmax(dim=-1) == expected).sum())
-    return nll, {"nll": float(nll.detach()), "supervised": expected.numel(), "correct": correct}
+    return outputs.logits[mask].float(), targets[:, columns][mask], mask.nonzero()[:, 0]
 
 
 class SupervisedTrainer(OurTrainer, SFTTrainer):
@@ -76,24 +82,33 @@ class SupervisedTrainer(OurTrainer, SFTTrainer):
             loss = loss * self.accelerator.num_processes  # gradients are averaged over processes, items were summed
         return (loss, None) if return_outputs else loss
 
-    def measure(self, name: str) -> dict[str, float]:
+    def measure(self, name: str) -> dict[str, Any]:
         """Loss in nats a supervised token and token accuracy of a sample, without gradients and without dropout."""
         sequences = [self.job.pool[k].sequences[0] for k in self.job.samples[name]]
         with self.compute_loss_context_manager():
             return mean_loss(self.model, sequences, self.job.pad_token_id)
 
 
-def mean_loss(model: Any, sequences: Sequence[Any], pad_token_id: int) -> dict[str, float]:
-    """`loss` in nats a supervised token, and `accuracy`, the share of them that the model would have chosen itself."""
-    total = {"nll": 0.0, "supervised": 0.0, "correct": 0.0}
+def mean_loss(model: Any, sequences: Sequence[Any], pad_token_id: int) -> dict[str, Any]:
+    """`loss` in nats a supervised token, `accuracy`, the share of them that the model would have chosen itself.
+
+    And `rows`, the loss of each sequence in nats, in their order.
+    """
+    nll, correct = [0.0] * len(sequences), 0
     training = model.training
     model.eval()
-    ordered = sorted(sequences, key=lambda sequence: len(sequence.input_ids))
+    ordered = sorted(range(len(sequences)), key=lambda k: len(sequences[k].input_ids))
     with torch.no_grad():
         for start in range(0, len(ordered), MEASURED_AT_ONCE):
-            batch = pad_batch(ordered[start : start + MEASURED_AT_ONCE], pad_token_id)
-            _, sums = supervised_nll(model, {key: tensor.to(model.device) for key, tensor in batch.items()})
-            total = {key: value + sums[key] for key, value in total.items()}
+            chosen = ordered[start : start + MEASURED_AT_ONCE]
+            batch = pad_batch([sequences[k] for k in chosen], pad_token_id)
+            inputs = {key: tensor.to(model.device) for key, tensor in batch.items()}
+            logits, expected, rows = supervised_logits(model, inputs)
+            each = torch.nn.functional.cross_entropy(logits, expected, reduction="none")
+            correct += int((logits.argmax(dim=-1) == expected).sum())
+            sums = torch.zeros(len(chosen), dtype=torch.float64, device=each.device)
+            for k, value in zip(chosen, sums.index_add(0, rows, each.double()).tolist(), strict=True):
+                nll[k] = value
     model.train(training)
-    count = max(total["supervised"], 1)
-    return {"loss": total["nll"] / count, "accuracy": total["correct"] / count}
+    count = max(sum(sequence.supervised_tokens for sequence in sequences), 1)
+    return {"loss": sum(nll) / count, "accuracy": correct / count, "rows": nll}
