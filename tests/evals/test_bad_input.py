@@ -88,7 +88,7 @@ def test_a_model_that_fails_on_items_never_gains_by_it(larger, capsys, monkeypat
         project, result.path, capsys, 'gates.model.tasks.toy_test={"must": "not_regress", "margin": 0.05}'
     )
     assert code in (ExitCode.FAIL, ExitCode.INCONCLUSIVE)
-    (check,) = verdict.checks
+    check = verdict.checks[0]
     counted = {"base": "baseline_failed", "tuned": "candidate_failed"}[model]
     assert check.measured[counted] == failed.height
     improving, _ = judged(project, result.path, capsys, 'gates.model.tasks.toy_test={"must": "improve", "detect": 0.2}')
@@ -139,7 +139,7 @@ def test_a_lock_of_other_tasks_is_stale(larger, tiny_model_folder, capsys):
     project, adapter = larger
     result = evaluate(project, adapter, QUIET)
     assert judged(project, result.path, capsys)[0] == ExitCode.PASS
-    words = ["--results", str(result.path), "--set", LENIENT, "--set", "gates.model.overfitting={}"]
+    words = ["--results", str(result.path), "--set", LENIENT, "--set", NO_MEASUREMENT]
     assert assay.run(["bless", str(project.path), *words, "--reason", "first"]) == ExitCode.PASS
     held = 'evals.baseline="baseline.lock.json"'
     assert judged(project, result.path, capsys, held)[0] == ExitCode.PASS

@@ -32,7 +32,7 @@ MODELS = ["base", "tuned", "majority", "bag_of_words"]
 def test_every_item_has_a_score_of_every_model(done):
     _, _, result = done
     items = pl.read_parquet(result.folder / "items.parquet")
-    assert dict(items.schema) == ITEM_SCHEMA | {"slices": pl.String}
+    assert dict(items.schema) == ITEM_SCHEMA | {"sample": pl.Int64, "slices": pl.String}
     assert items.group_by("model", maintain_order=True).len().rows() == [(model, 12) for model in MODELS]
     assert items["score"].is_in([0.0, 1.0]).all()
     assert set(items["target"]) == {"no", "yes"}
