@@ -24,9 +24,9 @@ from evals.general_text import Passage, general_files, passages
 from evals.makers import Given, make_task
 from evals.parts import Parts, count_parts
 from evals.prompt_checks import PromptSource, prompt_check
-from evals.row_facts import canary_losses, comparable, row_facts, row_table
+from evals.row_facts import ReadRows, canary_losses, row_facts, row_table
 from evals.same_tokens import require_same_tokens
-from evals.scoring import TOKEN_SCHEMA, LossRow, expect_losses, losses_of, score_losses, summarise_losses
+from evals.scoring import ORIGINAL, TOKEN_SCHEMA, LossRow, expect_losses, losses_of, score_losses, summarise_losses
 from evals.slicing import require_fields
 from evals.tasks import Items, Task, file_items, find_task, write_task
 from evals.variants import asks_for_variants, variant_rows
@@ -101,7 +101,8 @@ class Evaluation:
         for question in questions:
             write_task(question.task, question.items, folder / "tasks", question.command)
         no_losses = self._check(questions)
-        losses = [] if no_losses else self._measured(trained, supervisor)
+        rows = ReadRows(self.dataset, self.adapter)
+        losses = [] if no_losses else self._measured(trained, rows, supervisor)
         texts = passages(supervisor, general_files(self.project))
         self._answer(folder, base, questions, losses, texts, parts, supervisor)
         tables = [self._table(question, trained, parts) for question in questions]
@@ -120,13 +121,13 @@ class Evaluation:
             },
             losses=summarise_losses(loss_table),
             no_losses=no_losses,
-            overfitting=row_facts(self.dataset, self.adapter),
+            overfitting=row_facts(rows),
         )
         items = pl.concat(tables).select([*ITEM_SCHEMA, "sample", "slices"])
         items.write_parquet(folder / "items.parquet")
         loss_table.write_parquet(folder / LOSSES)
         token_table.write_parquet(folder / TOKENS)
-        row_table(self.dataset, self.adapter, losses, settings.seed).write_parquet(folder / ROWS)
+        row_table(rows, losses, settings.seed).write_parquet(folder / ROWS)
         parts.read(GENERAL).write_parquet(folder / GENERAL_TEXT)
         write_atomic(folder / "results.json", results.model_dump_json(indent=1, by_alias=True).encode("utf-8") + b"\n")
         self.device.append(str(parts.engine["device"]))
@@ -135,16 +136,16 @@ class Evaluation:
             "tasks": len(questions),
             "items": sum(len(question.items.ids) for question in questions),
             "failed": items["score"].null_count(),
-            "trained_rows": 0 if no_losses else sum(row.split == "train" for row in losses),
-            "test_rows": 0 if no_losses else sum(row.split == "test" for row in losses),
+            "trained_rows": sum((row.split, row.variant) == ("train", ORIGINAL) for row in losses),
+            "test_rows": sum((row.split, row.variant) == ("test", ORIGINAL) for row in losses),
         }
 
-    def _measured(self, trained: Sequence[AskedRow], supervisor: Supervisor) -> list[LossRow]:
+    def _measured(self, trained: Sequence[AskedRow], rows: ReadRows, supervisor: Supervisor) -> list[LossRow]:
         """The rows whose supervised tokens are scored: samples of trained and test rows, and all canaries."""
         settings = self.project.config.evals
         most = settings.test_rows if settings.limit is None else min(settings.test_rows, settings.limit)
-        fair = {row.row_id for row in comparable(self.dataset, [asked.row for asked in trained])}
-        compared = [asked for asked in trained if asked.row.row_id in fair]
+        alike = {row.row_id for row in rows.compared}
+        compared = [asked for asked in trained if asked.row.row_id in alike]
         losses = loss_rows("train", sampled(compared, settings.trained_rows, settings.seed))
         held_out = split_rows(self.dataset, "test", supervisor, most, settings.seed)
         losses += loss_rows("test", held_out)

@@ -13,7 +13,7 @@ from schemas.verdict import Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")
 NAME = "overfitting"
-NO_ROWS = "No trained row gained more than rows that were not trained."
+NO_ROWS = "No trained row costs less than new rows like it."
 
 
 def overfitting_files(name: str, evidence: Evidence, verdict: Verdict) -> dict[str, str]:
@@ -48,10 +48,13 @@ def as_markdown(story: Story) -> str:
     for title, sentences in sections(story, rows=False):
         lines += ["", f"### {title}", "", *(f"- {_cell(sentence)}" for sentence in sentences)]
         if title == MEMORISED and story.rows:
-            lines += ["", "| trained row | nats a token before | after | beyond new rows | first choice | recited |"]
+            lines += [
+                "",
+                "| trained row | nats a token before | after | below a new row | first choice | recited |",
+            ]
             lines += ["|---|---|---|---|---|---|"]
             lines += [
-                f"| `{_cell(row.place)}` | {row.before:.2f} | {row.after:.2f} | {row.excess:+.2f} "
+                f"| `{_cell(row.place)}` | {row.before:.2f} | {row.after:.2f} | {row.excess:.2f} "
                 f"| {row.likeliest:.0%} | {'yes' if row.recited else ''} |"
                 for row in story.rows
             ]

@@ -28,7 +28,7 @@ class KnownRow:
     """Nats a token under the base model."""
     after: float
     excess: float
-    """Gain in nats a token beyond the mean gain of held-out rows."""
+    """Nats a token by which it costs less than a held-out row with the same loss under the base model."""
     likeliest: float
     """Share of its tokens that the tuned model would choose itself."""
     recited: bool
@@ -98,7 +98,7 @@ def _headline(outcome: Outcome, own: Mapping[str, Check], controls: Sequence[Che
 
 
 def known_rows(evidence: Evidence, own: Mapping[str, Check]) -> Iterator[KnownRow]:
-    """The trained rows that the tuned model knows best beyond what rows like them gained, the best known first."""
+    """The trained rows that cost the tuned model least beside new rows like them, the best known first."""
     tokens = evidence.tokens.filter((pl.col("variant") == ORIGINAL) & (pl.col("tokens") > 0))
     known = tokens.filter(pl.col("nll").is_finite().fill_null(False)).with_columns(
         loss=pl.col("nll") / pl.col("tokens"), likeliest=pl.col("greedy").list.mean()
@@ -107,10 +107,11 @@ def known_rows(evidence: Evidence, own: Mapping[str, Check]) -> Iterator[KnownRo
     base = known.filter(pl.col("model") == "base").select(*columns, before="loss")
     both = base.join(known.filter(pl.col("model") == "tuned").select(*columns, "likeliest", after="loss"), on=columns)
     held_out = both.filter(pl.col("split") == "test")
-    usual = (held_out["before"] - held_out["after"]).mean() if held_out.height else 0.0
-    trained = both.filter(pl.col("split") == "train").with_columns(
-        excess=pl.col("before") - pl.col("after") - pl.lit(usual)
-    )
+    slope = own["gain-gap"].measured.get("slope", 1.0) if "gain-gap" in own else 1.0
+    new = held_out.select(pl.col("before", "after").mean()).row(0)
+    # What a new row with the same loss under the base model costs: the gain gap's regression, for single rows.
+    expected = pl.lit(new[1]) + slope * (pl.col("before") - pl.lit(new[0])) if held_out.height else pl.col("before")
+    trained = both.filter(pl.col("split") == "train").with_columns(excess=expected - pl.col("after"))
     recited = set(own["extraction"].measured.get("recited", ())) if "extraction" in own else set()
     named = trained.with_columns(recited=pl.col("row_id").is_in(list(recited))).join(
         evidence.rows.select(*columns, "path", "line"), on=columns, how="left"
@@ -187,5 +188,5 @@ def row_line(row: KnownRow) -> str:
     recited = ", recited" if row.recited else ""
     return (
         f"{row.place}: {row.before:.2f} -> {row.after:.2f} nats a token, "
-        f"{row.excess:+.2f} beyond new rows, {row.likeliest:.0%} of its tokens are its first choice{recited}"
+        f"{row.excess:.2f} below a new row like it, {row.likeliest:.0%} of its tokens are its first choice{recited}"
     )

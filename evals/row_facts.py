@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +38,47 @@ SHOWN = 20
 PROOF = "split_proof.json"
 
 
-def row_table(dataset: Path, adapter: Path, measured: Sequence[LossRow], seed: int) -> pl.DataFrame:
+@dataclass(frozen=True)
+class ReadRows:
+    """Trained and held-out rows of a run, read once."""
+
+    dataset: Path
+    """The stage folder of the curated dataset."""
+    adapter: Path
+    """The stage folder of training."""
+
+    @cached_property
+    def trained(self) -> list[SplitRow]:
+        """The rows that training says it read; the whole train split where it does not say."""
+        rows, path = read_split(self.dataset, "train"), self.adapter / TRAINED_ROWS
+        if not path.is_file():
+            return rows
+        names = set(pl.read_parquet(path, columns=["row_id"])["row_id"])
+        return [row for row in rows if row.row_id in names]
+
+    @cached_property
+    def held_out(self) -> list[SplitRow]:
+        """The test split."""
+        return read_split(self.dataset, "test")
+
+    @cached_property
+    def compared(self) -> list[SplitRow]:
+        """The trained rows that held-out rows may be compared with."""
+        return comparable(self.dataset, self.trained)
+
+
+def row_table(rows: ReadRows, measured: Sequence[LossRow], seed: int) -> pl.DataFrame:
     """Every row that was measured or that the blind classifier was asked about, with the columns of ROW_SCHEMA.
 
     Args:
-        dataset: the stage folder of the curated dataset.
-        adapter: the stage folder of training.
+        rows: of the run.
         measured: rows whose loss is measured.
         seed: of the sample, the folds and the optimiser.
     """
-    rows = {"train": really_trained(dataset, adapter), "test": read_split(dataset, "test")}
-    compared = {"train": comparable(dataset, rows["train"]), "test": rows["test"]}
-    asked = {split: choose_rows(found, BLIND_ROWS, seed) for split, found in compared.items()}
+    asked = {
+        "train": choose_rows(rows.compared, BLIND_ROWS, seed),
+        "test": choose_rows(rows.held_out, BLIND_ROWS, seed),
+    }
     scores: dict[tuple[str, str], float] = {}
     if all(len({row.component for row in found}) >= MIN_CLUSTERS for found in asked.values()):
         flat = [(split, row) for split, found in asked.items() for row in found]
@@ -61,43 +92,28 @@ def row_table(dataset: Path, adapter: Path, measured: Sequence[LossRow], seed: i
     needed = {(row.split, row.row_id) for row in measured} | scores.keys()
     lines = [
         (split, row.row_id, row.component, row.path, row.line, scores.get((split, row.row_id)))
-        for split, found in rows.items()
+        for split, found in (("train", rows.trained), ("test", rows.held_out))
         for row in found
         if (split, row.row_id) in needed
     ]
     return pl.DataFrame(lines, schema=ROW_SCHEMA, orient="row")
 
 
-def row_facts(dataset: Path, adapter: Path) -> dict[str, Any]:
-    """What `results.json` says of the rows and of the run that trained them.
-
-    Args:
-        dataset: the stage folder of the curated dataset.
-        adapter: the stage folder of training.
-    """
-    manifests = [read_manifest(dataset), read_manifest(adapter)]
-    trained = really_trained(dataset, adapter)
+def row_facts(rows: ReadRows) -> dict[str, Any]:
+    """What `results.json` says of the rows and of the run that trained them."""
+    manifests = [read_manifest(rows.dataset), read_manifest(rows.adapter)]
     return {
         "trained_rows": {
-            "rows": len(trained),
-            "comparable": len(comparable(dataset, trained)),
-            "listed": (adapter / TRAINED_ROWS).is_file(),
+            "rows": len(rows.trained),
+            "comparable": len(rows.compared),
+            "listed": (rows.adapter / TRAINED_ROWS).is_file(),
         },
         "unverified": [note for manifest in manifests for note in manifest.provenance.notes if "unverified" in note],
-        "held_out_rows_trained": _held_out_among(trained, read_split(dataset, "test")),
-        "split_proof": _proof(dataset),
-        "validation_curve": _curve(adapter),
-        "canaries": _canaries(adapter, manifests[1]),
+        "held_out_rows_trained": _held_out_among(rows.trained, rows.held_out),
+        "split_proof": _proof(rows.dataset),
+        "validation_curve": _curve(rows.adapter),
+        "canaries": _canaries(rows.adapter, manifests[1]),
     }
-
-
-def really_trained(dataset: Path, adapter: Path) -> list[SplitRow]:
-    """The rows that training says it read; the whole train split where it does not say."""
-    rows, path = read_split(dataset, "train"), adapter / TRAINED_ROWS
-    if not path.is_file():
-        return rows
-    names = set(pl.read_parquet(path, columns=["row_id"])["row_id"])
-    return [row for row in rows if row.row_id in names]
 
 
 def comparable(dataset: Path, trained: Sequence[SplitRow]) -> list[SplitRow]:
@@ -214,8 +230,8 @@ def _canaries(adapter: Path, manifest: Manifest) -> dict[str, Any] | None:
     unproven = [
         row.row_id for dose, found in rows.items() for row in found if not _received_loss(trained.get(row.row_id), dose)
     ]
-    inserted = Counter({f"{dose}": len(found) for dose, found in rows.items()})
-    return {"count": count, "inserted": dict(inserted), "epochs": manifest.config.get("epochs"), "unproven": unproven}
+    inserted = {f"{dose}": len(found) for dose, found in rows.items()}
+    return {"count": count, "inserted": inserted, "epochs": manifest.config.get("epochs"), "unproven": unproven}
 
 
 def _received_loss(entry: Mapping[str, int] | None, dose: int) -> bool:

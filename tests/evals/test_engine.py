@@ -83,7 +83,7 @@ def test_finished_parts_say_who_answered_them(fresh, monkeypatch):
     project, adapter = fresh
     with monkeypatch.context() as before:
         says(before, device="tpu", versions={"torch": "1.2.3"})
-        stopped(project, adapter, monkeypatch, "losses.tuned")
+        stopped(project, adapter, monkeypatch, "general")
     result = evaluate(project, adapter, QUIET)
     assert models_of(result)["tuned"]["device"] == result.manifest.provenance.device == "tpu"
     assert models_of(result)["tuned"]["versions"] == {"torch": "1.2.3"}
@@ -103,7 +103,7 @@ def test_answers_of_two_engines_are_not_mixed(fresh, monkeypatch):
 
     monkeypatch.setattr(Parts, "write", noted)
     result = evaluate(project, adapter, QUIET)
-    assert asked == ["toy_test.base", "losses.base", "toy_test.tuned", "losses.tuned"]
+    assert asked == ["toy_test.base", "losses.base", "toy_test.tuned", "losses.tuned", "general"]
     assert models_of(result)["base"]["dtype"] == "float32"
 
 

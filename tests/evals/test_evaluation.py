@@ -249,7 +249,9 @@ def test_an_adapter_without_a_list_of_its_rows_is_compared_with_the_whole_split(
     shutil.rmtree(project.runs)
     dataset = made_dataset(project.root, tiny_model_folder, train=toy_rows(13))
     result = evaluate(project, made_adapter(project, dataset).path, QUIET)
-    assert result.manifest.counts["trained_rows"] == 13
+    facts = json.loads((result.folder / "results.json").read_bytes())["overfitting"]
+    assert facts["trained_rows"] == {"rows": 13, "comparable": 12, "listed": False}
+    assert result.manifest.counts["trained_rows"] == 12  # the thirteenth stands alone, and no test row does
 
 
 def test_an_adapter_that_names_no_dataset_is_refused(fresh):

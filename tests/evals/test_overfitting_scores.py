@@ -17,7 +17,7 @@ from evals.evidence import read_evidence
 from evals.general_text import DOCUMENTS, GENERAL_SCHEMA, passages
 from evals.models import load_models
 from evals.packing import Query
-from evals.row_facts import ROW_SCHEMA, comparable, row_facts, row_table
+from evals.row_facts import ROW_SCHEMA, ReadRows, comparable, row_facts, row_table
 from evals.run import dataset_of, evals_stage, evaluate
 from evals.scoring import LOSS_SCHEMA, TOKEN_SCHEMA
 from evals.token_scores import TokenScorer, token_details
@@ -111,7 +111,7 @@ def test_what_was_scored_once_is_not_scored_again(fresh, monkeypatch, tiny_model
     project, adapter = fresh
     first = evaluate(project, adapter, QUIET)
     monkeypatch.setattr(TokenScorer, "_run", None)
-    project = made_project(project.root, tiny_model_folder, slice_by=["kind"])  # another evaluation of the same rows
+    project = made_project(project.root, tiny_model_folder, slice_by=["answer"])  # another evaluation of the same rows
     assert evals_stage(project, adapter).folder != first.folder
     again = evaluate(project, adapter, QUIET)
     for name in ("tokens", "general", "rows"):
@@ -192,11 +192,13 @@ def test_a_held_out_row_that_was_trained_is_found_whatever_its_case(fresh, tiny_
     shutil.rmtree(project.runs)
     dataset = made_dataset(project.root, tiny_model_folder, train=[*toy_rows(1, "only"), *leaked])
     adapter = made_adapter(project, dataset)
-    facts = row_facts(dataset.folder, adapter.folder)
+    facts = row_facts(ReadRows(dataset.folder, adapter.folder))
     assert facts["held_out_rows_trained"]["rows"] >= 3
     assert facts["held_out_rows_trained"]["shown"][0] == {"test": "rows.jsonl:1", "train": "rows.jsonl:1"}
     assert facts["trained_rows"] == {"rows": 4, "comparable": 4, "listed": False}
-    assert row_table(dataset.folder, adapter.folder, [], 0).is_empty()  # too few rows for the blind classifier
+    assert row_table(
+        ReadRows(dataset.folder, adapter.folder), [], 0
+    ).is_empty()  # too few rows for the blind classifier
 
 
 def test_what_is_unknown_of_a_run_is_said_to_be(done):

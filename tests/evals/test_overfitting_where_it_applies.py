@@ -10,7 +10,7 @@ import pytest
 
 from evals.gates import overfitting
 from evals.overfitting import answer_form, canaries, contaminated_gap
-from evals.row_facts import row_facts
+from evals.row_facts import ReadRows, row_facts
 from evals.run import dataset_of, evaluate
 from schemas.progress import Progress
 from schemas.verdict import Outcome
@@ -70,7 +70,7 @@ def test_canaries_are_measured_and_proven_by_the_run_that_trained_them(tmp_path,
     assert ledger["canary_rows"]["canary-4-0"]["copies"] == 4
     assert ledger["canary_rows"]["canary-1-3"]["supervised_tokens"] > 12
     dataset = dataset_of(made.path).parent
-    facts = row_facts(dataset, made.folder)["canaries"]
+    facts = row_facts(ReadRows(dataset, made.folder))["canaries"]
     assert facts == {"count": 4, "inserted": {"1": 4, "2": 4, "4": 4}, "epochs": 1, "unproven": []}
     result = evaluate(project, made.path, Progress(quiet=True))
     tokens = pl.read_parquet(result.folder / "tokens.parquet")
@@ -79,7 +79,7 @@ def test_canaries_are_measured_and_proven_by_the_run_that_trained_them(tmp_path,
     ledger["canary_rows"]["canary-2-1"] |= {"truncated_tokens": 3}
     del ledger["canary_rows"]["canary-1-0"]
     (made.folder / "ledger.json").write_text(json.dumps(ledger), "utf-8")
-    assert row_facts(dataset, made.folder)["canaries"]["unproven"] == ["canary-1-0", "canary-2-1"]
+    assert row_facts(ReadRows(dataset, made.folder))["canaries"]["unproven"] == ["canary-1-0", "canary-2-1"]
 
 
 # -------------------------------------------------------------------------------------------- contaminated items

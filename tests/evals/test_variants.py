@@ -94,7 +94,9 @@ def test_rows_are_read_in_other_ways_only_where_the_config_names_it(fresh):
     project.path.write_text(yaml.safe_dump(config), "utf-8")
     asking = load_project(project.path)
     assert evals_stage(asking, adapter).folder != evals_stage(project, adapter).folder
-    tokens = pl.read_parquet(evaluate(asking, adapter, Progress(quiet=True)).folder / "tokens.parquet")
+    result = evaluate(asking, adapter, Progress(quiet=True))
+    assert (result.manifest.counts["trained_rows"], result.manifest.counts["test_rows"]) == (11, 12)
+    tokens = pl.read_parquet(result.folder / "tokens.parquet")
     counts = dict(tokens.filter(pl.col("model") == "base").group_by("variant").len().iter_rows())
     assert counts == {"original": 23, "case": 23, "space": 23, "frame": 23}
     losses = pl.read_parquet(evals_stage(asking, adapter).folder / "losses.parquet")

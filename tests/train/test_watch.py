@@ -6,7 +6,7 @@ import math
 import pytest
 
 from curate.neutral_text import python_prose
-from evals.row_facts import row_facts
+from evals.row_facts import ReadRows, row_facts
 from tests.evals.test_methods import trained
 from train.monitor import measured_line
 
@@ -25,7 +25,7 @@ def test_drift_and_each_held_out_row_are_seen_while_it_happens(tiny_model_folder
     assert looks[-1]["general_loss"] != looks[0]["general_loss"]
     tokens = sum(looks[0]["held_out_rows"]) / looks[0]["held_out_loss"]
     assert tokens == pytest.approx(round(tokens), abs=1e-4)  # the mean is that of the rows, by token
-    curve = row_facts(next((tmp_path / "runs" / "curate").iterdir()), made.folder)["validation_curve"]
+    curve = row_facts(ReadRows(next((tmp_path / "runs" / "curate").iterdir()), made.folder))["validation_curve"]
     assert curve["rows"] == [[one["step"], one["held_out_rows"]] for one in looks]
     assert curve["points"] == [[one["step"], one["held_out_loss"]] for one in looks]
 
