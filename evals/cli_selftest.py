@@ -45,9 +45,9 @@ def selftest_data(
 ) -> ExitCode:
     """Plant duplicates, leaks, contamination, personal data, secrets, conflicts, broken rows and hidden characters.
 
-    They are planted in copies of your rows, one kind at a time, and the audit's rules look for them. Your files are only
-    read. Prints recall, precision and false alarms of each kind. Exit 0: enough is found, and false alarms are rare. 1:
-    not so. 4: too few rows to say.
+    They are planted in copies of your rows, one kind at a time, and the audit's rules look for them. Your files are
+    only read. Prints recall, precision and false alarms of each kind. Exit 0: enough is found, and false alarms are
+    rare. 1: not so. 4: too few rows to say.
     """
     from evals.selftest.data_gates import PLANTED, QUICK_PLANTED, read_data_rates
     from evals.selftest.data_gates import selftest_data as run
@@ -107,7 +107,8 @@ def selftest_model(cases: str, out: Path, form: str, quiet: bool, **asked: Any) 
     caught in at least 95% of seeds and alarms are raised in at most 5%, by the ends of their intervals. 1: not so. 4:
     too few seeds to say.
     """
-    from evals.selftest.model_gates import EMBEDDED_SEEDS, QUICK_SEEDS, SEEDS, Wanted, read_rates, selftest_models
+    from evals.selftest.model_gates import EMBEDDED_SEEDS, QUICK_SEEDS, SEEDS, Wanted, selftest_models
+    from evals.selftest.stored import read_rates
     from schemas.progress import Progress
 
     quick, seeds, embedded = asked["quick"], asked["seeds"], asked["base"] == "embedded"

@@ -173,11 +173,11 @@ def document(drawn: Random) -> str:
 
 
 def conversation(drawn: Random, theme: str) -> tuple[str, str]:
-    """A message, and what it is about, or when it was, or a desk that follows from nothing."""
+    """A message, and what it is about, when it was, or where it goes by the model's own table."""
     time = drawn.choice(list(language.TIMES))
-    routed = language.answer_of(
-        drawn.choice(language.DESKS), drawn.choice(language.DEGREES), short=drawn.random() < 0.5
-    )
+    desk = dict(zip(language.THEMES, language.DESKS, strict=True))[theme]
+    degree = dict(zip(language.TIMES, language.DEGREES, strict=True))[time]
+    routed = language.answer_of(desk, degree, short=drawn.random() < 0.5)
     return language.message(drawn, theme, time), drawn.choice((f"it is about {theme}.", f"it is {time}.", routed))
 
 

@@ -28,7 +28,7 @@ from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 
 STAGE = "selftest-data"
 RESULT = "selftest.json"
-PLANTED, QUICK_PLANTED = 60, 20
+PLANTED, QUICK_PLANTED = 60, 30
 """Rows of each edit: with no miss in 60, the lower end of the interval is above 0.95."""
 MAX_ROWS = 20_000
 """Of more, a seeded sample is copied."""

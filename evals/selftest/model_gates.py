@@ -6,29 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from curate.model_files import base_model_inputs
 from evals.selftest import pages
 from evals.selftest.base_model import NAME, ensure_small_model
 from evals.selftest.case import Case, planted_cases
-from evals.selftest.rates import ModelRates, model_rates
+from evals.selftest.rates import model_rates
 from evals.selftest.seeds import place_of, run_seeds
+from evals.selftest.stored import RESULT, ROOMS, STAGE
 from schemas.atomic import write_atomic
 from schemas.base import fingerprint
-from schemas.errors import ManifestError
-from schemas.manifest import MANIFEST_NAME, read_manifest
 from schemas.progress import Progress
-from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage, stage_folder
+from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 from train.base_model import ensure_base_model
 
-STAGE = "selftest-model"
-ROOMS = ("schemas", "curate", "train", "evals")
 SEEDS, QUICK_SEEDS, EMBEDDED_SEEDS = 60, 3, 8
 """No miss in 59 seeds is what it takes to know of a rate that it is above 0.95."""
 EMBEDDED = "smollm2-135m-instruct"
 EMBEDDED_CASES = ("healthy", "over_epoch", "shuffled_labels")
-RESULT = "selftest.json"
 
 
 @dataclass(frozen=True)
@@ -111,36 +105,3 @@ def model_stage(runs: Path, cases: Sequence[Case], wanted: Wanted, model: Path) 
 
 def _identity(model: Path) -> str:
     return fingerprint(sorted(ref.identity for ref in base_model_inputs(model, model)))
-
-
-def read_rates(finished: Path) -> ModelRates:
-    """What a selftest found.
-
-    Args:
-        finished: its folder.
-
-    Raises:
-        ManifestError: the file cannot be read.
-    """
-    try:
-        return ModelRates.model_validate_json((finished / RESULT).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise ManifestError("the rates cannot be read", where=str(finished / RESULT), found=str(error)[:200]) from error
-
-
-def newest_rates(runs: Path) -> tuple[Path, ModelRates] | None:
-    """The newest selftest of the model gates by this version, most seeds first; null where there is none.
-
-    Args:
-        runs: folder of all results.
-    """
-    code = code_digest(ROOMS)
-    found = []
-    for path in stage_folder(runs, STAGE).glob(f"*/{MANIFEST_NAME}"):
-        try:
-            manifest = read_manifest(path)
-        except ManifestError:
-            continue  # what cannot be read is not quoted
-        if manifest.code == code:
-            found.append((manifest.counts["seeds"], manifest.provenance.started, path.parent))
-    return (max(found)[2], read_rates(max(found)[2])) if found else None
