@@ -92,7 +92,7 @@ def _sources(paths: tuple[Path, ...], config: Path | None) -> tuple[tuple[Path, 
 @click.option("--first-seed", type=click.IntRange(min=0), default=0, show_default=True, help="To run a seed again.")
 @click.option(
     "--model", "base", type=click.Choice(["small", "embedded"]), default="small", show_default=True,
-    help="What is tuned: a model of 2.6 million weights made for it, or the embedded one.",
+    help="What is tuned: a model of 2.5 million weights made for it, or the embedded one.",
 )  # fmt: skip
 @click.option("--processes", type=click.IntRange(min=1), help="At a time; by default as many as there are cores.")
 @cases_option

@@ -14,6 +14,8 @@ from random import Random
 from evals.selftest import language
 from evals.selftest.language import DEGREES, DESKS, answer_of
 
+USED_THEMES, USED_TIMES = 3, 2
+"""Of a seed: fewer are learned in fewer steps."""
 WRONG_SHARE = 0.1
 """Of rows with an answer that was drawn at random."""
 
@@ -47,18 +49,23 @@ def made_rows(seed: int, count: int, *, short: bool = False, rows_seed: int | No
         rows_seed: another seed of the messages, for more of them by the same table.
     """
     table = Random(f"table {seed}")
-    desks = dict(zip(language.THEMES, table.sample(DESKS, len(DESKS)), strict=True))
-    degrees = dict(zip(language.TIMES, table.sample(DEGREES, len(DEGREES)), strict=True))
+    desks = _table(table, list(language.THEMES), DESKS, USED_THEMES)
+    degrees = _table(table, list(language.TIMES), DEGREES, USED_TIMES)
     drawn = Random(f"rows {seed if rows_seed is None else rows_seed}")
     found: dict[str, MadeRow] = {}
     while len(found) < count:
         theme, time = drawn.choice(list(desks)), drawn.choice(list(degrees))
         desk, degree = desks[theme], degrees[time]
         if drawn.random() < WRONG_SHARE:
-            desk, degree = drawn.choice(DESKS), drawn.choice(DEGREES)
+            desk, degree = drawn.choice(list(desks.values())), drawn.choice(list(degrees.values()))
         text = language.message(drawn, theme, time)
         found[text] = MadeRow(text, answer_of(desk, degree, short=short), desk)
     return list(found.values())
+
+
+def _table(drawn: Random, keys: list[str], values: tuple[str, ...], count: int) -> dict[str, str]:
+    """So many of the keys, each with a value of its own."""
+    return dict(zip(drawn.sample(keys, count), drawn.sample(values, count), strict=True))
 
 
 def shuffled_answers(rows: list[MadeRow], seed: int) -> list[MadeRow]:

@@ -17,13 +17,12 @@ from evals.discovery import modules
 from evals.selftest import base_model, chain
 from evals.selftest.case import GATE, Case, Expected, planted_cases
 from evals.selftest.chain import SeedResult, run_seed
-from evals.selftest.language import DESKS
 from evals.selftest.model_gates import EMBEDDED_CASES, Wanted, selftest_models
 from evals.selftest.pages import MODEL_FORMS
 from evals.selftest.rates import ALPHA, Rate, model_rates
 from evals.selftest.seeds import place_of, run_seeds
 from evals.selftest.stored import newest_selftest, quoted
-from evals.selftest.task import made_rows, shuffled_answers
+from evals.selftest.task import USED_THEMES, made_rows, shuffled_answers
 from schemas.errors import UserError
 from schemas.manifest import read_manifest
 from schemas.progress import SILENT
@@ -47,7 +46,7 @@ def test_rows_follow_from_their_seed():
     assert made_rows(4, 30) != made_rows(5, 30)
     rows = made_rows(4, 400)
     assert len({row.question for row in rows}) == 400
-    assert {row.label for row in rows} == set(DESKS)
+    assert len({row.label for row in rows}) == USED_THEMES
     assert all(len(row.answer.split()) > 5 for row in rows)
     assert {len(row.answer.split()) for row in made_rows(4, 50, short=True)} == {1}
 
@@ -62,7 +61,7 @@ def test_shuffled_answers_are_the_same_answers_elsewhere():
     shuffled = shuffled_answers(rows, 0)
     assert sorted(row.answer for row in shuffled) == sorted(row.answer for row in rows)
     assert [row.question for row in shuffled] == [row.question for row in rows]
-    assert sum(a.answer == b.answer for a, b in zip(rows, shuffled, strict=True)) < 30
+    assert sum(a.answer == b.answer for a, b in zip(rows, shuffled, strict=True)) < 40
 
 
 # ----------------------------------------------------------------------------------------------------------- cases
@@ -186,7 +185,7 @@ def test_the_leak_is_in_the_rows(tiny_model_folder, tmp_path):
     rows = {split: (dataset.folder / "data" / f"{split}.jsonl").read_text().splitlines() for split in ("train", "test")}
     test = {json.loads(line)["messages"][0]["content"] for line in rows["test"]}
     train = {json.loads(line)["messages"][0]["content"] for line in rows["train"]}
-    assert len(test & train) == len(test) / 2 == 60
+    assert len(test & train) == len(test) / 2 == 80
 
 
 def test_a_run_without_a_verdict_says_why(tmp_path):

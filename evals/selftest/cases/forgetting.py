@@ -5,8 +5,8 @@ from schemas.verdict import Outcome
 
 CASE = Case(
     name="forgetting",
-    what="240 rows for 4 epochs at a learning rate that is far too high",
+    what="600 rows for 2 epochs at a learning rate that is far too high",
     kind="fault",
     expected=(Expected(GATE, (Outcome.FAIL,)), Expected("overfitting:drift", (Outcome.FAIL,))),
-    train={"epochs": 4, "learning_rate": 3e-2, "keep": "last"},
+    train={"epochs": 2, "learning_rate": 3e-2, "keep": "last"},
 )
