@@ -24,8 +24,7 @@ DECISIONS = {
     Outcome.NOT_APPLICABLE: "Not decided, nothing applied",
 }
 NO_SELFTEST = (
-    "How often this gate is right: no selftest of this version is stored beside the verdict; "
-    "run assay selftest model."
+    "How often this gate is right: no selftest of this version is stored beside the verdict; run assay selftest model."
 )
 MODEL_ORDER = ("tuned", "base", "majority", "bag_of_words")
 """The candidate first, then what it is compared with."""

@@ -29,6 +29,7 @@ from schemas.stage import Finished
 from schemas.verdict import Outcome, Verdict
 
 TASK = "made_test"
+ALL_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TEXT_ITEMS = 100
 """Items of the task where the rows are plain texts, which ask nothing by themselves."""
 OTHER_SEEDS = 1_000_000
@@ -96,7 +97,8 @@ def _project(case: Case, seed: int, base_model: Path, folder: Path) -> Project:
     measurements = {module.__name__.rpartition(".")[2]: "default" for module in modules("evals.overfitting")}
     train = {
         "base_model": str(base_model.absolute()),
-        "lora": {"r": 8, "lora_alpha": 16},
+        "lora": {"r": 16, "lora_alpha": 32, "target_modules": list(ALL_LAYERS)},
+        "learning_rate": 2e-3,
         "max_examples": None,
         "batch_size": 16,
         "max_length": 128,

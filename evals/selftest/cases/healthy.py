@@ -9,5 +9,5 @@ CASE = Case(
     kind="sound",
     expected=(Expected(GATE, (Outcome.PASS,)),),
     alarms=(Expected(GATE, (Outcome.FAIL,)),),
-    train={"epochs": 2, "learning_rate": 5e-3},
+    train={"epochs": 2},
 )

@@ -10,6 +10,6 @@ CASE = Case(
     kind="sound",
     expected=(Expected(GATE, (Outcome.PASS,)),),
     alarms=(Expected(GATE, (Outcome.FAIL,)),),
-    train={"epochs": 2, "learning_rate": 5e-3},
+    train={"epochs": 2},
     rows=lambda seed: made_rows(seed, ROWS, short=True),
 )
