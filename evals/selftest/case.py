@@ -20,6 +20,12 @@ ROWS = 800
 """Rows of a seed: 600 to train on, 40 to watch, 160 to judge by."""
 SPLIT = {"train": 0.75, "validation": 0.05, "test": 0.2}
 
+FOR_EMBEDDED = {
+    "learning_rate": 2e-3,
+    "lora": {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"], "last_layers": 15},
+}
+"""Settings of `train` for the embedded model, as in the embedded example."""
+
 Rows = Callable[[int], list[MadeRow]]
 Says = Mapping[str, str]
 """Name of a check -> its outcome; the whole verdict under `gate`."""
@@ -67,7 +73,7 @@ class Case:
 
     def for_embedded(self) -> Case:
         """The same case for the embedded model."""
-        return dataclasses.replace(self, train={**self.train, **self.embedded}, embedded={})
+        return dataclasses.replace(self, train={**self.train, **FOR_EMBEDDED, **self.embedded}, embedded={})
 
     @property
     def settings(self) -> str:

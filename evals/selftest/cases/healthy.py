@@ -10,4 +10,5 @@ CASE = Case(
     expected=(Expected(GATE, (Outcome.PASS,)),),
     alarms=(Expected(GATE, (Outcome.FAIL,)),),
     train={"epochs": 2},
+    embedded={"max_examples": 300},
 )

@@ -9,4 +9,5 @@ CASE = Case(
     kind="fault",
     expected=(Expected(GATE, (Outcome.FAIL,)), Expected("overfitting:*", (Outcome.FAIL,))),
     train={"epochs": 30, "max_examples": 32, "keep": "last"},
+    embedded={"epochs": 12, "batch_size": 6},
 )
