@@ -91,8 +91,10 @@ def build(folder: Path) -> dict[str, int]:
     try:
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
         raise MissingExtra("train", error.name or "transformers") from error
+    disable_progress_bar()
     sys.stderr.write("training the small base model (once, about two minutes on two cores)\n")
     tokenizer = write_tokenizer(folder)
     torch.manual_seed(int(TRAINING["seed"]))
