@@ -44,6 +44,10 @@ INDEXES = {
     "add": Entry("Indexes", "curate.cli_index:add", "Add what an index does not hold yet."),
     "query": Entry("Indexes", "curate.cli_index:query", "Look rows up in an index."),
 }
+SELFTESTS = {
+    "data": Entry("Selftests", "evals.cli_selftest:selftest_data", "Plant faults in a copy of your rows."),
+    "model": Entry("Selftests", "evals.cli_selftest:selftest_model", "Train planted models and judge them."),
+}
 COMMANDS = {
     "init": Entry("Start", "curate.cli_start:init", "Write a config for your file, and a CI workflow."),
     "doctor": Entry("Start", "evals.cli_evidence:doctor", "Say what this machine has and what that allows."),
@@ -61,6 +65,7 @@ COMMANDS = {
     "evals": Entry("Evals", "evals.cli:evals", "Run the task suites on the base and the tuned model."),
     "bless": Entry("Evals", "evals.cli:bless", "Lock a judged model as the baseline of later ones."),
     "gate": Entry("Evals", "assay:gate", "Judge a dataset (data) or a candidate (model)."),
+    "selftest": Entry("Evals", "assay:selftest", "Say how often the gates find what is planted (data, model)."),
     "show": Entry("Evidence", "evals.cli_evidence:show", "Print the chain of evidence behind a result."),
     "verify": Entry("Evidence", "evals.cli_evidence:verify", "Re-hash the chain and name every difference."),
     "report": Entry("Evidence", "evals.cli_evidence:report", "Write the verdict as Markdown and one HTML page."),
@@ -128,6 +133,11 @@ def gate() -> None:
 @click.group(cls=LazyGroup, table=INDEXES)
 def index() -> None:
     """Keep eval items, or the rows of a dataset, as hashes that later runs look their rows up in."""
+
+
+@click.group(cls=LazyGroup, table=SELFTESTS)
+def selftest() -> None:
+    """Test the gates: plant known faults, and say how many are found and how often nothing is taken for one."""
 
 
 def version() -> str:

@@ -8,6 +8,7 @@ from evals import report_curves, report_pictures
 from evals.chain import read_chain, verify_chain
 from evals.report_facts import Facts, gather
 from evals.report_page import markdown_page, report_page
+from evals.selftest.stored import newest_selftest, quoted
 from schemas.atomic import write_atomic
 from schemas.errors import ManifestError
 from schemas.manifest import InputRef, input_stage, manifest_path, open_stage
@@ -31,6 +32,9 @@ def report_stage(verdict: Path) -> Stage:
     place = inputs_from(runs, STAGE)
     inputs: list[InputRef] = [input_stage("verdict", folder, place)]
     inputs += [input_stage(ref.role, manifest_path(folder / ref.path), place) for ref in manifest.inputs]
+    selftest = newest_selftest(runs)
+    if selftest is not None:
+        inputs.append(input_stage("selftest", selftest, place))
     return Stage(
         stage=STAGE,
         name=manifest.name,
@@ -62,7 +66,8 @@ def write_report(verdict: Path) -> Finished:
         )
 
     def fill(folder: Path) -> dict[str, int]:
-        facts = gather(root)
+        selftest = next((ref for ref in stage.inputs if ref.role == "selftest"), None)
+        facts = gather(root, trust=quoted(stage.folder / selftest.path) if selftest else ())
         pictures = draw(facts)
         for name, svg in pictures.items():
             write_atomic(folder / f"{name}.svg", _on_white(svg).encode("utf-8"))

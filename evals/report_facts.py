@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ DECISIONS = {
     Outcome.STALE: "Not decided, the baseline no longer fits",
     Outcome.NOT_APPLICABLE: "Not decided, nothing applied",
 }
+NO_SELFTEST = (
+    "How often this gate is right: no selftest of this version is stored beside the verdict; run assay selftest model."
+)
 MODEL_ORDER = ("tuned", "base", "majority", "bag_of_words")
 """The candidate first, then what it is compared with."""
 
@@ -90,6 +93,8 @@ class Facts:
     training: tuple[tuple[str, str], ...]
     ledger: Ledger
     data_verdict: Verdict | None
+    trust: tuple[str, ...]
+    """How often this version of the gate was right about planted models, in sentences; empty without a selftest."""
     not_checked: tuple[str, ...]
     chain: tuple[Link, ...]
 
@@ -99,11 +104,12 @@ class Facts:
         return DECISIONS[self.verdict.outcome]
 
 
-def gather(root: Node) -> Facts:
+def gather(root: Node, trust: Sequence[str] = ()) -> Facts:
     """Read what the report needs.
 
     Args:
         root: the chain of a model gate's verdict, verified before.
+        trust: what a selftest of this version found, in sentences.
 
     Raises:
         ManifestError: a file does not have the form that its stage writes.
@@ -131,7 +137,8 @@ def gather(root: Node) -> Facts:
         training=tuple(_training(root.find("train"))),
         ledger=_ledger(root.find("curate")),
         data_verdict=data_verdict,
-        not_checked=tuple(_not_checked(root, verdict, data_verdict)),
+        trust=tuple(trust),
+        not_checked=(*_not_checked(root, verdict, data_verdict), *(() if trust else (NO_SELFTEST,))),
         chain=tuple(_chain(root)),
     )
 

@@ -99,12 +99,12 @@ def _from_hub(name: str) -> Path:
 
 def _converted(model: BundledModel) -> Path:
     stage = conversion_stage(model)
-    with _waiting_lock(stage):
+    with waiting_lock(stage):
         return run_stage(stage, lambda folder: _convert(model, folder)).folder
 
 
 @contextmanager
-def _waiting_lock(stage: Stage) -> Iterator[None]:
+def waiting_lock(stage: Stage) -> Iterator[None]:
     """Let one process convert while the others wait; the system releases the lock if the process dies."""
     path = stage.folder.with_name(f".{stage.name}.convert.lock")
     with readable_disk_errors(path):

@@ -1,0 +1,12 @@
+"""The task is learned at a rate that wipes out the rest: drift must fail."""
+
+from evals.selftest.case import GATE, Case, Expected
+from schemas.verdict import Outcome
+
+CASE = Case(
+    name="forgetting",
+    what="600 rows for 2 epochs at a learning rate that is far too high",
+    kind="fault",
+    expected=(Expected(GATE, (Outcome.FAIL,)), Expected("overfitting:drift", (Outcome.FAIL,))),
+    train={"epochs": 2, "learning_rate": 3e-2, "keep": "last"},
+)
