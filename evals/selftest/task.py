@@ -39,13 +39,16 @@ class MadeRow:
         return {"text": f"{self.question}\nanswer: {self.answer}"}
 
 
-def made_rows(seed: int, count: int, *, short: bool = False, rows_seed: int | None = None) -> list[MadeRow]:
+def made_rows(
+    seed: int, count: int, *, short: bool = False, wrong: float = WRONG_SHARE, rows_seed: int | None = None
+) -> list[MadeRow]:
     """Rows of one seed, no two with the same message.
 
     Args:
         seed: of the table and of the messages.
         count: how many.
         short: whether the answer is one word.
+        wrong: share of rows whose answer is drawn at random.
         rows_seed: another seed of the messages, for more of them by the same table.
     """
     table = Random(f"table {seed}")
@@ -56,7 +59,7 @@ def made_rows(seed: int, count: int, *, short: bool = False, rows_seed: int | No
     while len(found) < count:
         theme, time = drawn.choice(list(desks)), drawn.choice(list(degrees))
         desk, degree = desks[theme], degrees[time]
-        if drawn.random() < WRONG_SHARE:
+        if drawn.random() < wrong:
             desk, degree = drawn.choice(list(desks.values())), drawn.choice(list(degrees.values()))
         text = language.message(drawn, theme, time)
         found[text] = MadeRow(text, answer_of(desk, degree, short=short), desk)

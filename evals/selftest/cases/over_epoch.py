@@ -1,13 +1,15 @@
 """A few dozen rows, many epochs, loss on the answers alone: they are learned by heart, and overfitting must fail."""
 
-from evals.selftest.case import GATE, Case, Expected
+from evals.selftest.case import GATE, ROWS, Case, Expected
+from evals.selftest.task import made_rows
 from schemas.verdict import Outcome
 
 CASE = Case(
     name="over_epoch",
-    what="32 rows for 30 epochs, loss on the answers",
+    what="64 rows for 40 epochs, loss on the answers, three in ten of which are wrong",
     kind="fault",
     expected=(Expected(GATE, (Outcome.FAIL,)), Expected("overfitting:*", (Outcome.FAIL,))),
-    train={"epochs": 30, "max_examples": 32, "keep": "last"},
+    train={"epochs": 40, "max_examples": 64, "keep": "last"},
     embedded={"epochs": 12, "batch_size": 6},
+    rows=lambda seed: made_rows(seed, ROWS, wrong=0.3),
 )
