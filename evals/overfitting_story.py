@@ -46,15 +46,18 @@ class Story:
     forgotten: tuple[str, ...]
     trust: tuple[str, ...]
     """What the controls found."""
+    tested: str
+    """How often this gate was right where the truth was known, in a line."""
     advice: tuple[str, ...]
 
 
-def tell(evidence: Evidence, checks: Sequence[Check]) -> Story | None:
+def tell(evidence: Evidence, checks: Sequence[Check], tested: str) -> Story | None:
     """The story of an evaluation; null where no measurement of overfitting was judged.
 
     Args:
         evidence: what was measured.
         checks: of the gate.
+        tested: how often this gate was right where the truth was known, in a line.
     """
     own = {check.name.removeprefix(PREFIX): check for check in checks if check.name.startswith(PREFIX)}
     controls = [check for check in checks if check.name.startswith(CONTROL)]
@@ -74,6 +77,7 @@ def tell(evidence: Evidence, checks: Sequence[Check]) -> Story | None:
         rows=tuple(known_rows(evidence, own)),
         forgotten=(*_said(own, FORGOTTEN), *_texts(evidence)),
         trust=tuple(_sentence(check) for check in controls),
+        tested=tested,
         advice=tuple(_advice(own, controls)),
     )
 
