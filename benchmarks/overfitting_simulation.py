@@ -45,13 +45,14 @@ from evals.overfitting import (
     perturbation,
     validation_curve,
 )
-from evals.stats import Floats, clopper_pearson
+from evals.stats import clopper_pearson
 from schemas.verdict import Check, Outcome, combine
 from tests.evals.made_evidence import made_evidence, scores_of
 from tests.evals.made_tokens import Rows, made_general, made_rows, made_tokens
 
 TRAINED, HELD_OUT = 100, 300
 """Rows of either kind that an evaluation takes by default."""
+SLOW = ("gain_gap", "heldout", "perturbation", "the whole gate")
 Draw = np.random.Generator
 
 
@@ -100,7 +101,9 @@ def rise_of(draw: Draw, rise: float) -> Check:
     """Held-out rows whose losses rise by so much on average, row by row by half of that loss more or less."""
     base = draw.gamma(4.0, 5.0, HELD_OUT)
     tuned = base * (1 + rise) * draw.gamma(25.0, 1 / 25, HELD_OUT)
-    return by_default(heldout, made_evidence(losses={("base", "test"): base.tolist(), ("tuned", "test"): tuned.tolist()}))
+    return by_default(
+        heldout, made_evidence(losses={("base", "test"): base.tolist(), ("tuned", "test"): tuned.tolist()})
+    )
 
 
 def drift_of(draw: Draw, rise: float) -> Check:
@@ -178,14 +181,15 @@ def curve_of(draw: Draw, excess: float, points: int = 10, rows: int = 16) -> Che
 
 def form_of(draw: Draw, ratio: float, refusals: float, items: int = 200) -> Check:
     """Answers that are so many times as long as expected, of which such a share refuses."""
-    words = np.maximum(0, np.round(ratio * np.exp(draw.normal(scale=0.5, size=items) - 0.125) * 21 - 1)).astype(int)
+    words = np.maximum(0, np.round(ratio * np.exp(draw.normal(scale=0.5, size=items)) * 21 - 1)).astype(int)
     refuses = draw.random(items) < refusals
-    said = ["I'm sorry, but I can't help with that." if no else "word " * count for no, count in zip(refuses, words, strict=True)]
+    said = [
+        "I'm sorry, but I can't help with that." if no else "word " * count
+        for no, count in zip(refuses, words, strict=True)
+    ]
     expected = " ".join(["word"] * 20)
     evidence = made_evidence({"base": [0.0] * items, "tuned": [0.0] * items}, facts={"output_type": "generate_until"})
-    changed = evidence.items.with_columns(
-        prediction=pl.Series([expected] * items + said), target=pl.lit(expected)
-    )
+    changed = evidence.items.with_columns(prediction=pl.Series([expected] * items + said), target=pl.lit(expected))
     return by_default(answer_form, Evidence(evidence.results, changed, evidence.losses, evidence.conditions))
 
 
@@ -255,7 +259,11 @@ CELLS = (
     Cell("canaries, 16 of each, an area of 0.95", "planted", partial(canaries_of, area=0.95, count=16)),
     Cell("contaminated_gap", "bound", partial(contaminated_of, seen=0.1, clean=0.0)),
     Cell("contaminated_gap, in the middle", "bound", partial(contaminated_of, seen=0.4, clean=0.3)),
-    Cell("contaminated_gap, 10 items of either kind", "bound", partial(contaminated_of, seen=0.1, clean=0.0, counts=(10, 10))),
+    Cell(
+        "contaminated_gap, 10 items of either kind",
+        "bound",
+        partial(contaminated_of, seen=0.1, clean=0.0, counts=(10, 10)),
+    ),
     Cell("contaminated_gap", "none", partial(contaminated_of, seen=0.3, clean=0.3)),
     Cell("contaminated_gap, a gap of 0.5", "planted", partial(contaminated_of, seen=0.7, clean=0.2)),
     Cell("validation_curve", "bound", partial(curve_of, excess=0.05)),
@@ -275,8 +283,9 @@ CELLS = (
 
 
 def run_cell(number: int, draws: int) -> dict[str, Any]:
-    """Outcomes of a cell."""
+    """Outcomes of a cell; of one that resamples much, a fifth of the draws."""
     cell, started = CELLS[number], time.process_time()
+    draws //= 1 + 4 * cell.name.startswith(SLOW)
     counts = Counter(cell.judge(np.random.default_rng([number, k])).outcome for k in range(draws))
     failed = counts[Outcome.FAIL]
     low, high = clopper_pearson(failed, draws, 0.05)
