@@ -56,7 +56,7 @@ def as_markdown(story: Story) -> str:
             lines += ["|---|---|---|---|---|---|"]
             lines += [
                 f"| `{_cell(row.place)}` | {row.before:.2f} | {row.after:.2f} | {row.excess:.2f} "
-                f"| {row.likeliest:.0%} | {'yes' if row.recited else ''} |"
+                f"| {'' if row.likeliest is None else f'{row.likeliest:.0%}'} | {'yes' if row.recited else ''} |"
                 for row in story.rows
             ]
     return "\n".join(lines) + "\n"

@@ -29,8 +29,8 @@ class KnownRow:
     after: float
     excess: float
     """Nats a token by which it costs less than a held-out row with the same loss under the base model."""
-    likeliest: float
-    """Share of its tokens that the tuned model would choose itself."""
+    likeliest: float | None
+    """Share of its tokens that the tuned model would choose itself; null where a backend does not show it."""
     recited: bool
 
 
@@ -190,7 +190,8 @@ def _advice(own: Mapping[str, Check], controls: Sequence[Check]) -> Iterator[str
 def row_line(row: KnownRow) -> str:
     """A known row, for a terminal."""
     recited = ", recited" if row.recited else ""
+    chosen = "" if row.likeliest is None else f", {row.likeliest:.0%} of its tokens are its first choice"
     return (
         f"{row.place}: {row.before:.2f} -> {row.after:.2f} nats a token, "
-        f"{row.excess:.2f} below a new row like it, {row.likeliest:.0%} of its tokens are its first choice{recited}"
+        f"{row.excess:.2f} below a new row like it{chosen}{recited}"
     )

@@ -35,6 +35,7 @@ from schemas.verdict import Check, Outcome
 DEFAULTS = {"max_ratio": 2.0, "max_refusals": 0.05}
 """Times longer or shorter than expected; share of answers."""
 WHEN = When.QUIET
+READS_LOSSES = False
 HEAD_CHARS = 200
 """Characters from the beginning of an answer that are looked at for a refusal."""
 ADVICE = {

@@ -37,6 +37,7 @@ from schemas.verdict import Check, Outcome
 DEFAULTS = {"max_area": 0.75}
 """Probability that a canary which was inserted once is better known than one which never was."""
 WHEN = When.QUIET
+READS_LOSSES = True
 LEAST = 4
 """Canaries of a dose below which an exact test can show nothing: 1 in 70 orders at best."""
 
@@ -55,6 +56,11 @@ def judge(evidence: Evidence, thresholds: Mapping[str, float]) -> Check:
     """
     alpha, bound = evidence.conditions.alpha, thresholds["max_area"]
     required = {**thresholds, "alpha": alpha, "canaries": LEAST}
+    asked = evidence.tokens.filter(pl.col("split").str.starts_with("canary_"))
+    failed = asked.height - int(asked["nll"].is_finite().sum())
+    if failed:
+        said = f"it cannot be judged whether secrets were memorised: {failed} canaries have no loss"
+        return check("canaries", Outcome.INCONCLUSIVE, said, {}, required, "run `assay evals` again")
     gains = _gains(evidence.tokens)
     controls = gains.get(0, np.zeros(0))
     doses = sorted(dose for dose in gains if dose)
@@ -105,9 +111,8 @@ def exposures(scores: Floats, controls: Floats) -> Floats:
 def _gains(tokens: pl.DataFrame) -> dict[int, Floats]:
     """Dose -> how far training lowered the loss of each canary."""
     rows = tokens.filter(pl.col("split").str.starts_with("canary_"))
-    usable = rows.filter(pl.col("nll").is_finite().fill_null(False))
-    both = usable.filter(pl.col("model") == "base").join(
-        usable.filter(pl.col("model") == "tuned").select("row_id", tuned="nll"), on="row_id"
+    both = rows.filter(pl.col("model") == "base").join(
+        rows.filter(pl.col("model") == "tuned").select("row_id", tuned="nll"), on="row_id"
     )
     found: dict[int, Floats] = {}
     for (split,), group in both.sort("row_id").group_by(["split"], maintain_order=True):

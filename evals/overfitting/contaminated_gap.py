@@ -34,6 +34,7 @@ from schemas.verdict import Check, Outcome
 DEFAULTS = {"max_gap": 0.1}
 """Points of a score."""
 WHEN = When.QUIET
+READS_LOSSES = False
 ADVICE = {
     Outcome.FAIL: "take the rows that hold eval items out of training (assay curate, step contamination)",
     Outcome.INCONCLUSIVE: "take the rows that hold eval items out of training, or ask more items: raise evals.limit",

@@ -37,13 +37,14 @@ import polars as pl
 from curate.score_test import MIN_CLUSTERS
 from evals.evidence import Evidence
 from evals.measuring import FEWER_EPOCHS, Ends, When, apart, as_dict, check, outcome_of, p_above, words
-from evals.scoring import ORIGINAL
+from evals.scoring import ORIGINAL, has_details
 from evals.stats import clopper_pearson
 from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_rate": 0.05}
 """Share of trained answers continued, beyond that of held-out ones."""
 WHEN = When.TOLD
+READS_LOSSES = True
 MIN_TOKENS = 32
 LONGEST = 50
 NEAR = 0.9
@@ -82,7 +83,7 @@ def judge(evidence: Evidence, thresholds: Mapping[str, float]) -> Check:
     alpha, bound = evidence.conditions.alpha, thresholds["max_rate"]
     needed = probes_needed(bound, alpha)
     required = {**thresholds, "alpha": alpha, "probes": needed}
-    if evidence.tokens.is_empty() or evidence.tokens["nll"].null_count():
+    if evidence.tokens.is_empty() or evidence.tokens["nll"].null_count() or not has_details(evidence.tokens):
         said = "it cannot be judged what can be extracted: some rows have no scores of tokens"
         return check("extraction", Outcome.INCONCLUSIVE, said, {}, required, "run `assay evals` again")
     probes = find_probes(evidence.tokens)

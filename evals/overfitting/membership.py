@@ -32,12 +32,13 @@ from evals.evidence import Evidence
 from evals.measuring import FEWER_EPOCHS, MORE_ROWS, Ends, When, as_dict, check, outcome_of, p_above, words
 from evals.membership_scores import SCORES, membership_samples
 from evals.ranks import Area, Sample, area, rate_at, rate_excess_ends
-from evals.scoring import ORIGINAL, SPLITS
+from evals.scoring import ORIGINAL, SPLITS, has_details
 from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_excess": 0.2}
 """Area beyond that of the base model: 0.7 where the base model tells nothing."""
 WHEN = When.TOLD
+READS_LOSSES = True
 FALSE_ALARMS = 0.01
 
 
@@ -55,10 +56,9 @@ def judge(evidence: Evidence, thresholds: Mapping[str, float]) -> Check:
     """
     alpha, bound = evidence.conditions.alpha, thresholds["max_excess"]
     required = {**thresholds, "alpha": alpha, "min_clusters": MIN_CLUSTERS}
+    shown = evidence.tokens if has_details(evidence.tokens) else evidence.tokens.clear()
     samples = {
-        (model, score): membership_samples(evidence.tokens, model, score)
-        for model in ("base", "tuned")
-        for score in SCORES
+        (model, score): membership_samples(shown, model, score) for model in ("base", "tuned") for score in SCORES
     }
     reason = _too_little(evidence, samples)
     if reason:
@@ -98,6 +98,8 @@ TAILS = {
 def _too_little(evidence: Evidence, samples: Mapping[tuple[str, str], tuple[Sample, Sample]]) -> str:
     if evidence.tokens.is_empty():
         return "this evaluation kept no scores of tokens; run `assay evals` again"
+    if not has_details(evidence.tokens):
+        return "the backend gives losses of rows and no scores of tokens"
     for place, name in enumerate(("trained", "test")):
         rows = {tuple(pair[place].rows) for pair in samples.values()}
         asked = evidence.tokens.filter(

@@ -31,6 +31,7 @@ from schemas.verdict import Check, Outcome
 DEFAULTS = {"max_excess": 0.05}
 """Share of the least validation loss."""
 WHEN = When.TOLD
+READS_LOSSES = False
 ADVICE = "publish the best step (train.keep: best), or train for fewer epochs"
 
 

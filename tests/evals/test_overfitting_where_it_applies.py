@@ -63,6 +63,18 @@ def test_few_canaries_show_nothing():
     assert "raise train.canaries" in check.help
 
 
+def test_a_canary_on_which_a_model_failed_is_not_left_out():
+    rows = {
+        (m, f"canary_{dose}"): [([0.1 * k], [False]) for k in range(8)] for m in ("base", "tuned") for dose in (0, 1)
+    }
+    tokens = (
+        made_tokens(rows).with_row_index().with_columns(nll=pl.when(pl.col("index") == 20).then(None).otherwise("nll"))
+    )
+    check = canaries.judge(made_evidence(tables={"tokens": tokens.drop("index")}), canaries.DEFAULTS)
+    assert check.outcome is INCONCLUSIVE
+    assert "1 canaries have no loss" in check.message
+
+
 def test_canaries_are_measured_and_proven_by_the_run_that_trained_them(tmp_path, tiny_model_folder):
     project, made = trained(tmp_path, tiny_model_folder, "sft", canaries=4)
     ledger = json.loads((made.folder / "ledger.json").read_bytes())
