@@ -149,7 +149,7 @@ def _refuse_quantised(folder: Path) -> None:
             where=str(folder / "config.json"),
             found=f"quantization_config, method {method!r}",
             expected="weights in full or half precision",
-            help="evaluate the model that it was made from; for what ships, serve it and name the server in evals.backend",
+            help="evaluate the model that it was made from, or serve this one and name the server in evals.backend",
         )
 
 

@@ -1,9 +1,8 @@
 """Artifact: whether what was measured is what training made.
 
-An adapter that was trained on a base model in 4 bits (QLoRA) is measured on the base model in full, since weights of 4
-bits are not exchanged between the models. It was trained around the errors of those bits, so a copy that ships in 4
-bits, or that is merged and quantised again, may answer otherwise. The verdict says so; it is no fault of the comparison,
-as both models are measured alike.
+An adapter that was trained on a base model in 4 bits (QLoRA) is measured on the base model in full precision. It was
+trained around the errors of those bits, so a copy that ships in 4 bits, or that is merged and quantised again, may
+answer otherwise. The verdict says so; it is no fault of the comparison, as both models are measured alike.
 """
 
 from __future__ import annotations
