@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from evals.scoring import summarise_losses
+from schemas.base import file_digest
 from schemas.errors import ManifestError
 from schemas.results import EvalResults, TaskScore
 
@@ -109,7 +110,11 @@ def require_agreement(folder: Path, results: EvalResults, items: pl.DataFrame, l
     Raises:
         ManifestError: they do not belong together; the message names the first differences.
     """
-    differences = [*_item_differences(results, items), *_loss_differences(results, losses)]
+    differences = [
+        *_item_differences(results, items),
+        *_loss_differences(results, losses),
+        *_table_differences(folder, results),
+    ]
     if differences:
         more = f" and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
         raise ManifestError(
@@ -179,6 +184,12 @@ def _loss_differences(results: EvalResults, losses: pl.DataFrame) -> Iterator[st
         for split in sorted(stated.keys() | counted.keys()):
             if not _same_loss(stated.get(split), counted.get(split)):
                 yield f"loss of {model} on {split}: {counted.get(split)}, results.json says {stated.get(split)}"
+
+
+def _table_differences(folder: Path, results: EvalResults) -> Iterator[str]:
+    for name, sha256 in results.tables.items():
+        if file_digest(folder / name) != sha256:
+            yield f"{name} is not the one that was written with results.json"
 
 
 def _same_loss(stated: object, counted: Mapping[str, float | int] | None) -> bool:

@@ -19,7 +19,7 @@ from evals.built_in import built_in_items
 from evals.consistency import ITEM_SCHEMA
 from evals.contaminated import index_key, marked_items, read_contamination
 from evals.dataset_items import AskedRow, dataset_items, loss_rows, sampled, shown_split, split_rows, trained_rows
-from evals.evidence import GENERAL_TEXT, LOSSES, ROWS, TOKENS
+from evals.evidence import GENERAL_TEXT, LOSSES, ROWS, SINCE, TOKENS
 from evals.general_text import Passage, general_files, passages
 from evals.makers import Given, make_task
 from evals.parts import Parts, count_parts
@@ -108,6 +108,9 @@ class Evaluation:
         tables = [self._table(question, trained, parts) for question in questions]
         token_table = pl.concat([parts.read(f"losses.{model}") for model in MODELS])
         loss_table = losses_of(token_table)
+        token_table.write_parquet(folder / TOKENS)
+        row_table(rows, losses, settings.seed).write_parquet(folder / ROWS)
+        parts.read(GENERAL).write_parquet(folder / GENERAL_TEXT)
         found = read_contamination(self.dataset)
         key = index_key(found, self.project.index_key_file())
         results = EvalResults(
@@ -121,14 +124,12 @@ class Evaluation:
             },
             losses=summarise_losses(loss_table),
             no_losses=no_losses,
+            tables={name: file_digest(folder / name) for name in SINCE},
             overfitting=row_facts(rows),
         )
         items = pl.concat(tables).select([*ITEM_SCHEMA, "sample", "slices"])
         items.write_parquet(folder / "items.parquet")
         loss_table.write_parquet(folder / LOSSES)
-        token_table.write_parquet(folder / TOKENS)
-        row_table(rows, losses, settings.seed).write_parquet(folder / ROWS)
-        parts.read(GENERAL).write_parquet(folder / GENERAL_TEXT)
         write_atomic(folder / "results.json", results.model_dump_json(indent=1, by_alias=True).encode("utf-8") + b"\n")
         self.device.append(str(parts.engine["device"]))
         parts.close()

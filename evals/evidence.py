@@ -164,7 +164,9 @@ def read_evidence(folder: Path, conditions: ModelGateConfig, seed: int) -> Evide
     items = read_items_table(folder / "items.parquet")
     losses = read_table(folder / LOSSES, LOSS_SCHEMA)
     tokens, rows, general = (
-        read_table(folder / name, schema) if (folder / name).exists() else pl.DataFrame(schema=schema)
+        read_table(folder / name, schema)
+        if (folder / name).exists() or name in results.tables
+        else pl.DataFrame(schema=schema)
         for name, schema in SINCE.items()
     )
     require_agreement(folder, results, items, losses)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curate.configfile import Project
-from curate.outputs.verdict import FORMATS
+from curate.outputs.verdict import FORMATS, clean
 from evals.blame import as_sarif, blamed
 from evals.discovery import modules
 from evals.evidence import Evidence, read_evidence
@@ -26,6 +26,8 @@ from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 from schemas.verdict import Check, Outcome, Verdict, combine, overall
 
 STAGE = "gate-model"
+SELFTEST = "selftest"
+"""Role of what the pages quote; no verdict rests on it."""
 FILES = {
     "json": "verdict.json",
     "markdown": "verdict.md",
@@ -58,7 +60,11 @@ def model_gate_stage(project: Project, results: Path, again: Sequence[Path] = ()
         name=project.config.name,
         config=config,
         config_given={"gates": project.given.get("gates", {})},
-        inputs=(*_inputs(results, folder), *(input_stage("run", manifest_path(path), folder) for path in again)),
+        inputs=(
+            *_inputs(results, folder),
+            *(input_stage("run", manifest_path(path), folder) for path in again),
+            *_selftest(project.runs, folder),
+        ),
         code=code_digest(["schemas", "curate", "evals"]),
         root=project.runs,
         packages=("numpy", "polars", "scipy"),
@@ -94,6 +100,22 @@ def _inputs(results: Path, folder: Path) -> tuple[InputRef, ...]:
     return tuple(refs)
 
 
+def _selftest(runs: Path, folder: Path) -> tuple[InputRef, ...]:
+    """The selftest that the pages quote, if this version has one."""
+    from evals.selftest.stored import newest_selftest  # a selftest runs this gate, so it cannot be imported before
+
+    found = newest_selftest(runs)
+    return () if found is None else (input_stage(SELFTEST, found, folder),)
+
+
+def _how_tested(stage: Stage) -> str:
+    """What the pages say of how often this gate is right, in one line."""
+    from evals.selftest.stored import gate_line
+
+    found = next((ref for ref in stage.inputs if ref.role == SELFTEST), None)
+    return gate_line(stage.place_of(found) if found else None)
+
+
 def judge_results(project: Project, results: Path, again: Sequence[Path] = ()) -> Finished:
     """Judge an evaluation, or return the verdict that exists already for the same files, conditions and version.
 
@@ -120,9 +142,12 @@ def judge_results(project: Project, results: Path, again: Sequence[Path] = ()) -
         blame = blamed(verdict, evidence, manifest, folder, project.root)
         scored = [task for task in evidence.conditions.tasks if evidence.has(task, "tuned")]
         flips = [find_flips(evidence, folder, task) for task in scored]
+        tested = _how_tested(stage)
         written = {form: write(verdict) for form, write in FORMATS.items() if form in FILES}
-        written |= {"sarif": as_sarif(blame), "html": gate_page(stage.name, verdict, flips)}
-        files = {FILES[form]: text for form, text in written.items()} | overfitting_files(stage.name, evidence, verdict)
+        written["markdown"] += f"\n{clean(tested)}\n"
+        written |= {"sarif": as_sarif(blame), "html": gate_page(stage.name, verdict, flips, tested)}
+        files = {FILES[form]: text for form, text in written.items()}
+        files |= overfitting_files(stage.name, evidence, verdict, tested)
         for name, text in files.items():
             write_atomic(target / name, text.encode("utf-8"))
         found = [check.outcome for check in verdict.checks]
@@ -178,7 +203,7 @@ def summary(outcome: Outcome, checks: tuple[Check, ...]) -> str:
 
 def subject(stage: Stage, results: Manifest, folder: Path) -> dict[str, str]:
     """Digests of what a verdict rests on: results, adapter, base model, dataset, its sources, data verdict, config."""
-    found = {ref.role: ref.identity for ref in stage.inputs if ref.role != "run"}
+    found = {ref.role: ref.identity for ref in stage.inputs if ref.role not in ("run", SELFTEST)}
     runs = [ref.identity for ref in stage.inputs if ref.role == "run"]
     found |= {f"run {number}": identity for number, identity in enumerate(runs, 2)}
     found["config"] = fingerprint(stage.config)

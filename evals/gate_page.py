@@ -20,13 +20,14 @@ SHOWN = 20
 ASKED_CHARS = 1200
 
 
-def gate_page(name: str, verdict: Verdict, flips: Sequence[Flips]) -> str:
+def gate_page(name: str, verdict: Verdict, flips: Sequence[Flips], tested: str) -> str:
     """The page; everything that comes from a model or a row is escaped.
 
     Args:
         name: of the config.
         verdict: of the model gate.
         flips: of each judged task.
+        tested: how often this gate was right where the truth was known, in a line.
     """
     filters = {
         "answers": _answers,
@@ -55,6 +56,7 @@ def gate_page(name: str, verdict: Verdict, flips: Sequence[Flips]) -> str:
         forests=forests(verdict),
         flips=flips,
         shown=SHOWN,
+        tested=tested,
         locked=LOCKED,
         decided=[check for check in verdict.checks if check.outcome is not Outcome.NOT_APPLICABLE],
     )

@@ -181,6 +181,14 @@ def _adapter_settings(folder: Path) -> dict[str, Any]:
     for file in (SETTINGS, WEIGHTS):
         if not (folder / file).is_file():
             held = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) if folder.is_dir() else "no folder"
+            if (folder / "config.json").is_file():
+                raise UserError(
+                    "this folder holds a whole model, not an adapter",
+                    where=str(folder),
+                    found=held,
+                    expected=f"{SETTINGS} and {WEIGHTS}, as peft's save_pretrained writes them",
+                    help="import the adapter that was merged into it; the gate judges an adapter on its base model",
+                )
             raise UserError(
                 "this folder holds no LoRA adapter",
                 where=str(folder / file),

@@ -61,6 +61,17 @@ def outcome_of(ends: Ends, bound: float) -> Outcome:
     return Outcome.PASS if ends[2] <= bound else Outcome.INCONCLUSIVE
 
 
+def apart(first: Ends, second: Ends) -> Ends:
+    """How far the first of two independent numbers is above the second: square-and-add of their intervals.
+
+    Newcombe 1998 (Statistics in Medicine 17:873-890, method 10, which has Wilson's intervals in this place).
+    """
+    difference = first[0] - second[0]
+    down = math.hypot(first[0] - first[1], second[2] - second[0])
+    up = math.hypot(first[2] - first[0], second[0] - second[1])
+    return difference, difference - down, difference + up
+
+
 def as_dict(ends: Ends) -> dict[str, float | None]:
     """Plain numbers for a report; ends that do not exist are null."""
     names = ("estimate", "low", "high")

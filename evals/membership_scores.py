@@ -40,7 +40,7 @@ def _sample(rows: pl.DataFrame, score: str) -> Sample:
         found: Floats = (-rows["nll"] / rows["tokens"]).to_numpy().astype(np.float64)
     else:
         found = np.array([min_k(np.array(z)) for z in rows["z"].to_list()], dtype=np.float64)
-    return Sample(found, rows["cluster"].to_numpy())
+    return Sample(found, rows["cluster"].to_numpy(), tuple(rows["row_id"]))
 
 
 def min_k(z: Floats) -> float:

@@ -85,13 +85,16 @@ def load_models(base_folder: Path, trained: Path, dtype: str = "float32") -> Loa
         dtype: in what they compute.
 
     Raises:
-        UserError: the adapter or model does not fit the base model, or is one that gives scores instead of answers.
+        UserError: the adapter or model does not fit the base model, is quantised, or is one that gives scores instead
+            of answers.
     """
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # it warns of texts longer than the context before they are cut
     device: Any = device_class()
     number: Any = getattr(torch, dtype)
     adapter_folder, full_folder = trained / ADAPTER, trained / MODEL
+    for folder in (base_folder, full_folder):
+        _refuse_quantised(folder)
     if full_folder.is_dir():
         base, full = load_weights(base_folder).to(number), load_weights(full_folder).to(number)
         _check_same_shapes(base, full, full_folder)
@@ -131,6 +134,22 @@ def _check_same_shapes(base: Any, full: Any, folder: Path) -> None:
             found=f"{len(shapes[1])} tensors of other shapes",
             expected=f"the {len(shapes[0])} tensors of the base model",
             help="name its base model in train.base_model",
+        )
+
+
+def _refuse_quantised(folder: Path) -> None:
+    try:
+        quantised = json.loads((folder / "config.json").read_bytes()).get("quantization_config")
+    except (OSError, ValueError, AttributeError):
+        return  # the library names what is wrong with it
+    if quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise UserError(
+            "a quantised model cannot be measured in this process",
+            where=str(folder / "config.json"),
+            found=f"quantization_config, method {method!r}",
+            expected="weights in full or half precision",
+            help="evaluate the model that it was made from, or serve this one and name the server in evals.backend",
         )
 
 

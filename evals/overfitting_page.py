@@ -16,15 +16,16 @@ NAME = "overfitting"
 NO_ROWS = "No trained row costs less than new rows like it."
 
 
-def overfitting_files(name: str, evidence: Evidence, verdict: Verdict) -> dict[str, str]:
+def overfitting_files(name: str, evidence: Evidence, verdict: Verdict, tested: str) -> dict[str, str]:
     """File name -> content, for the gate's folder; none where no measurement was judged.
 
     Args:
         name: of the config.
         evidence: what was measured.
         verdict: on it.
+        tested: how often this gate was right where the truth was known, in a line.
     """
-    story = tell(evidence, verdict.checks)
+    story = tell(evidence, verdict.checks, tested)
     if story is None:
         return {}
     return {
@@ -55,7 +56,7 @@ def as_markdown(story: Story) -> str:
             lines += ["|---|---|---|---|---|---|"]
             lines += [
                 f"| `{_cell(row.place)}` | {row.before:.2f} | {row.after:.2f} | {row.excess:.2f} "
-                f"| {row.likeliest:.0%} | {'yes' if row.recited else ''} |"
+                f"| {'' if row.likeliest is None else f'{row.likeliest:.0%}'} | {'yes' if row.recited else ''} |"
                 for row in story.rows
             ]
     return "\n".join(lines) + "\n"
@@ -85,6 +86,7 @@ def sections(story: Story, *, rows: bool = True) -> Iterator[tuple[str, tuple[st
     yield MEMORISED, (*story.memorised, *(known or (() if story.rows else (NO_ROWS,))))
     yield "What was forgotten", story.forgotten or ("Nothing was measured.",)
     yield "Whether the comparison is fair", story.trust or ("No control applied.",)
+    yield "How often this gate is right", (story.tested,)
     yield "What to do", story.advice or ("Nothing: no measurement asks for it.",)
 
 

@@ -29,8 +29,8 @@ class KnownRow:
     after: float
     excess: float
     """Nats a token by which it costs less than a held-out row with the same loss under the base model."""
-    likeliest: float
-    """Share of its tokens that the tuned model would choose itself."""
+    likeliest: float | None
+    """Share of its tokens that the tuned model would choose itself; null where a backend does not show it."""
     recited: bool
 
 
@@ -46,15 +46,18 @@ class Story:
     forgotten: tuple[str, ...]
     trust: tuple[str, ...]
     """What the controls found."""
+    tested: str
+    """How often this gate was right where the truth was known, in a line."""
     advice: tuple[str, ...]
 
 
-def tell(evidence: Evidence, checks: Sequence[Check]) -> Story | None:
+def tell(evidence: Evidence, checks: Sequence[Check], tested: str) -> Story | None:
     """The story of an evaluation; null where no measurement of overfitting was judged.
 
     Args:
         evidence: what was measured.
         checks: of the gate.
+        tested: how often this gate was right where the truth was known, in a line.
     """
     own = {check.name.removeprefix(PREFIX): check for check in checks if check.name.startswith(PREFIX)}
     controls = [check for check in checks if check.name.startswith(CONTROL)]
@@ -74,6 +77,7 @@ def tell(evidence: Evidence, checks: Sequence[Check]) -> Story | None:
         rows=tuple(known_rows(evidence, own)),
         forgotten=(*_said(own, FORGOTTEN), *_texts(evidence)),
         trust=tuple(_sentence(check) for check in controls),
+        tested=tested,
         advice=tuple(_advice(own, controls)),
     )
 
@@ -186,7 +190,8 @@ def _advice(own: Mapping[str, Check], controls: Sequence[Check]) -> Iterator[str
 def row_line(row: KnownRow) -> str:
     """A known row, for a terminal."""
     recited = ", recited" if row.recited else ""
+    chosen = "" if row.likeliest is None else f", {row.likeliest:.0%} of its tokens are its first choice"
     return (
         f"{row.place}: {row.before:.2f} -> {row.after:.2f} nats a token, "
-        f"{row.excess:.2f} below a new row like it, {row.likeliest:.0%} of its tokens are its first choice{recited}"
+        f"{row.excess:.2f} below a new row like it{chosen}{recited}"
     )

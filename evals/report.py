@@ -31,7 +31,8 @@ def report_stage(verdict: Path) -> Stage:
     runs = folder.parent.parent
     place = inputs_from(runs, STAGE)
     inputs: list[InputRef] = [input_stage("verdict", folder, place)]
-    inputs += [input_stage(ref.role, manifest_path(folder / ref.path), place) for ref in manifest.inputs]
+    refs = [ref for ref in manifest.inputs if ref.role != "selftest"]  # a newer one may have been made since
+    inputs += [input_stage(ref.role, manifest_path(folder / ref.path), place) for ref in refs]
     selftest = newest_selftest(runs)
     if selftest is not None:
         inputs.append(input_stage("selftest", selftest, place))
@@ -67,7 +68,7 @@ def write_report(verdict: Path) -> Finished:
 
     def fill(folder: Path) -> dict[str, int]:
         selftest = next((ref for ref in stage.inputs if ref.role == "selftest"), None)
-        facts = gather(root, trust=quoted(stage.folder / selftest.path) if selftest else ())
+        facts = gather(root, trust=quoted(stage.place_of(selftest)) if selftest else ())
         pictures = draw(facts)
         for name, svg in pictures.items():
             write_atomic(folder / f"{name}.svg", _on_white(svg).encode("utf-8"))

@@ -22,7 +22,7 @@ from schemas.errors import ManifestError
 from schemas.manifest import Manifest, read_manifest
 from train.canaries import canary_rows
 from train.rows import SplitRow, choose_rows, read_split
-from train.run import LEDGER, METRICS
+from train.run import LEDGER, METRICS, MODEL
 
 ROW_SCHEMA = {
     "split": pl.String,  # train or test
@@ -113,6 +113,10 @@ def row_facts(rows: ReadRows) -> dict[str, Any]:
         "split_proof": _proof(rows.dataset),
         "validation_curve": _curve(rows.adapter),
         "canaries": _canaries(rows.adapter, manifests[1]),
+        "artifact": {
+            "whole": (rows.adapter / MODEL).is_dir(),
+            "quantization": manifests[1].config.get("quantization"),
+        },
     }
 
 

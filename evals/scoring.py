@@ -95,6 +95,13 @@ def losses_of(tokens: pl.DataFrame) -> pl.DataFrame:
     return tokens.filter(plain).select(*LOSS_SCHEMA)
 
 
+def has_details(tokens: pl.DataFrame) -> bool:
+    """Whether every row that has a loss has the scores of its single tokens; some backends give sums alone."""
+    scored = tokens.filter(pl.col("nll").is_not_null())
+    lengths = scored.select("tokens", *(pl.col(name).list.len() for name in ("ids", "z", "greedy")))
+    return all((lengths[name] == lengths["tokens"]).all() for name in ("ids", "z", "greedy"))
+
+
 def summarise_losses(losses: pl.DataFrame) -> dict[str, dict[str, dict[str, float | int]]]:
     """Model -> split -> rows, supervised tokens and nats per token, over the rows that have a loss."""
     known = losses.filter(pl.col("nll").is_not_null())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from schemas.errors import UserError
 
 WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 """Errors of the system that only a write can meet."""
+
+LEFTOVER = re.compile(r"\..+\.[0-9]+\.tmp")
+"""Names that `write_atomic` gives to files before they are complete."""
 
 
 def sync(path: Path) -> None:
@@ -66,6 +70,13 @@ def refuse_to_replace(targets: Iterable[Path], sources: Iterable[Path]) -> None:
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what a process left that was killed while it wrote: nobody renames it any more, and it is no result."""
+    for path in folder.rglob(".*.tmp"):
+        if LEFTOVER.fullmatch(path.name) and not path.is_dir():
+            path.unlink()
 
 
 @contextmanager
@@ -152,6 +163,7 @@ def partial_folder(target: Path, *, resume: bool = False) -> Iterator[Path]:
                 elif not resume and partial.exists():
                     shutil.rmtree(partial)
                 partial.mkdir(exist_ok=True)
+                _clear_leftovers(partial)
             with readable_disk_errors(partial, only_named=True):
                 yield partial
             with readable_disk_errors(partial):

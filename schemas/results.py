@@ -41,6 +41,8 @@ class EvalResults(Strict):
     """Supervised loss in nats per token on the fixed samples, model -> split -> summary."""
     no_losses: str = ""
     """Why there are no supervised losses; empty where there are."""
+    tables: dict[str, str] = Field(default_factory=dict)
+    """Tables of tokens, rows and neutral text beside this file -> sha256; evaluations of earlier versions have none."""
     overfitting: dict[str, Any] = Field(default_factory=dict)
     """What the overfitting measurements know without a model: rows that were trained, copies of held-out rows among
     them, the split proof, the validation curve, canaries, the text that drift is measured on."""

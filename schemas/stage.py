@@ -60,6 +60,10 @@ class Stage:
         """Where the finished result lives."""
         return stage_folder(self.root, self.stage) / f"{self.name}-{self.fingerprint[:HEX_IN_NAME]}"
 
+    def place_of(self, ref: InputRef) -> Path:
+        """Where an input lies, also while the result's own folder does not exist, which its path starts from."""
+        return Path(os.path.normpath(self.folder / ref.path))
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -141,7 +145,7 @@ def run_stage(
 
 def _require_inputs(stage: Stage) -> None:
     for ref in stage.inputs:
-        path = Path(os.path.normpath(stage.folder / ref.path))
+        path = stage.place_of(ref)
         if not path.exists():
             raise UserError(
                 f"an input of the stage {stage.stage!r} cannot be found",

@@ -12,6 +12,7 @@ from curate.score_test import MIN_CLUSTERS
 from evals.evidence import Evidence
 from evals.membership_scores import SCORES, membership_samples
 from evals.ranks import area
+from evals.scoring import has_details
 from schemas.verdict import Check, Outcome
 
 NAME = "control:base-placebo"
@@ -23,7 +24,10 @@ def judge(evidence: Evidence) -> Check:
     """The check `control:base-placebo`."""
     alpha = evidence.conditions.alpha
     required = {"max_distance": MAX_DISTANCE, "alpha": alpha}
-    samples = {name: membership_samples(evidence.tokens, "base", name) for name in SCORES}
+    if evidence.tokens.is_empty() and not evidence.losses.is_empty():
+        return _unknown(required)
+    names = SCORES if has_details(evidence.tokens) else ["loss"]
+    samples = {name: membership_samples(evidence.tokens, "base", name) for name in names}
     fewest = min(len(set(sample.clusters.tolist())) for pair in samples.values() for sample in pair)
     if fewest < MIN_CLUSTERS:
         said = f"there are too few rows to see whether the base model tells them apart: {fewest} independent"
@@ -47,4 +51,13 @@ def judge(evidence: Evidence) -> Check:
         help="trained and held-out rows differ in difficulty, or the base model knows some: split them anew"
         if faults
         else "",
+    )
+
+
+def _unknown(required: dict[str, float]) -> Check:
+    said = "this evaluation kept no scores of tokens, so it is not known whether the base model tells the rows apart"
+    measured = {"undermines": UNDERMINES}
+    again = "run `assay evals` again"
+    return Check(
+        name=NAME, outcome=Outcome.INCONCLUSIVE, message=said, measured=measured, required=required, help=again
     )

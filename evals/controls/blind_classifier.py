@@ -29,6 +29,13 @@ def judge(evidence: Evidence) -> Check:
     samples = [asked.filter(pl.col("split") == split) for split in ("train", "test")]
     clusters = min(sample["cluster"].n_unique() for sample in samples)
     required = {"max_area": MAX_AREA, "alpha": alpha}
+    if evidence.rows.is_empty() and not evidence.losses.is_empty():
+        said = "this evaluation kept no list of its rows, so it is not known whether they differ in kind"
+        measured = {"undermines": UNDERMINES}
+        again = "run `assay evals` again"
+        return Check(
+            name=NAME, outcome=Outcome.INCONCLUSIVE, message=said, measured=measured, required=required, help=again
+        )
     if clusters < MIN_CLUSTERS:
         said = f"there are too few rows to see whether trained and held-out ones differ in kind: {clusters} independent"
         return Check(name=NAME, outcome=Outcome.NOT_APPLICABLE, message=said, required=required)

@@ -80,6 +80,10 @@ def _thresholds(
 def _measure(module: ModuleType, name: str, evidence: Evidence, thresholds: Mapping[str, float] | None) -> Check:
     if thresholds is None:
         return check(name, Outcome.NOT_APPLICABLE, "it is switched off in the config", {}, {})
+    if module.READS_LOSSES and evidence.results.no_losses:
+        said = f"it cannot be judged without losses: {evidence.results.no_losses}"
+        advice = "evaluate in process, or with a backend that gives log-probabilities"
+        return check(name, Outcome.INCONCLUSIVE, said, {}, thresholds, advice)
     reason = module.applies(evidence)
     if reason:
         return check(name, Outcome.NOT_APPLICABLE, reason, {}, thresholds)

@@ -11,7 +11,8 @@ pass where both are within by the far end.
 Known problems: refusals are recognised by their opening words, as the rule `refusal` of the audit does. Right answers
 may be longer than expected ones.
 
-Source: intervals are those of `evals/stats.py`.
+Source: the interval of a length is that of `evals/stats.py`, that of refusals the one of `evals/paired.py`, which keeps
+a width where nobody refuses: 40 answers without a refusal do not show a share below 0.05.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from curate.rules.refusal import REFUSES
 from curate.score_test import MIN_CLUSTERS
 from evals.evidence import Evidence
 from evals.measuring import Ends, When, as_dict, check, outcome_of, p_above, words
+from evals.paired import paired_binary
 from evals.stats import Floats, clustered_mean
 from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_ratio": 2.0, "max_refusals": 0.05}
 """Times longer or shorter than expected; share of answers."""
 WHEN = When.QUIET
+READS_LOSSES = False
 HEAD_CHARS = 200
 """Characters from the beginning of an answer that are looked at for a refusal."""
 ADVICE = {
@@ -60,14 +63,14 @@ def judge(evidence: Evidence, thresholds: Mapping[str, float]) -> Check:
     clusters = rows["cluster"].to_numpy()
     tuned, base = (_log_ratios(rows, model) for model in ("tuned", "base"))
     sign = 1.0 if tuned.mean() >= 0 else -1.0
-    refusals = _refusals(rows, "tuned") - _refusals(rows, "base")
+    refusals = [_refusals(rows, model) for model in ("tuned", "base")]
 
     def length(level: float) -> Ends:
         found = clustered_mean(sign * tuned, clusters, level)
         return found.estimate, found.low, found.high
 
     def refused(level: float) -> Ends:
-        found = clustered_mean(refusals, clusters, level)
+        found = paired_binary(*refusals, clusters, level)
         return found.estimate, found.low, found.high
 
     far = math.log(max(thresholds["max_ratio"], 1.0))

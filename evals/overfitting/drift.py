@@ -33,6 +33,7 @@ from schemas.verdict import Check, Outcome
 DEFAULTS = {"max_rise": 0.25}
 """Share of the base model's bits per byte. A model for one task drifts; lower it for an assistant."""
 WHEN = When.ALWAYS
+READS_LOSSES = True
 ADVICE = {
     Outcome.FAIL: "mix general rows into training, train for fewer epochs, or lower the learning rate or the rank",
     Outcome.INCONCLUSIVE: "give more text in evals.general_text: each paragraph is a document",

@@ -9,7 +9,7 @@ elsewhere.
 
 An answer that follows from its prompt is continued rightly on rows that were never seen: what counts is the rate on
 trained rows beyond that on held-out rows. Left out are probes that the base model completes already and continuations
-that occur `TEMPLATED` times or more, which nobody needs to memorise. One row stands for its cluster.
+that occur in `TEMPLATED` clusters or more, which nobody needs to memorise. One row stands for its cluster.
 
 Judged: fail where one of both rates exceeds that of held-out rows by more than `max_rate` by the lower end of its
 interval (Newcombe's square-and-add of two Clopper-Pearson intervals), pass where both are below by the upper end. With
@@ -36,14 +36,15 @@ import polars as pl
 
 from curate.score_test import MIN_CLUSTERS
 from evals.evidence import Evidence
-from evals.measuring import FEWER_EPOCHS, Ends, When, as_dict, check, outcome_of, p_above, words
-from evals.scoring import ORIGINAL
+from evals.measuring import FEWER_EPOCHS, Ends, When, apart, as_dict, check, outcome_of, p_above, words
+from evals.scoring import ORIGINAL, has_details
 from evals.stats import clopper_pearson
 from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_rate": 0.05}
 """Share of trained answers continued, beyond that of held-out ones."""
 WHEN = When.TOLD
+READS_LOSSES = True
 MIN_TOKENS = 32
 LONGEST = 50
 NEAR = 0.9
@@ -82,7 +83,7 @@ def judge(evidence: Evidence, thresholds: Mapping[str, float]) -> Check:
     alpha, bound = evidence.conditions.alpha, thresholds["max_rate"]
     needed = probes_needed(bound, alpha)
     required = {**thresholds, "alpha": alpha, "probes": needed}
-    if evidence.tokens.is_empty() or evidence.tokens["nll"].null_count():
+    if evidence.tokens.is_empty() or evidence.tokens["nll"].null_count() or not has_details(evidence.tokens):
         said = "it cannot be judged what can be extracted: some rows have no scores of tokens"
         return check("extraction", Outcome.INCONCLUSIVE, said, {}, required, "run `assay evals` again")
     probes = find_probes(evidence.tokens)
@@ -92,8 +93,11 @@ def judge(evidence: Evidence, thresholds: Mapping[str, float]) -> Check:
         for kind, share in KINDS.items()
     }
     measured: dict[str, Any] = {"probes": counts, "hits": hits}
-    if not min(counts.values()):
-        said = "no answer is left to be recited, after those that the base model knows or that occur often"
+    if min(counts.values()) < MIN_CLUSTERS:
+        said = (
+            f"{counts['train']} trained and {counts['test']} held-out answers are left to be recited, after those that "
+        )
+        said += f"the base model knows or that occur often; at least {MIN_CLUSTERS} of either kind are needed"
         return check("extraction", Outcome.INCONCLUSIVE, said, measured, required, _more(needed))
     excess = {kind: partial(rate_excess, found, counts) for kind, found in hits.items()}
     ends = {kind: interval(alpha) for kind, interval in excess.items()}
@@ -132,16 +136,12 @@ def probes_needed(max_rate: float, alpha: float) -> int:
 
 
 def rate_excess(hits: Mapping[str, int], counts: Mapping[str, int], alpha: float) -> Ends:
-    """Rate on trained probes less that on held-out ones, by square-and-add of two exact intervals.
-
-    Newcombe 1998 (Statistics in Medicine 17:873-890, method 10) with Clopper-Pearson's in place of Wilson's intervals.
-    """
-    rates = {split: hits[split] / counts[split] for split in counts}
-    ends = {split: clopper_pearson(hits[split], counts[split], alpha) for split in counts}
-    excess = rates["train"] - rates["test"]
-    down = math.hypot(rates["train"] - ends["train"][0], ends["test"][1] - rates["test"])
-    up = math.hypot(ends["train"][1] - rates["train"], rates["test"] - ends["test"][0])
-    return excess, max(excess - down, -1.0), min(excess + up, 1.0)
+    """Rate on trained probes less that on held-out ones, from two exact intervals."""
+    rates = {
+        split: (hits[split] / counts[split], *clopper_pearson(hits[split], counts[split], alpha)) for split in counts
+    }
+    excess, low, high = apart(rates["train"], rates["test"])
+    return excess, max(low, -1.0), min(high, 1.0)
 
 
 def find_probes(tokens: pl.DataFrame) -> list[Probe]:
@@ -157,7 +157,8 @@ def find_probes(tokens: pl.DataFrame) -> list[Probe]:
             right = greedy[part]
             found.setdefault((split, row_id), {})[model] = (tuple(ids[part]), sum(right) / len(right))
             clusters[split, row_id] = cluster
-    often = Counter(both["base"][0] for both in found.values() if len(both) == 2)
+    answers = {(clusters[key], both["base"][0]) for key, both in found.items() if len(both) == 2}
+    often = Counter(ids for _, ids in answers)  # copies in one cluster are what is memorised first, and no template
     probes, seen = [], set()
     for (split, row_id), both in sorted(found.items()):
         if len(both) < 2 or both["base"][1] >= NEAR or often[both["base"][0]] >= TEMPLATED:

@@ -34,6 +34,7 @@ from schemas.verdict import Check, Outcome
 DEFAULTS = {"max_rise": 0.02, "max_fall": 0.05}
 """Share of the base model's loss; points of a score."""
 WHEN = When.ALWAYS
+READS_LOSSES = True
 
 
 def applies(evidence: Evidence) -> str:

@@ -4,13 +4,15 @@ Why: a model that does has kept something of single rows, even where the mean lo
 the loss of a token, and Min-K%++, the mean of a row's least token scores, each standardised over the vocabulary. What
 counts is the area under the ROC curve of the tuned model beyond that of the base model on the same rows, so that rows
 which differ in difficulty are no memory. Reported and not judged: the area of the loss calibrated by the base model's,
-and the share of trained rows that are found with one false alarm in a hundred.
+and the share of trained rows that are found with one false alarm in a hundred, beyond that of the base model, with a
+percentile interval that resamples clusters; of fewer than 100 independent held-out rows no such rate is computed.
 
 Judged: fail where one excess is above `max_excess` by the lower end of its interval; pass where both are below by the
 upper end. Some excess is no fault: every fine-tuned model prefers its rows a little, and after several epochs more.
 
-Known problems: rows of one cluster count as one where intervals are made, but not in the area. A quantised copy of the
-model may show less than the weights do.
+Known problems: rows of one cluster count as one where intervals are made, but not in the area. A rate at one false
+alarm in a hundred rests on the few held-out rows that look most like trained ones. A quantised copy of the model may
+show less than the weights do.
 
 Source: Zhang et al. 2024, "Min-K%++" (arXiv 2404.02936); calibration by a reference: Watson et al. 2021 (arXiv
 2111.08440); the rate at few false alarms: Carlini et al. 2021, "Membership Inference Attacks From First Principles"
@@ -23,16 +25,20 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import polars as pl
+
 from curate.score_test import MIN_CLUSTERS
 from evals.evidence import Evidence
 from evals.measuring import FEWER_EPOCHS, MORE_ROWS, Ends, When, as_dict, check, outcome_of, p_above, words
 from evals.membership_scores import SCORES, membership_samples
-from evals.ranks import Area, Sample, area, rate_at
+from evals.ranks import Area, Sample, area, rate_at, rate_excess_ends
+from evals.scoring import ORIGINAL, SPLITS, has_details
 from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_excess": 0.2}
 """Area beyond that of the base model: 0.7 where the base model tells nothing."""
 WHEN = When.TOLD
+READS_LOSSES = True
 FALSE_ALARMS = 0.01
 
 
@@ -50,10 +56,9 @@ def judge(evidence: Evidence, thresholds: Mapping[str, float]) -> Check:
     """
     alpha, bound = evidence.conditions.alpha, thresholds["max_excess"]
     required = {**thresholds, "alpha": alpha, "min_clusters": MIN_CLUSTERS}
+    shown = evidence.tokens if has_details(evidence.tokens) else evidence.tokens.clear()
     samples = {
-        (model, score): membership_samples(evidence.tokens, model, score)
-        for model in ("base", "tuned")
-        for score in SCORES
+        (model, score): membership_samples(shown, model, score) for model in ("base", "tuned") for score in SCORES
     }
     reason = _too_little(evidence, samples)
     if reason:
@@ -68,7 +73,7 @@ def judge(evidence: Evidence, thresholds: Mapping[str, float]) -> Check:
         score: {
             "excess": as_dict(ends[score]),
             "area": {model: round(areas[model, score].estimate, 6) for model in ("base", "tuned")},
-            "found_at_one_false_alarm_in_100": _rate(samples["tuned", score]),
+            "found_at_one_false_alarm_in_100": _rates(samples, score, alpha, evidence.seed),
         }
         for score in SCORES
     }
@@ -93,9 +98,14 @@ TAILS = {
 def _too_little(evidence: Evidence, samples: Mapping[tuple[str, str], tuple[Sample, Sample]]) -> str:
     if evidence.tokens.is_empty():
         return "this evaluation kept no scores of tokens; run `assay evals` again"
+    if not has_details(evidence.tokens):
+        return "the backend gives losses of rows and no scores of tokens"
     for place, name in enumerate(("trained", "test")):
-        sizes = {len(pair[place].scores) for pair in samples.values()}
-        if len(sizes) > 1:
+        rows = {tuple(pair[place].rows) for pair in samples.values()}
+        asked = evidence.tokens.filter(
+            pl.col("split") == SPLITS[place], pl.col("variant") == ORIGINAL, pl.col("tokens") > 0
+        )
+        if rows != {tuple(asked["row_id"].unique().sort())}:
             return f"some {name} rows have no loss for one of the models"
         clusters = len(set(samples["base", "loss"][place].clusters.tolist()))
         if clusters < MIN_CLUSTERS:
@@ -103,13 +113,21 @@ def _too_little(evidence: Evidence, samples: Mapping[tuple[str, str], tuple[Samp
     return ""
 
 
-def _rate(pair: tuple[Sample, Sample]) -> float | None:
-    found = rate_at(pair[0].scores, pair[1].scores, FALSE_ALARMS)
-    return None if found is None else round(found, 6)
+def _rates(
+    samples: Mapping[tuple[str, str], tuple[Sample, Sample]], score: str, alpha: float, seed: int
+) -> dict[str, Any] | None:
+    """Share of trained rows that each model finds, and the excess; null for too few held-out rows."""
+    pairs = [samples[model, score] for model in ("base", "tuned")]
+    shares = [rate_at(*pair, FALSE_ALARMS) for pair in pairs]
+    if None in shares:
+        return None
+    low, high = rate_excess_ends(pairs[1], pairs[0], FALSE_ALARMS, alpha, seed)
+    base, tuned = (float(share or 0.0) for share in shares)
+    return {"base": round(base, 6), "tuned": round(tuned, 6), "excess": as_dict((tuned - base, low, high))}
 
 
 def _calibrated(samples: Mapping[tuple[str, str], tuple[Sample, Sample]]) -> Area:
     """Of the gain over the base model; rows are in the same order for both."""
     pairs = zip(samples["tuned", "loss"], samples["base", "loss"], strict=True)
-    trained, held_out = (Sample(tuned.scores - base.scores, tuned.clusters) for tuned, base in pairs)
+    trained, held_out = (Sample(tuned.scores - base.scores, tuned.clusters, tuned.rows) for tuned, base in pairs)
     return area(trained, held_out)

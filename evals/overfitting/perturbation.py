@@ -35,11 +35,12 @@ from schemas.verdict import Check, Outcome
 DEFAULTS = {"max_gap": 0.5}
 """Nats an answer."""
 WHEN = When.NAMED
+READS_LOSSES = True
 
 
 def applies(evidence: Evidence) -> str:
     """Why it does not: no row was written in another way."""
-    if (evidence.tokens["variant"] == ORIGINAL).all():
+    if not evidence.tokens.is_empty() and (evidence.tokens["variant"] == ORIGINAL).all():
         return "no row was read in another way: no prompt could be changed, or this evaluation did not ask for it"
     return ""
 
@@ -53,6 +54,9 @@ def judge(evidence: Evidence, thresholds: Mapping[str, float]) -> Check:
     """
     alpha, bound = evidence.conditions.alpha, thresholds["max_gap"]
     required = {**thresholds, "alpha": alpha, "min_clusters": MIN_CLUSTERS}
+    if evidence.tokens.is_empty():
+        said = "it cannot be judged whether trained rows are known by their words: no scores of tokens were kept"
+        return check("perturbation", Outcome.INCONCLUSIVE, said, {}, required, "run `assay evals` again")
     rows, broken = _falls(evidence.tokens)
     samples = [rows.filter(pl.col("split") == split) for split in ("train", "test")]
     fewest = min(sample["cluster"].n_unique() for sample in samples)

@@ -138,9 +138,9 @@ def model_rates(
         quick=quick,
         outcome=combine(one.outcome for one in rated),
         cases=rated,
-        detection=_failed([one for one in rated if one.kind == "fault"], (GATE, MEASUREMENTS)),
-        false_alarms=_failed([one for one in rated if one.kind == "sound" and _should_pass(one)], (GATE,))
-        | _failed([one for one in rated if one.kind == "sound"], (MEASUREMENTS,)),
+        detection=_failed([one for one in rated if one.kind == "fault"], (GATE, MEASUREMENTS), errors=0),
+        false_alarms=_failed([one for one in rated if one.kind == "sound" and _should_pass(one)], (GATE,), errors=1)
+        | _failed([one for one in rated if one.kind == "sound"], (MEASUREMENTS,), errors=1),
     )
 
 
@@ -148,15 +148,15 @@ def _should_pass(case: CaseRates) -> bool:
     return any(text == f"{GATE} says {Outcome.PASS}" for text in case.expected)
 
 
-def _failed(cases: Sequence[CaseRates], beginnings: tuple[str, ...]) -> dict[str, Rate]:
-    """Check -> how often it failed, of the seeds in which it could apply."""
+def _failed(cases: Sequence[CaseRates], beginnings: tuple[str, ...], *, errors: int) -> dict[str, Rate]:
+    """Check -> how often it failed, of the seeds in which it could apply; without a verdict, so many `errors`."""
     fails: Counter[str] = Counter()
     asked: Counter[str] = Counter()
     for case in cases:
         for check, counts in case.says.items():
             if check.startswith(beginnings):
-                fails[check] += counts.get(Outcome.FAIL, 0)
-                asked[check] += sum(counts.values()) - counts.get(Outcome.NOT_APPLICABLE, 0)
+                fails[check] += counts.get(Outcome.FAIL, 0) + errors * len(case.errors)
+                asked[check] += sum(counts.values()) - counts.get(Outcome.NOT_APPLICABLE, 0) + len(case.errors)
     return {check: Rate.of(fails[check], asked[check]) for check in sorted(asked)}
 
 

@@ -15,6 +15,9 @@ from schemas.stage import code_digest, stage_folder
 STAGE = "selftest-model"
 ROOMS = ("schemas", "curate", "train", "evals")
 RESULT = "selftest.json"
+NOT_TESTED = (
+    "This version of the gate was not self-tested on this machine: `assay selftest model` shows how often it is right."
+)
 
 
 def read_rates(finished: Path) -> ModelRates:
@@ -76,6 +79,18 @@ def quoted(selftest: Path) -> list[str]:
         if name != GATE
     ]
     return [*lines, "Intervals are Clopper-Pearson's; each end alone holds with 95%."]
+
+
+def gate_line(selftest: Path | None) -> str:
+    """What the gate's own pages say of a selftest: one line.
+
+    Args:
+        selftest: its manifest; null where there is none.
+
+    Raises:
+        ManifestError: it is not as it was written.
+    """
+    return NOT_TESTED if selftest is None else quoted(selftest)[0]
 
 
 def _words(rate: Rate | None) -> str:

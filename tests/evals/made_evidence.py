@@ -21,6 +21,7 @@ FACTS: dict[str, Any] = {
     "split_proof": {"pairs": 0, "threshold": 0.5, "imported": False},
     "validation_curve": None,
     "canaries": None,
+    "artifact": {"whole": False, "quantization": None},
 }
 """What an evaluation says of rows that were split and trained as they should be."""
 IMPROVE = {"must": "improve", "detect": 0.15}

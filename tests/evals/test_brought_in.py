@@ -8,9 +8,12 @@ import pytest
 
 from evals.gate import judge_results
 from evals.imports import files_by_split, import_adapter, import_dataset
-from evals.run import evaluate
+from evals.models import load_models
+from evals.row_facts import ReadRows, row_facts
+from evals.run import dataset_of, evaluate
 from evals.same_tokens import require_same_tokens
 from schemas.errors import UserError
+from schemas.manifest import read_manifest, write_manifest
 from schemas.progress import Progress
 from schemas.verdict import Verdict
 from tests.evals.made_adapter import made_project
@@ -71,3 +74,36 @@ def test_a_model_with_a_tokenizer_of_its_own_is_refused(tmp_path, tiny_model_fol
     path.write_text("{", "utf-8")
     with pytest.raises(UserError, match="tokenizer cannot be read"):
         require_same_tokens(tiny_model_folder, folder)
+
+
+def test_what_was_trained_in_four_bits_is_noted(done, tmp_path):
+    _, adapter, _ = done
+    folder = tmp_path / "adapter"
+    shutil.copytree(adapter.folder, folder)
+    manifest = read_manifest(folder)
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, manifest.model_copy(update={"config": {**manifest.config, "quantization": "4bit"}}))
+    facts = row_facts(ReadRows(dataset_of(adapter.path).parent, folder))
+    assert facts["artifact"] == {"whole": False, "quantization": "4bit"}
+
+
+def test_a_quantised_model_is_refused_by_its_name(done, tmp_path, tiny_model_folder):
+    """Whether it is the base model or what full fine-tuning made."""
+    base, trained_folder = tmp_path / "base", tmp_path / "train"
+    shutil.copytree(tiny_model_folder, base)
+    path = base / "config.json"
+    config = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq", "bits": 4}}), "utf-8")
+    with pytest.raises(UserError, match="quantised model cannot be measured") as caught:
+        load_models(base, done[1].folder)
+    assert caught.value.problems[0].found == "quantization_config, method 'gptq'"
+    shutil.copytree(base, trained_folder / "model")
+    with pytest.raises(UserError, match="quantised model cannot be measured") as caught:
+        load_models(tiny_model_folder, trained_folder)
+    assert caught.value.problems[0].where == str(trained_folder / "model" / "config.json")
+
+
+def test_a_merged_model_is_told_from_an_adapter(done, tmp_path, tiny_model_folder):
+    with pytest.raises(UserError, match="holds a whole model, not an adapter") as caught:
+        import_adapter(tiny_model_folder, dataset_of(done[1].path), None, tmp_path / "runs", "toy")
+    assert "import the adapter that was merged into it" in caught.value.problems[0].help

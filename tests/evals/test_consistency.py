@@ -111,6 +111,17 @@ def test_an_edited_summary_is_refused(copied, change, said):
     assert said in caught.value.problems[0].found
 
 
+@pytest.mark.parametrize("name", ["tokens.parquet", "rows.parquet", "general.parquet"])
+def test_tables_of_tokens_rows_and_neutral_text_are_those_that_were_written(copied, name):
+    edit(copied, name, lambda table: table.head(table.height - 1))
+    with pytest.raises(ManifestError, match="do not agree") as caught:
+        read_evidence(copied, CONDITIONS, 0)
+    assert f"{name} is not the one" in caught.value.problems[0].found
+    (copied / name).unlink()
+    with pytest.raises(ManifestError, match="the results cannot be read"):
+        read_evidence(copied, CONDITIONS, 0)
+
+
 def test_a_manifest_that_was_written_again_does_not_help(done, tmp_path):
     project, _, result = done
     shutil.copytree(project.runs, tmp_path / "runs")

@@ -6,6 +6,7 @@ from evals.overfitting import heldout
 from evals.overfitting.gain_gap import DEFAULTS, explained_slope, judge, paired
 from schemas.verdict import Outcome
 from tests.evals.made_evidence import OFF, made_evidence
+from tests.evals.made_tokens import healthy
 
 RNG = np.random.default_rng(0)
 
@@ -110,7 +111,9 @@ def test_rows_that_are_easier_for_the_base_too_are_no_gap():
 
 def test_thresholds_of_the_config_are_used():
     evidence = made_evidence(
-        losses=losses(0.001, 1.0, rows=(36, 100)), overfitting={**OFF, "gain_gap": {"max_gap": 3.0, "max_share": 0.5}}
+        losses=losses(0.001, 1.0, rows=(36, 100)),
+        overfitting={**OFF, "gain_gap": {"max_gap": 3.0, "max_share": 0.5}},
+        tables={"tokens": healthy().tokens, "rows": healthy().rows},
     )
     check = {check.name: check for check in overfitting.judge(evidence)}["overfitting:gain-gap"]
     assert check.outcome is Outcome.PASS

@@ -104,7 +104,7 @@ def flip(number, before="yes", now="no", score=0.0):
 def test_nothing_hostile_becomes_markup():
     lost = (flip(0, HOSTILE, f"{HOSTILE} and more"), flip(1, None, HOSTILE), flip(2, score=None))
     name = f"toy_test{HOSTILE}:improve"
-    page = gate_page("toy", verdict(name=name), [Flips(f"t{HOSTILE}", "base", lost, (flip(3),))])
+    page = gate_page("toy", verdict(name=name), [Flips(f"t{HOSTILE}", "base", lost, (flip(3),))], "not tested")
     tags = tags_of(page)
     assert not {"script", "img", "iframe", "object", "a", "link"} & {tag for tag, _ in tags}
     assert not [attrs for _, attrs in tags if {name for name in attrs if name.startswith("on")} | {"style"} & {*attrs}]
@@ -120,7 +120,7 @@ def test_the_page_says_first_where_the_candidate_stands():
         update={"name": f"t:slice:k={HOSTILE}", "outcome": Outcome.NOT_APPLICABLE, "verdict": Standing.REGRESSED}
     )
     both = verdict().model_copy(update={"verdict": Standing.INCONCLUSIVE, "checks": (task, part)})
-    page = gate_page("toy", both, [])
+    page = gate_page("toy", both, [], "not tested")
     tags_of(page)
     header = page[: page.index("</header>")]
     assert '<span class="mark inconclusive">inconclusive, about 4,700 items would decide</span>' in header
@@ -129,22 +129,26 @@ def test_the_page_says_first_where_the_candidate_stands():
 
 
 def test_answers_stand_side_by_side_with_their_differences_marked():
-    page = gate_page("toy", verdict(), [Flips("t", "base", (flip(0, "it is spam today", "it is ham today"),), ())])
+    page = gate_page(
+        "toy", verdict(), [Flips("t", "base", (flip(0, "it is spam today", "it is ham today"),), ())], "not tested"
+    )
     assert "it is <del>spam</del> today" in page
     assert "it is <ins>ham</ins> today" in page
-    locked = gate_page("toy", verdict(), [Flips("t", "locked", (flip(0, None, "it is ham"),), ())])
+    locked = gate_page("toy", verdict(), [Flips("t", "locked", (flip(0, None, "it is ham"),), ())], "not tested")
     assert "this lock keeps the score, not the answer" in locked
     assert "Against the locked baseline: worse on 1, better on 0 items." in locked
 
 
 def test_a_page_holds_so_many_items_and_counts_the_others():
-    page = gate_page("toy", verdict(), [Flips("t", "base", tuple(flip(n) for n in range(SHOWN + 5)), ())])
+    page = gate_page("toy", verdict(), [Flips("t", "base", tuple(flip(n) for n in range(SHOWN + 5)), ())], "not tested")
     assert page.count('<article class="example">') == SHOWN
     assert f"worse on {SHOWN + 5}, the first {SHOWN} shown" in page
 
 
 def test_a_huge_answer_is_cut():
-    page = gate_page("toy", verdict(), [Flips("t", "base", (flip(0, "word " * 200_000, "x" * 1_000_000),), ())])
+    page = gate_page(
+        "toy", verdict(), [Flips("t", "base", (flip(0, "word " * 200_000, "x" * 1_000_000),), ())], "not tested"
+    )
     assert len(page) < 60_000
 
 

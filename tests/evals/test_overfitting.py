@@ -5,12 +5,13 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from evals.controls import base_placebo
 from evals.measuring import LEAST_P, p_above
 from evals.overfitting import drift, extraction, heldout, membership, validation_curve
-from evals.ranks import Sample, area, rate_at
+from evals.ranks import Sample, area, area_ends, rate_at, rate_excess_ends
 from evals.stats import clopper_pearson
 from schemas.verdict import Outcome
 from tests.evals.made_evidence import made_evidence, table
@@ -135,8 +136,39 @@ def test_rows_of_one_cluster_do_not_make_an_interval_narrower():
 
 
 def test_the_rate_at_few_false_alarms():
-    assert rate_at(np.array([5.0, 1.0, 9.0]), np.arange(100) / 20, 0.01) == pytest.approx(2 / 3)
-    assert rate_at(np.ones(3), np.zeros(99), 0.01) is None
+    trained = Sample(np.array([5.0, 1.0, 9.0]), np.arange(3))
+    assert rate_at(trained, Sample(np.arange(100) / 20, np.arange(100)), 0.01) == pytest.approx(2 / 3)
+    assert rate_at(trained, Sample(np.zeros(99), np.arange(99)), 0.01) is None
+    assert rate_at(trained, Sample(np.zeros(500), np.arange(500) // 6), 0.01) is None  # 84 clusters
+    held_out = Sample(np.arange(300) / 60, np.arange(300))
+    assert rate_at(Sample(held_out.scores, held_out.clusters), held_out, 0.01) == pytest.approx(0.01)
+
+
+def test_the_excess_of_a_rate_has_an_interval_that_covers():
+    draw, covered = np.random.default_rng(0), 0
+    clusters = [np.arange(100), np.arange(300)]
+    truth = float(norm.sf(norm.isf(0.01) - 1.0)) - 0.01
+    for _ in range(60):
+        pairs = [
+            tuple(Sample(draw.normal(size=len(c)) + more * (k == 0), c) for k, c in enumerate(clusters))
+            for more in (1.0, 0.0)
+        ]
+        low, high = rate_excess_ends(*pairs, 0.01, 0.05, 0)
+        covered += low <= truth <= high
+    assert covered >= 50
+
+
+def test_an_area_of_one_is_not_certain():
+    _, low, high = area_ends(1.0, (4, 4), 0.05)
+    assert (low < 0.5, high) == (True, 1.0)
+    assert area_ends(1.0, (16, 16), 0.05)[1] > 0.75
+    assert area_ends(0.0, (16, 16), 0.05)[2] == pytest.approx(1 - area_ends(1.0, (16, 16), 0.05)[1])
+    draw, covered = np.random.default_rng(0), 0
+    for _ in range(400):
+        pair = [Sample(draw.normal(size=12) + more, np.arange(12)) for more in (1.4, 0.0)]
+        _, low, high = area_ends(area(*pair).estimate, (12, 12), 0.05)
+        covered += low <= norm.cdf(1.4 / math.sqrt(2)) <= high
+    assert covered >= 0.93 * 400
 
 
 def membership_check(**shift):
@@ -154,7 +186,8 @@ def test_a_model_that_knows_its_rows_fails_and_one_that_does_not_passes():
     assert check.measured["loss"]["excess"]["low"] > 0.3
     assert check.measured["min_k"]["area"]["tuned"] > 0.9
     assert check.measured["calibrated_loss_area"]["estimate"] > 0.9
-    assert check.measured["loss"]["found_at_one_false_alarm_in_100"] > 0.5
+    assert check.measured["loss"]["found_at_one_false_alarm_in_100"]["tuned"] > 0.5
+    assert check.measured["loss"]["found_at_one_false_alarm_in_100"]["excess"]["low"] > 0.2
 
 
 def test_rows_that_the_base_tells_apart_as_well_are_no_memory():
@@ -246,6 +279,10 @@ def test_templated_answers_and_copies_are_left_out():
     assert sum(probe.split == "train" for probe in probes) == 80
     one_cluster = tokens.with_columns(cluster=pl.when(pl.col("split") == "train").then(7).otherwise("cluster"))
     assert sum(probe.split == "train" for probe in extraction.find_probes(one_cluster)) == 1
+    copied = tokens.with_columns(cluster=pl.when(pl.col("ids").list.first() == 0).then(7).otherwise("cluster"))
+    assert (
+        sum(probe.split == "train" for probe in extraction.find_probes(copied)) == 81
+    )  # what is in one cluster counts
 
 
 def test_short_answers_cannot_be_recited():
@@ -288,7 +325,7 @@ def test_the_best_step_passes_and_a_later_one_does_not():
     check = curve_check(points, 20)
     assert check.outcome is INCONCLUSIVE  # means alone have no interval
     assert check.measured["excess"]["estimate"] == 0.5
-    assert curve_check([[0, 3.0], [10, 1.0], [20, 1.02]], 20).outcome is PASS
+    assert curve_check([[0, 3.0], [10, 1.0], [20, 1.02]], 20).outcome is INCONCLUSIVE
 
 
 def test_with_the_loss_of_each_row_the_excess_has_an_interval():
@@ -297,6 +334,12 @@ def test_with_the_loss_of_each_row_the_excess_has_an_interval():
     points = [[10, float(least.mean())], [20, float(least.mean()) * 1.5]]
     rows = [[10, least.tolist()], [20, (least * 1.5).tolist()]]
     assert curve_check(points, 20, rows).outcome is FAIL
+    chance = [*points[:1], *([k, points[0][1] * 1.4] for k in range(30, 130, 10)), points[1]]
+    z = draw.normal(size=16)
+    z = (z - z.mean()) / z.std(ddof=1) + 2.7 / math.sqrt(16)  # 2.7 standard errors above the bound
+    rows[1][1] = (least + 0.05 * least.mean() + 0.4 * z).tolist()
+    assert curve_check(points, 20, rows).outcome is FAIL
+    assert curve_check(chance, 20, rows).outcome is INCONCLUSIVE  # the least of twelve
     moved = draw.normal(size=16)
     rows[1][1] = (least * 1.5 + 2 * (moved - moved.mean())).tolist()
     assert curve_check(points, 20, rows).outcome is INCONCLUSIVE

@@ -1,19 +1,24 @@
 """Controls of the overfitting measurements, and how the gate puts controls, measurements and correction together."""
 
+import dataclasses
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from evals.blind import blind_scores
-from evals.controls import blind_classifier, canaries_trained, splits
+from evals.controls import artifact, blind_classifier, canaries_trained, splits
+from evals.discovery import modules
 from evals.gates import overfitting
 from evals.measuring import LEAST_P
-from evals.overfitting import drift
+from evals.overfitting import drift, membership
+from evals.overfitting_page import as_html, as_markdown, as_text
+from evals.overfitting_story import tell
 from schemas.verdict import Outcome
 from tests.evals.made_evidence import OFF, made_evidence
-from tests.evals.made_tokens import healthy, made_general, made_rows
+from tests.evals.made_tokens import healthy, made_general, made_rows, made_tokens, noise
 
 PASS, FAIL, INCONCLUSIVE = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
 NOT_APPLICABLE = Outcome.NOT_APPLICABLE
@@ -61,6 +66,84 @@ def test_unverified_provenance_is_said():
     assert "no list of its rows" in check.message
 
 
+def test_training_on_a_base_in_four_bits_is_said():
+    assert "as training published it" in artifact.judge(made_evidence()).message
+    check = artifact.judge(made_evidence(known={"artifact": {"whole": False, "quantization": "4bit"}}))
+    assert check.outcome is PASS
+    assert "trained on one in 4bit: a copy that ships quantised" in check.message
+    assert artifact.judge(made_evidence(known={"artifact": None})).outcome is NOT_APPLICABLE
+
+
+def test_an_evaluation_without_its_tables_has_no_fair_comparison():
+    """Losses alone, as from earlier versions: nobody knows what rows these are."""
+    found = {check.name: check for check in overfitting.judge(healthy(tables={}))}
+    for name in ("control:base-placebo", "control:blind-classifier", "overfitting:gain-gap", "overfitting:membership"):
+        assert found[name].outcome is INCONCLUSIVE
+    assert "by itself it would be pass" in found["overfitting:gain-gap"].message
+    assert Outcome.PASS not in {found[f"overfitting:{name}"].outcome for name in ("drift", "extraction", "membership")}
+
+
+def test_without_losses_nothing_that_reads_them_is_judged():
+    """An endpoint that gives no log-probabilities; evidence that is there all the same must not be believed."""
+    everything = dict.fromkeys(
+        (module.__name__.rpartition(".")[2] for module in modules("evals.overfitting")), "default"
+    )
+    known = {"canaries": {"count": 4, "inserted": {"1": 4, "2": 4, "4": 4}, "epochs": 1, "unproven": []}}
+    evidence = healthy(overfitting=everything, known=known)
+    results = evidence.results.model_copy(update={"no_losses": "it gives no log-probabilities"})
+    found = {c.name: c for c in overfitting.judge(dataclasses.replace(evidence, results=results))}
+    for name in ("gain-gap", "heldout", "drift", "extraction", "membership", "canaries", "perturbation"):
+        assert found[f"overfitting:{name}"].outcome is INCONCLUSIVE
+        assert "it gives no log-probabilities" in found[f"overfitting:{name}"].message
+        assert "backend" in found[f"overfitting:{name}"].help
+
+
+@pytest.mark.parametrize("model", ["base", "tuned"])
+@pytest.mark.parametrize("rows", ["train3", "train"])
+def test_a_model_that_gives_no_numbers_never_passes(model, rows):
+    """Logits that are not numbers on one trained row, and on all."""
+    failed = (pl.col("model") == model) & pl.col("row_id").str.starts_with(rows)
+    whole = healthy(overfitting={"perturbation": "default"})
+    changed = whole.tokens.with_columns(variant=pl.lit("case"))
+    tokens = pl.concat([whole.tokens, changed])
+    broken = tokens.with_columns(nll=pl.when(failed).then(None).otherwise("nll"))
+    nothing = [
+        pl.when(pl.col("nll").is_null()).then([]).otherwise(name).alias(name) for name in ("log_p", "z", "greedy")
+    ]
+    losses = whole.losses.with_columns(nll=pl.when(failed).then(None).otherwise("nll"))
+    evidence = dataclasses.replace(whole, tokens=broken.with_columns(*nothing), losses=losses)
+    found = {check.name: check for check in overfitting.judge(evidence)}
+    for name in ("gain-gap", "membership", "perturbation"):
+        assert found[f"overfitting:{name}"].outcome is INCONCLUSIVE
+    assert "no loss" in found["overfitting:membership"].message + found["overfitting:gain-gap"].message
+
+
+def test_models_that_fail_on_different_rows_are_not_compared():
+    whole = healthy()
+    failed = ((pl.col("model") == "base") & (pl.col("row_id") == "train3")) | (
+        (pl.col("model") == "tuned") & (pl.col("row_id") == "train4")
+    )
+    broken = whole.tokens.with_columns(nll=pl.when(failed).then(None).otherwise("nll"))
+    check = membership.judge(dataclasses.replace(whole, tokens=broken), membership.DEFAULTS)
+    assert check.outcome is INCONCLUSIVE
+    assert "some trained rows have no loss" in check.message
+
+
+def test_a_backend_that_gives_sums_alone_shows_no_single_tokens():
+    pairs = [(model, split) for model in ("base", "tuned") for split in ("train", "test")]
+    tokens = made_tokens({pair: noise(k, 100, length=40) for k, pair in enumerate(pairs)})
+    bare = [pl.lit([], dtype=tokens.schema[name]).alias(name) for name in ("log_p", "z", "greedy")]
+    evidence = dataclasses.replace(healthy(), tokens=tokens.with_columns(bare))
+    found = {check.name: check for check in overfitting.judge(evidence)}
+    assert found["overfitting:membership"].outcome is INCONCLUSIVE
+    assert "no scores of tokens" in found["overfitting:membership"].message
+    assert found["overfitting:extraction"].outcome is INCONCLUSIVE
+    assert found["control:base-placebo"].measured["areas"].keys() == {"loss"}
+    story = tell(evidence, list(found.values()), "")
+    assert "first choice" not in as_text(story)
+    assert as_markdown(story).count("rows.jsonl") == as_html(story, "n").count("rows.jsonl") == len(story.rows) > 0
+
+
 def test_a_canary_without_loss_is_named():
     facts = {"count": 2, "inserted": {"1": 2, "2": 2, "4": 2}, "epochs": 1, "unproven": ["canary-2-1"]}
     check = canaries_trained.judge(made_evidence(known={"canaries": facts}))
@@ -79,6 +162,7 @@ def outcomes(evidence):
 
 def test_the_mandatory_measurements_are_always_judged_and_a_healthy_model_passes():
     assert outcomes(healthy()) == {
+        "control:artifact": PASS,
         "control:base-placebo": PASS,
         "control:blind-classifier": PASS,
         "control:splits": PASS,

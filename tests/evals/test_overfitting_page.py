@@ -1,16 +1,28 @@
 """The page on what was learned, memorised and forgotten: plain words, rows by file and line, hostile data."""
 
 import dataclasses
+import html
 import re
 
 import numpy as np
 import polars as pl
 import pytest
 
+from evals.gate import judge_results
 from evals.gates import overfitting
 from evals.overfitting_page import as_html, as_markdown, as_text, overfitting_files
 from evals.overfitting_story import tell
+from evals.report import write_report
+from evals.run import evaluate
+from evals.selftest import stored
+from evals.selftest.case import Case, Expected
+from evals.selftest.chain import SeedResult
+from evals.selftest.rates import model_rates
+from evals.selftest.stored import ROOMS
+from schemas.progress import SILENT
+from schemas.stage import Stage, code_digest, run_stage
 from schemas.verdict import Outcome, Verdict
+from tests.evals.made_chain import make_chain
 from tests.evals.made_evidence import OFF, made_evidence
 from tests.evals.made_tokens import draws, healthy, made_general, made_rows, made_tokens, noise
 
@@ -19,6 +31,7 @@ TITLES = [
     "What was memorised",
     "What was forgotten",
     "Whether the comparison is fair",
+    "How often this gate is right",
     "What to do",
 ]
 
@@ -38,7 +51,7 @@ def overfit():
 
 
 def story_of(evidence):
-    return tell(evidence, list(overfitting.judge(evidence)))
+    return tell(evidence, list(overfitting.judge(evidence)), "not tested")
 
 
 def test_an_overfit_model_has_its_rows_named_and_advice():
@@ -72,18 +85,69 @@ def test_a_healthy_model_is_told_what_it_learned():
 def test_nothing_judged_is_no_page():
     evidence = healthy(overfitting=OFF)
     verdict = Verdict(gate="model", outcome="pass", subject={}, checks=tuple(overfitting.judge(evidence)), summary="")
-    assert overfitting_files("n", evidence, verdict) == {}
+    assert overfitting_files("n", evidence, verdict, "") == {}
 
 
 def test_data_cannot_break_the_page():
     hostile = pl.lit("<script>alert(1)</script>|`\x1b[31m\nrows.jsonl")
     rows = made_rows([0.5] * 100, [0.5] * 100).with_columns(path=hostile)
     story = story_of(dataclasses.replace(overfit(), rows=rows))
-    html = as_html(story, "<b>name")
-    assert "<script>" not in html
-    assert "&lt;script&gt;" in html
-    assert "\x1b" not in html + as_markdown(story) + as_text(story)
+    page = as_html(story, "<b>name")
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "\x1b" not in page + as_markdown(story) + as_text(story)
     table = [line for line in as_markdown(story).splitlines() if "alert(1)" in line]
     assert len(table) == 15
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 7 for line in table)
     assert "<script" not in as_markdown(story)
+
+
+# -------------------------------------------------------------------------------- how often the gate is right
+
+
+def made_selftest(runs):
+    """A finished selftest of this version, as its stage stores it."""
+    says = {"gate": Outcome.FAIL, "overfitting:gain-gap": Outcome.FAIL}
+    cases = [Case("bad", "rows learned by heart", "fault", (Expected("gate", (Outcome.FAIL,)),))]
+    found = [SeedResult(case="bad", seed=k, says=says, scores={}, cpu_seconds=1.0) for k in range(59)]
+    broken = SeedResult(case="bad", seed=59, says={}, scores={}, error="no verdict", cpu_seconds=1.0)
+    rates = model_rates(cases, {"bad": [*found, broken]}, "a small <model>", quick=False)
+    stage = Stage(
+        stage=stored.STAGE, name="small", config={}, config_given={}, inputs=(), code=code_digest(ROOMS), root=runs
+    )
+
+    def fill(folder):
+        (folder / stored.RESULT).write_text(rates.model_dump_json(by_alias=True), "utf-8")
+        return {"cases": 1, "seeds": 60}
+
+    return run_stage(stage, fill)
+
+
+def pages_of(folder):
+    names = ("verdict.html", "verdict.md", "overfitting.html", "overfitting.md", "overfitting.txt")
+    return [html.unescape((folder / name).read_text("utf-8")).replace("\\", "") for name in names]
+
+
+def test_pages_of_the_gate_quote_the_selftest_of_this_version(fresh):
+    project, adapter = fresh
+    results = evaluate(project, adapter, SILENT).path
+    before = judge_results(project, results)
+    assert all("was not self-tested on this machine" in page for page in pages_of(before.folder))
+    tested = made_selftest(project.runs)
+    after = judge_results(project, results)
+    rate = "the gate failed 59 of 60 [0.923, 0.999] of these models"  # a run without a verdict caught nothing
+    assert all(rate in page for page in pages_of(after.folder))
+    assert "<model>" not in (after.folder / "verdict.html").read_text("utf-8")
+    assert (after.folder / "verdict.json").read_bytes() == (before.folder / "verdict.json").read_bytes()
+    refs = [ref.identity for ref in after.manifest.inputs if ref.role == "selftest"]
+    assert refs == [tested.manifest.content_digest]
+
+
+def test_the_report_quotes_it_too(tmp_path):
+    verdict = make_chain(tmp_path).verdict.folder
+    made_selftest(verdict.parent.parent)
+    report = write_report(verdict)
+    for name in ("report.html", "report.md"):
+        said = html.unescape((report.folder / name).read_text("utf-8")).replace("\\", "")
+        assert "the gate failed 59 of 60 [0.923, 0.999] of these models" in said
+        assert "overfitting:gain-gap: failed 59 of 60" in said

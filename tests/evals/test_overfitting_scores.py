@@ -206,6 +206,7 @@ def test_what_is_unknown_of_a_run_is_said_to_be(done):
     facts = json.loads((result.folder / "results.json").read_bytes())["overfitting"]
     assert facts["trained_rows"] == {"rows": 11, "comparable": 11, "listed": True}
     assert (facts["split_proof"], facts["validation_curve"], facts["canaries"]) == (None, None, None)
+    assert facts["artifact"] == {"whole": False, "quantization": None}
     assert facts["unverified"] == list(read_manifest(adapter.path).provenance.notes)
 
 
@@ -240,6 +241,9 @@ def test_an_evaluation_without_the_new_tables_is_read(done, tmp_path):
     shutil.copytree(done[2].folder, folder)
     for name in ("tokens", "rows", "general"):
         (folder / f"{name}.parquet").unlink()
+    results = json.loads((folder / "results.json").read_bytes())
+    del results["tables"]
+    (folder / "results.json").write_text(json.dumps(results), "utf-8")
     evidence = read_evidence(folder, done[0].config.gates.model, 0)
     assert evidence.tokens.is_empty()
     assert evidence.losses.height == 46

@@ -63,6 +63,18 @@ def test_few_canaries_show_nothing():
     assert "raise train.canaries" in check.help
 
 
+def test_a_canary_on_which_a_model_failed_is_not_left_out():
+    rows = {
+        (m, f"canary_{dose}"): [([0.1 * k], [False]) for k in range(8)] for m in ("base", "tuned") for dose in (0, 1)
+    }
+    tokens = (
+        made_tokens(rows).with_row_index().with_columns(nll=pl.when(pl.col("index") == 20).then(None).otherwise("nll"))
+    )
+    check = canaries.judge(made_evidence(tables={"tokens": tokens.drop("index")}), canaries.DEFAULTS)
+    assert check.outcome is INCONCLUSIVE
+    assert "1 canaries have no loss" in check.message
+
+
 def test_canaries_are_measured_and_proven_by_the_run_that_trained_them(tmp_path, tiny_model_folder):
     project, made = trained(tmp_path, tiny_model_folder, "sft", canaries=4)
     ledger = json.loads((made.folder / "ledger.json").read_bytes())
@@ -99,6 +111,9 @@ def test_a_gain_on_contaminated_items_alone_fails():
     assert contaminated_gap.judge(contaminated(18, 12), contaminated_gap.DEFAULTS).outcome is FAIL
     assert contaminated_gap.judge(contaminated(10, 30), contaminated_gap.DEFAULTS).outcome is INCONCLUSIVE
     assert contaminated_gap.judge(contaminated(1, 55), contaminated_gap.DEFAULTS).outcome is PASS
+    nothing = contaminated_gap.judge(contaminated(0, 0), contaminated_gap.DEFAULTS)
+    assert nothing.outcome is INCONCLUSIVE  # 20 items without a gain do not show one below 0.1
+    assert nothing.measured["gap"]["high"] > 0.1
 
 
 def test_without_enough_items_of_either_kind_there_is_no_gap():
@@ -119,29 +134,30 @@ def form_check(base, tuned, target="one two three four", kind="generate_until"):
 
 
 def test_answers_as_long_as_expected_pass_and_endless_ones_fail():
-    good, endless, long = ["a b c d"] * 40, ["word " * 200] * 40, ["a b c d e f g"] * 40
+    good, endless, long = ["a b c d"] * 100, ["word " * 200] * 100, ["a b c d e f g"] * 100
     assert form_check(endless, good).outcome is PASS
+    assert form_check(endless[:40], good[:40]).outcome is INCONCLUSIVE  # 40 answers do not show a share below 0.05
     check = form_check(good, endless)
     assert check.outcome is FAIL
     assert check.measured["ratio"]["tuned"] == pytest.approx(201 / 5)
     assert form_check(good, long).outcome is PASS  # 1.6 times is within bounds
-    assert form_check(endless, ["word " * 100] * 40).outcome is PASS  # nearer to what is expected than the base
+    assert form_check(endless, ["word " * 100] * 100).outcome is PASS  # nearer to what is expected than the base
 
 
 def test_empty_answers_fail():
-    assert form_check(["a b c d"] * 40, [""] * 40).outcome is FAIL
+    assert form_check(["a b c d"] * 100, [""] * 100).outcome is FAIL
 
 
 def test_refusals_that_nobody_expected_fail():
     refusal = "I'm sorry, but I cannot assist with that request."
-    good = ["a b c d e f g h i"] * 40
-    assert form_check(good, [refusal] * 40, target="a b c d e f g h i").outcome is FAIL
-    assert form_check(good, [refusal] * 40, target=refusal).outcome is PASS
-    assert form_check(good, [refusal] * 3 + good[3:], target="a b c d e f g h i").outcome is INCONCLUSIVE
+    good = ["a b c d e f g h i"] * 100
+    assert form_check(good, [refusal] * 100, target="a b c d e f g h i").outcome is FAIL
+    assert form_check(good, [refusal] * 100, target=refusal).outcome is PASS
+    assert form_check(good, [refusal] * 6 + good[6:], target="a b c d e f g h i").outcome is INCONCLUSIVE
 
 
 def test_choices_have_no_form():
-    assert "no suite lets" in form_check(["yes"] * 40, ["no"] * 40, kind="multiple_choice")
+    assert "no suite lets" in form_check(["yes"] * 100, ["no"] * 100, kind="multiple_choice")
     assert "no suite lets" in form_check(["yes"] * 5, ["no"] * 5)
 
 

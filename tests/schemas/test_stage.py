@@ -118,3 +118,23 @@ def test_the_digest_of_the_sources_depends_on_the_rooms_named_and_not_on_their_o
     assert code_digest(["schemas"]) != code_digest(["evals"])
     with pytest.raises(ModuleNotFoundError):
         code_digest(["no_such_room"])
+
+
+def test_what_a_killed_write_left_is_not_published(source):
+    """A killed process leaves the files that it was writing; the next one goes on in the same folder."""
+
+    def killed(folder):
+        (folder / "checkpoints").mkdir()
+        for name in (".metrics.jsonl.4711.tmp", "checkpoints/.state.json.12.tmp"):
+            (folder / name).write_bytes(b'{"step"')
+        (folder / "metrics.jsonl").write_bytes(b"{}\n")
+        (folder / ".mine.tmp").write_bytes(b"not of an unfinished write")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(plan(source), killed, resume=True)
+    assert (plan(source).folder.with_suffix(".partial") / ".metrics.jsonl.4711.tmp").is_file()
+    finished = run_stage(plan(source), fill, resume=True)
+    held = {path.relative_to(finished.folder).as_posix() for path in finished.folder.rglob("*") if path.is_file()}
+    assert held == {".mine.tmp", "manifest.json", "metrics.jsonl", "train.jsonl"}
+    assert {file.path for file in finished.manifest.files} == held - {"manifest.json"}
