@@ -12,12 +12,12 @@ from curate.dedup.compiled import compiled_inner
 from curate.dedup.kernel import CLOSED_SETS, FUNCTION, INNER_CAPITAL, NEGATION, NUMBER, NUMBER_WORD, UNSPACED
 from curate.dedup.memory import load_byte
 
-LEAST_LETTERS = 5
-"""Shorter words are too often words of another meaning."""
+LEAST_LETTERS, MOST_LETTERS = 5, 24
+"""Shorter words are too often words of another meaning, longer ones no words (sequences, keys)."""
 MOST_WORDS = 32
 """Of a changed region, on either side: longer ones are other passages."""
-TO_THE_LETTER = NUMBER | INNER_CAPITAL | UNSPACED
-"""Numbers, identifiers and words in capitals are what they are."""
+TO_THE_LETTER = NUMBER | UNSPACED
+"""Numbers are what they are."""
 LISTED = FUNCTION | NUMBER_WORD | NEGATION | CLOSED_SETS
 """Of words that are known to be words: "there" is no "three"."""
 
@@ -92,15 +92,21 @@ def word_at(room, token):  # type: ignore[no-untyped-def]
 
 
 @compiled_inner
-def is_misspelt(one, word, other, another):  # type: ignore[no-untyped-def]
-    """Whether one of two words, (first byte, bytes) in the text at an address each, is the other one mistyped."""
+def is_misspelt(one, word, other, another, named):  # type: ignore[no-untyped-def]
+    """Whether one of two words, (first byte, bytes) in the text at an address each, is the other one mistyped.
+
+    In words in capitals and identifiers (`named`), which may be codes, a letter more says that it is another one.
+    """
     (first, size), (second, length) = word, another
     if load_byte(one, first) != load_byte(other, second) or abs(size - length) > 4:
         return False
-    if letters(one, first, first + size) < LEAST_LETTERS or letters(other, second, second + length) < LEAST_LETTERS:
-        return False
+    for count in (letters(one, first, first + size), letters(other, second, second + length)):
+        if count < LEAST_LETTERS or count > MOST_LETTERS:
+            return False
     if size == length:
         return letters_exchanged(one, first, other, second, size)
+    if named:
+        return False
     if size < length:
         return letter_doubled(one, first, size, other, second, length - size)
     return letter_doubled(other, second, length, one, first, size - length)
@@ -133,7 +139,8 @@ def corrected(left, lm, right, rm, rooms, places, regions):  # type: ignore[no-u
             for i in range(l0, l1):
                 if (lm[i] | rm[j]) & TO_THE_LETTER or (lm[i] & LISTED and rm[j] & LISTED):
                     continue
-                if is_misspelt(one, word_at(rooms[0], i), other, word_at(rooms[1], j)):
+                named = (lm[i] | rm[j]) & INNER_CAPITAL != 0
+                if is_misspelt(one, word_at(rooms[0], i), other, word_at(rooms[1], j), named):
                     right[j] = left[i]
                     rm[j] = rm[j] & ~LISTED | lm[i] & LISTED
                     changed += 1

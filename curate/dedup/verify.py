@@ -43,6 +43,7 @@ UNSPACED_SHARE = 0.55  # what a character of an unspaced script counts for, in t
 PASSAGE = 9  # tokens on both sides, hardly any in common, that make a changed region another passage
 PLACES = 32  # changed regions that are remembered, each with its context and what stands there in either row
 PLACE = 7  # numbers about each of them
+MOST_PLACES = 1024  # changed regions that are looked at for typing errors
 MAX_SLOTS = 3  # different slots that still make a template
 FEW = 2  # with so few changed regions, a denial or an operator is what tells the rows apart
 CUT_TOKENS = 3  # tokens more that the row has that another one was cut off from, perhaps within a word
@@ -135,8 +136,8 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, places):  # type: ign
 
     Fills `counts` (tokens matched, edits, slots, edits that touch content, changed regions, edits that deny, tokens
     behind another operator, edits that put content in the place of content, edits that only add at an end) and `places`
-    of the first PLACES changed regions (hashes of the context, of what stands there left and right; where it is left
-    and right; tokens left and right).
+    of the first changed regions that fit in (hashes of the context, of what stands there left and right; where it is
+    left and right; tokens left and right).
     """
     matched = edits = slots = touched = regions = denied = operators = exchanged = added = 0
     ln, rn = n - tail, m - tail
@@ -172,7 +173,7 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, places):  # type: ign
             common = common_inside(left, i, i1, right, j, j1, rowbuf)
         matched += common
         here, there = region_hash(left, i, i1), region_hash(right, j, j1)
-        if regions <= PLACES:
+        if regions <= len(places):
             place = places[regions - 1]
             place[0], place[1], place[2] = context_hash(left, i, i1, n), here, there
             place[3], place[4], place[5], place[6] = i, j, step_left, step_right
@@ -259,7 +260,7 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, least, space, outputs)
     room, left, lm, right, rm, table, _, _, rowbuf, counts, own_room = space
     current, n, stamp = -1, 0, 0
     answers = len(least) > 0
-    again = np.empty((PLACES, PLACE), dtype=np.uint64)
+    every = np.empty((MOST_PLACES, PLACE), dtype=np.uint64)
     for index in range(len(pairs)):
         a, b = pairs[index, 0], pairs[index, 1]
         if a != current:
@@ -285,9 +286,12 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, least, space, outputs)
         size = (words, 0 if answers else FREE_TOKENS, least[index] if answers else SHORT_ROW, answers, beginning)
         kind, value = judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places[index])
         similarity[index], regions[index] = value, counts[4]
-        if kind != NEAR and value >= floor and counts[4] <= PLACES:
+        if kind != NEAR and value >= floor:
             # What is the same row but for typing errors is no other one.
-            if corrected(left, lm, right, rm, (own_room, room), places[index], counts[4]):
-                mended, _ = judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, again)
+            every[:PLACES] = places[index]
+            if counts[4] > PLACES:
+                judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, every)
+            if corrected(left, lm, right, rm, (own_room, room), every, min(counts[4], MOST_PLACES)):
+                mended, _ = judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, every)
                 kind = NEAR if mended == NEAR else kind
         verdict[index] = NONE if kind == SIMILAR and value < floor else kind

@@ -35,11 +35,10 @@ class NearDuplicate(SimilarityRule):
     with the same prompt and another answer are no duplicates (see conflict): an answer must be alike by itself (0.1
     below the threshold), and one of fewer than 20 words equal, unless the prompts differ here and there as well. Words
     of five letters or more that are typing errors of one another are the same word: two neighbouring letters changed
-    places, or a letter is doubled; words in capitals and identifiers are read to the letter. In rows of fewer than 58
-    words every other edit of a word that is no grammar word (an article, a preposition) makes another row. Nor are rows
-    duplicates in which only a number, a name or one slot of a template differs (see template-variant), a word of a
-    closed set (before and after, mg and ml, march and april), or where one or two places differ, a denial or an
-    operator of code.
+    places, or (not in identifiers and capitals) a letter is doubled. In rows of fewer than 58 words every other edit of
+    a word that is no grammar word (an article, a preposition) makes another row. Nor are rows duplicates in which only
+    a number, a name or one slot of a template differs (see template-variant), a word of a closed set (before and after,
+    mg and ml, march and april), or where one or two places differ, a denial or an operator of code.
 
     ## Why
     Edited copies teach nothing new, weigh double, and carry the test split into training.

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from curate.dedup import find_duplicates
-from tests.curate.hard_texts import GERMAN, MEMO, RUSSIAN
+from tests.curate.hard_texts import DOSE, GERMAN, LINKS, MAIL, MEMO, RUSSIAN
 
 SHORT = " ".join(MEMO.split()[:40])
 """A row in which every other word makes another row."""
@@ -34,6 +34,7 @@ def kind(one: str, other: str) -> str:
         (SHORT.replace("library", "which"), "which", "wihch"),
         (" ".join(RUSSIAN.split()[:40]), "комитет", "коимтет"),
         (" ".join(RUSSIAN.split()[:40]), "лошади", "лоошади"),
+        (SHORT.replace("library", "AQUIFER"), "AQUIFER", "AUQIFER"),
         (GERMAN, "Bäckerei", "Bäkcerei"),
         (GERMAN, "Frühstück", "Fürhstück"),
     ],
@@ -55,8 +56,9 @@ def test_a_typing_error_makes_no_other_row(text: str, word: str, typed: str) -> 
         ("dairy", "daily"),
         ("form", "from"),
         ("there", "three"),
-        ("AQUIFER", "AUQIFER"),
-        ("row_buffer", "row_bfufer"),
+        ("AQUIFER", "AQUIFFER"),
+        ("row_buffer", "row_buuffer"),
+        ("acgtacgtacgtacgtacgtacgta", "acgatcgtacgtacgtacgtacgta"),
         ("a1b2c3", "a1bb2c3"),
     ],
 )
@@ -74,6 +76,13 @@ def test_values_of_a_slot_are_values_even_if_they_look_mistyped() -> None:
     values = ("angel", "angle", "anngel", "aangel", "anglle")
     rows = [MEMO.replace("library", value) for value in values]
     assert find_duplicates(pl.Series(rows)).representative.null_count() == len(rows)
+
+
+def test_all_typing_errors_of_a_long_row_are_seen() -> None:
+    words = [word for text in (MEMO, DOSE, MAIL, LINKS) for word in text.split()]
+    typed = [f"{word[0]}{word[2]}{word[1]}{word[3:]}" if word.isalpha() and len(word) > 6 else word for word in words]
+    assert sum(one != other for one, other in zip(words, typed, strict=True)) > 32
+    assert kind(f"{' '.join(words)} Martha", f"{' '.join(typed)} Matrha") == "near"
 
 
 def is_typing_error(one: str, other: str) -> bool:
