@@ -91,10 +91,7 @@ def copies_in_train(corpus: Corpus) -> pl.DataFrame:
 
 
 def near_in_train(corpus: Corpus, search: Search) -> pl.DataFrame:
-    """Held-out rows that are near-duplicates of a training row and no copies: `index`, `split`, `twin`, `similarity`.
-
-    The search compares one row of each set of copies, so a pair counts for every copy of its two rows.
-    """
+    """Held-out rows that are near-duplicates of a training row and no copies, as `linked_to_train` gives them."""
 
     def compute() -> pl.DataFrame:
         similar = similar_rows(corpus, search)
@@ -102,20 +99,49 @@ def near_in_train(corpus: Corpus, search: Search) -> pl.DataFrame:
         pairs = similar.pairs.filter(pl.col("kind") == "near").select("a", "b", "similarity")
         stood = similar.dropped.filter(pl.col("kind") == "near").select(**ends, similarity="similarity")
         pairs = pl.concat([pairs.cast({"a": pl.UInt32, "b": pl.UInt32}), stood.cast({"a": pl.UInt32, "b": pl.UInt32})])
-        pairs = pl.concat([pairs, pairs.select(a="b", b="a", similarity="similarity")])
-        keys = row_keys(corpus).select("index", "full")
-        keyed = named_splits(corpus).join(keys, on="index", how="inner", maintain_order="left")
-        train = keyed.filter(pl.col("split") == "train").group_by("full").agg(twin=pl.col("index").first())
-        linked = (
-            pairs.join(keys.select(a="index", full="full"), on="a")
-            .join(keys.select(b="index", other="full"), on="b")
-            .join(train.select("twin", other="full"), on="other")
-            .sort("similarity", "twin", descending=[True, False])
-            .unique("full", keep="first", maintain_order=True)
-            .select("full", "twin", "similarity")
-        )
-        held = keyed.filter(pl.col("split") != "train").join(linked, on="full", how="inner", maintain_order="left")
-        copies = copies_in_train(corpus)
-        return held.join(copies, on="index", how="anti").select("index", "split", "twin", "similarity").sort("index")
+        held = linked_to_train(corpus, pairs)
+        return held.join(copies_in_train(corpus), on="index", how="anti", maintain_order="left")
 
     return corpus.remembered(("near_in_train", search), compute)
+
+
+def variants_in_train(corpus: Corpus, search: Search) -> pl.DataFrame:
+    """Held-out rows that share most of their text with a training row, as `linked_to_train` gives them.
+
+    Near-duplicates and copies are left out, and pairs with the same prompt, which is another fault.
+    """
+    kinds = ["template", "other-answer", "similar"]
+    pairs = similar_rows(corpus, search).pairs.filter(
+        pl.col("kind").is_in(kinds) & (pl.col("similarity") >= search.effective_threshold)
+    )
+    prompts = row_keys(corpus).select("index", "prompt")
+    both = pairs.select(pl.col("a", "b").cast(pl.UInt32), "similarity")
+    both = both.join(prompts, left_on="a", right_on="index").join(prompts, left_on="b", right_on="index", suffix="_b")
+    other = both.filter(pl.col("prompt").ne_missing(pl.col("prompt_b")) | pl.col("prompt").is_null())
+    held = linked_to_train(corpus, other.select("a", "b", "similarity"))
+    for told in (copies_in_train(corpus), near_in_train(corpus, search)):
+        held = held.join(told, on="index", how="anti", maintain_order="left")
+    return held
+
+
+def linked_to_train(corpus: Corpus, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Held-out rows with their best training row: `index`, `split`, `twin`, `similarity`, by index.
+
+    Args:
+        corpus: what the indexes belong to.
+        pairs: `a`, `b`, `similarity`. One row of each set of copies was compared, so a pair counts for every copy.
+    """
+    pairs = pl.concat([pairs, pairs.select(a="b", b="a", similarity="similarity")])
+    keys = row_keys(corpus).select("index", "full")
+    keyed = named_splits(corpus).join(keys, on="index", how="inner", maintain_order="left")
+    train = keyed.filter(pl.col("split") == "train").group_by("full").agg(twin=pl.col("index").first())
+    linked = (
+        pairs.join(keys.select(a="index", full="full"), on="a")
+        .join(keys.select(b="index", other="full"), on="b")
+        .join(train.select("twin", other="full"), on="other")
+        .sort("similarity", "twin", descending=[True, False])
+        .unique("full", keep="first", maintain_order=True)
+        .select("full", "twin", "similarity")
+    )
+    held = keyed.filter(pl.col("split") != "train").join(linked, on="full", how="inner")
+    return held.select("index", "split", "twin", "similarity").sort("index")

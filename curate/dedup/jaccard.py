@@ -26,7 +26,7 @@ def row_grams(address, length, tables, room, hashes, marks, plain):  # type: ign
 def judge_pairs_by_sets(addresses, lengths, pairs, tables, floor, space, outputs):  # type: ignore[no-untyped-def]
     """`verify.judge_pairs` by the exact Jaccard similarity of sets of GRAM neighbouring words, and nothing else."""
     verdict, similarity = outputs
-    room, left, marks, right, _, table, spare, met, _, _ = space
+    room, left, marks, right, _, table, spare, met, _, _, _ = space
     current, known, n, distinct, stamp = -1, False, 0, 0, 0
     for index in range(len(pairs)):
         a, b = pairs[index, 0], pairs[index, 1]

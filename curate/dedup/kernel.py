@@ -227,7 +227,7 @@ def tokenise(address, length, words, room, hashes, marks):  # type: ignore[no-un
         length: bytes of text; PADDING zeros follow.
         words: uint32 table over the top WORD_SET_BITS bits of a hash: the hash's low byte, and above it the bits of the
             word's class: FUNCTION, NUMBER_WORD, NEGATION, ENTITY, and CLOSED_SETS.
-        room: of `tables.token_room`.
+        room: of `tables.token_room`; where each token begins and ends is left in its second array, in turns.
         hashes: uint64 output for half as many tokens.
         marks: uint32 output for as many.
     """
@@ -279,6 +279,7 @@ def tokenise(address, length, words, room, hashes, marks):  # type: ignore[no-un
         mark |= SHORT * np.int64(size < 4)
         hashes[count] = value
         marks[count] = mark
+        edges[2 * count], edges[2 * count + 1] = start, stop  # no edge that is still to be read stands there
         count += 1
     return count
 

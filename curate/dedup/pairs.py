@@ -191,7 +191,7 @@ class PairSearch:
         """Verdict, similarity and number of changed regions of each pair, and the places of the regions."""
         from curate.dedup.jaccard import judge_pairs_by_sets
         from curate.dedup.tables import pair_space, tokeniser_tables
-        from curate.dedup.verify import PLACES, judge_pairs
+        from curate.dedup.verify import PLACE, PLACES, judge_pairs
 
         if self.ahead is not None:
             self.ahead.wait()
@@ -207,7 +207,7 @@ class PairSearch:
                     spans.addresses, spans.lengths, pairs[part], tables, floor, space, (kind[part], similarity[part])
                 )
                 return Places.empty()
-            found = np.zeros((len(kind[part]), PLACES, 4), dtype=np.uint64)
+            found = np.zeros((len(kind[part]), PLACES, PLACE), dtype=np.uint64)
             outputs = (kind[part], similarity[part], regions[part], found)
             shortest = np.zeros(0, dtype=np.int64) if least is None else least[part]
             judge_pairs(spans.addresses, spans.lengths, pairs[part], tables, floor, shortest, space, outputs)

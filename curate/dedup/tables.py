@@ -102,6 +102,7 @@ def pair_space(longest: int) -> tuple[Any, ...]:
         np.zeros(entries, dtype=np.int64),
         np.empty(LCS_SIDE + 1, dtype=np.int64),
         np.empty(9, dtype=np.int64),
+        token_room(longest),
     )
 
 

@@ -31,6 +31,7 @@ from curate.dedup.regions import (
     region_is_slot,
 )
 from curate.dedup.sets import fill_set, locate, table_size
+from curate.dedup.spelling import corrected
 
 RUN = 3  # tokens that must agree in a row to resume an alignment
 SHORT_ROW = 20  # rows and answers under this many tokens are compared exactly
@@ -41,6 +42,8 @@ WORDY_BYTES = 1500  # rows of more bytes are not counted: they have enough words
 UNSPACED_SHARE = 0.55  # what a character of an unspaced script counts for, in tokens
 PASSAGE = 9  # tokens on both sides, hardly any in common, that make a changed region another passage
 PLACES = 32  # changed regions that are remembered, each with its context and what stands there in either row
+PLACE = 7  # numbers about each of them
+MOST_PLACES = 1024  # changed regions that are looked at for typing errors
 MAX_SLOTS = 3  # different slots that still make a template
 FEW = 2  # with so few changed regions, a denial or an operator is what tells the rows apart
 CUT_TOKENS = 3  # tokens more that the row has that another one was cut off from, perhaps within a word
@@ -133,7 +136,8 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, places):  # type: ign
 
     Fills `counts` (tokens matched, edits, slots, edits that touch content, changed regions, edits that deny, tokens
     behind another operator, edits that put content in the place of content, edits that only add at an end) and `places`
-    of the first PLACES changed regions (hashes of the context, of what stands there left and right; where it is left).
+    of the first changed regions that fit in (hashes of the context, of what stands there left and right; where it is
+    left and right; tokens left and right).
     """
     matched = edits = slots = touched = regions = denied = operators = exchanged = added = 0
     ln, rn = n - tail, m - tail
@@ -169,9 +173,10 @@ def align(left, lm, n, tail, right, rm, m, rowbuf, counts, places):  # type: ign
             common = common_inside(left, i, i1, right, j, j1, rowbuf)
         matched += common
         here, there = region_hash(left, i, i1), region_hash(right, j, j1)
-        if regions <= PLACES:
+        if regions <= len(places):
             place = places[regions - 1]
-            place[0], place[1], place[2], place[3] = context_hash(left, i, i1, n), here, there, i
+            place[0], place[1], place[2] = context_hash(left, i, i1, n), here, there
+            place[3], place[4], place[5], place[6] = i, j, step_left, step_right
         if region_is_slot(left, lm, i, i1, right, rm, j, j1, (at_end, at_tail, cased, common, passage)):
             # The same value put in the place of the same other value again is the same slot.
             pair = (here ^ (there * _PRIME)) * _PRIME
@@ -225,11 +230,12 @@ def judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places):  # ty
         floor = 0.5
     if slots == 0 and similarity >= floor and shorter >= least and (free or touched == 0):
         return NEAR, similarity
+    content = touched if touched < edits else edits
     if not free:
-        touched = touched if touched < edits else edits
-        slots += touched
-        edits -= touched
-    if 0 < slots <= MAX_SLOTS and edits == 0 and 2 * similarity >= 1:
+        slots += content
+        edits, content = edits - content, 0
+    # Where grammar words alone are added or left out besides, it is the same template.
+    if 0 < slots <= MAX_SLOTS and edits <= MAX_SLOTS and content == 0 and 2 * similarity >= 1:
         return TEMPLATE, similarity
     return SIMILAR, similarity
 
@@ -248,17 +254,18 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, least, space, outputs)
             wholes: the rows have words enough for an edit to be small; tokens from which on an answer may be edited.
         space: working memory for the longest row, of `tables.pair_space`.
         outputs: (verdict uint8 [p], similarity float64 [p], regions int64 [p]: how many regions differ, places uint64
-            [p, PLACES, 4]: of each region what `align` tells).
+            [p, PLACES, PLACE]: of each region what `align` tells).
     """
     verdict, similarity, regions, places = outputs
-    room, left, lm, right, rm, table, _, _, rowbuf, counts = space
+    room, left, lm, right, rm, table, _, _, rowbuf, counts, own_room = space
     current, n, stamp = -1, 0, 0
     answers = len(least) > 0
+    every = np.empty((MOST_PLACES, PLACE), dtype=np.uint64)
     for index in range(len(pairs)):
         a, b = pairs[index, 0], pairs[index, 1]
         if a != current:
             current, stamp = a, index + 1
-            n = row_tokens(addresses[a], lengths[a], tables, room, left, lm)
+            n = row_tokens(addresses[a], lengths[a], tables, own_room, left, lm)
             fill_set(table, left, n, stamp)
         m = row_tokens(addresses[b], lengths[b], tables, room, right, rm)
         common = 0
@@ -279,4 +286,12 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, least, space, outputs)
         size = (words, 0 if answers else FREE_TOKENS, least[index] if answers else SHORT_ROW, answers, beginning)
         kind, value = judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, places[index])
         similarity[index], regions[index] = value, counts[4]
+        if kind != NEAR and value >= floor:
+            # What is the same row but for typing errors is no other one.
+            every[:PLACES] = places[index]
+            if counts[4] > PLACES:
+                judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, every)
+            if corrected(left, lm, right, rm, (own_room, room), every, min(counts[4], MOST_PLACES)):
+                mended, _ = judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, every)
+                kind = NEAR if mended == NEAR else kind
         verdict[index] = NONE if kind == SIMILAR and value < floor else kind

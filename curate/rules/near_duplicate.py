@@ -33,22 +33,25 @@ class NearDuplicate(SimilarityRule):
     Proposes pairs by MinHash, then compares each pair's whole texts; a row is reported only for a direct, verified
     match with a row that stays, never through a chain of others. Instructions that many rows share do not count. Rows
     with the same prompt and another answer are no duplicates (see conflict): an answer must be alike by itself (0.1
-    below the threshold), and one of fewer than 20 words equal, unless the prompts differ here and there as well. Nor
-    are rows in which only a number, a name or one slot of a template differs (see template-variant), a word of a closed
-    set (before and after, mg and ml, march and april), or where one or two places differ, a denial or an operator of
-    code.
+    below the threshold), and one of fewer than 20 words equal, unless the prompts differ here and there as well. Words
+    of five letters or more that are typing errors of one another are the same word: two neighbouring letters changed
+    places, or (not in identifiers and capitals) a letter is doubled. In rows of fewer than 58 words every other edit of
+    a word that is no grammar word (an article, a preposition) makes another row. Nor are rows duplicates in which only
+    a number, a name or one slot of a template differs (see template-variant), a word of a closed set (before and after,
+    mg and ml, march and april), or where one or two places differ, a denial or an operator of code.
 
     ## Why
     Edited copies teach nothing new, weigh double, and carry the test split into training.
 
     ## Known problems
-    Rows of a few words are compared as wholes: an edit of one word in five makes another row. In long rows a plain word
-    in the place of another is an edit, in code and tables as well: one other identifier, column or value drops a row,
-    unless its name has an underscore, a point or an inner capital, the same two words stand for each other wherever
-    they occur, or three rows or more have words of their own at the place. Two rows of one template with another plain
-    word look like an edited copy. The word that two copies were both edited at looks like a slot. Scripts without
-    capitals do not show names. Denials are known in some twenty languages, but not in Thai. A mistyped name, or a
-    mistyped noun in German, counts as another name. An edited copy of which one word "not" was left out is kept.
+    Rows of fewer than 20 words are compared as wholes. Trail and trial, or angel and angle, are taken for typing errors
+    of one another. In long rows a plain word in the place of another is an edit, in code and tables as well: one other
+    identifier, column or value drops a row, unless its name has an underscore, a point or an inner capital, the same
+    two words stand for each other wherever they occur, or three rows or more have words of their own at the place. Two
+    rows of one template with another plain word look like an edited copy. The word that two copies were both edited at
+    looks like a slot. Scripts without capitals do not show names. Denials are known in some twenty languages, but not
+    in Thai. A name, or a noun in German, with a letter left out or replaced counts as another name. An edited copy of
+    which one word "not" was left out is kept.
 
     ## Source
     Broder 1997, "On the resemblance and containment of documents"; Lee et al. 2022, arXiv:2107.06499.

@@ -25,7 +25,7 @@ class SplitNearDuplicate(Rule):
     ## What it does
     Takes the verified pairs of near-duplicate and reports held-out rows with a training row among them; splits are
     named as for split-copy, which reports the copies. Rows in which only a number, a name or the answer differs are no
-    near-duplicates.
+    near-duplicates: split-variant reports them.
 
     ## Why
     An edited copy of a training row is answered from memory, nearly as well as the copy itself.

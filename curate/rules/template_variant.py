@@ -20,15 +20,15 @@ class TemplateVariant(Rule):
 
     ## What it does
     Takes the verified pairs of near-duplicate and reports, for each row, its most similar earlier row of the same
-    template. Such rows are kept; splits never separate them. With `action: drop`, a row is dropped only for a variant
-    of it that stays.
+    template: at most three slots differ, and grammar words beside them. Such rows are kept; splits never separate them.
+    With `action: drop`, a row is dropped only for a variant of it that stays.
 
     ## Why
     Templated rows are wanted where the slot carries the task (sums, names, slots of a form) and worthless where it does
     not. Dropping them blindly has reduced whole data sets to a handful of rows.
 
     ## Known problems
-    A typing error that turns one word into another looks like a slot.
+    A letter left out or replaced looks like another value, hence like a slot.
 
     ## Source
     Public reports of function-calling sets that lost almost all rows to clustering by similarity.

@@ -12,7 +12,7 @@ from curate.rules.near_duplicate import EDITED, STORY
 from schemas.errors import UserError
 from tests.curate.made_rows import chat, corpus_from, distinct_rows, write_rows
 
-LEAKS = ["LEK410", "LEK411", "LEK412", "LEK413"]
+LEAKS = ["LEK410", "LEK411", "LEK412", "LEK413", "LEK414"]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,38 @@ def test_copies_of_near_duplicates_are_each_reported(tmp_path):
         tmp_path, test=[chat("a", EDITED), chat("a", EDITED), chat("A", EDITED)], train=[chat("a", STORY)] * 2
     )
     assert [hit[:3] for hit in found(corpus)] == [("LEK411", "test.jsonl", n) for n in (1, 2, 3)]
+
+
+SHORT = " ".join(STORY.split()[:40])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "code"),
+    [
+        (SHORT, "It is about a lighthouse.", "LEK410"),
+        (SHORT.replace("keeper", "keeepr"), "It is about a lighthouse.", "LEK411"),
+        (
+            SHORT.replace("keeper", "kepeer").replace("climbed them", "cilmbed them"),
+            "It is about a lighthouse.",
+            "LEK411",
+        ),
+        (SHORT.replace("spiral", "marble"), "It is about a lighthouse.", "LEK414"),
+        (SHORT.replace("every morning he", "he really always"), "It is about a lighthouse.", "LEK414"),
+        (SHORT, "It is about a keeper.", "LEK412"),
+        (STORY, "It is about a lighthouse.", None),
+    ],
+)
+def test_a_leak_is_reported_by_one_rule_whatever_was_changed(asked, said, code, tmp_path):
+    train = [*distinct_rows(25), chat(SHORT, "It is about a lighthouse.")]
+    corpus = files(tmp_path, train=train, test=[*distinct_rows(5, start=100), chat(asked, said)])
+    assert [hit[0] for hit in found(corpus)] == ([code] if code else [])
+
+
+def test_variants_of_training_rows_are_each_reported_with_the_most_similar_one(tmp_path):
+    train = [chat(f"{STORY} {STORY[:80]}", "a"), chat(f"{STORY} He counted 17 steps.", "b")]
+    test = [chat(f"{STORY} He counted {number} steps.", "b") for number in (93, 93, 94)]
+    hits = found(files(tmp_path, train=train, test=test))
+    assert hits == [("LEK414", "test.jsonl", line, ("train.jsonl", 2)) for line in (1, 2, 3)]
 
 
 def test_a_field_of_the_row_wins_over_the_name_of_its_file(tmp_path):

@@ -12,7 +12,7 @@ MIN_WORDS = 40
 """Of shorter texts, an edit of two words may leave less in common than near-duplicates have."""
 FILLERS = ("really", "also", "again", "please", "indeed")
 SHARE = 0.04
-"""Of the words that are changed."""
+"""Of the words that are changed: two in 40 leave 0.9 in common, and near-duplicates have 0.7."""
 
 
 def _places(drawn: Random, pieces: list[str]) -> list[int]:
@@ -39,6 +39,7 @@ def _words(change: Any) -> Edit:
 
 
 def _typing_error(word: str, drawn: Random) -> str:
+    """Two neighbouring letters inside the word change places."""
     place = drawn.randrange(1, len(word) - 2)
     return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
 
