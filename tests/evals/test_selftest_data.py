@@ -154,3 +154,13 @@ def test_the_command_needs_rows_and_names_that_exist(tmp_path, monkeypatch):
     assert isinstance(failed.exception, UserError)
     assert failed.exception.exit_code == ExitCode.USAGE
     assert "ghosts" in failed.exception.problems[0].found
+
+
+def test_a_conflict_is_planted_in_the_last_answer_and_only_where_something_was_asked():
+    (plant,) = plants(["conflict"])
+    talk = [("user", "2+2?"), ("assistant", "4, as everybody knows who has ever counted"), ("user", "2+3?")]
+    turns = [{"role": role, "content": said} for role, said in (*talk, ("assistant", "5"))]
+    planted = plant.edits["other_answer"]({"messages": [dict(turn) for turn in turns]}, Random(0))
+    assert planted["messages"][:3] == turns[:3]
+    assert planted["messages"][3]["content"] != "5"
+    assert plant.edits["other_answer"]({"messages": [dict(turns[1])]}, Random(0)) is None
