@@ -288,10 +288,11 @@ def judge_pairs(addresses, lengths, pairs, tables, floor, least, space, outputs)
         similarity[index], regions[index] = value, counts[4]
         if kind != NEAR and value >= floor:
             # What is the same row but for typing errors is no other one.
-            every[:PLACES] = places[index]
+            changes = places[index]
             if counts[4] > PLACES:
+                changes = every
                 judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, every)
-            if corrected(left, lm, right, rm, (own_room, room), every, min(counts[4], MOST_PLACES)):
+            if corrected(left, lm, right, rm, (own_room, room), changes, min(counts[4], MOST_PLACES)):
                 mended, _ = judge(left, lm, n, right, rm, m, size, floor, rowbuf, counts, every)
                 kind = NEAR if mended == NEAR else kind
         verdict[index] = NONE if kind == SIMILAR and value < floor else kind

@@ -20,13 +20,6 @@ from schemas.verdict import Outcome
 
 COUNT = 4
 SYLLABLES = ("ba", "den", "fir", "go", "hul", "ka", "lem", "mo", "nar", "pi", "rus", "sa", "tov", "ve", "wil", "zo")
-# Ways of planting that a rule may miss by its own word: what differs in a few letters may be a slot of a template.
-MAY_MISS = {
-    ("near_duplicate", "words_added"),
-    ("near_duplicate", "words_left_out"),
-    ("near_duplicate", "typing_errors"),
-}
-MAY_MISS |= {("split_leak", "typing_errors")}
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +41,7 @@ def test_what_is_planted_is_found_and_nothing_else(rows_file, plant):
     before = rows_file.read_bytes()
     rates = try_plant(plant, read_rows([rows_file], 0, {}, None), COUNT, 0)
     assert {edit.name: edit.found.trials for edit in rates.edits} == dict.fromkeys(plant.edits, COUNT)
-    missed = {(plant.name, edit.name) for edit in rates.edits if edit.found.hits < COUNT}
-    assert missed <= MAY_MISS
+    assert [edit.name for edit in rates.edits if edit.found.hits < COUNT] == []
     assert rates.false_alarms.hits == 0
     assert rates.precision.hits == rates.precision.trials == rates.found.hits
     assert rows_file.read_bytes() == before
@@ -154,3 +146,13 @@ def test_the_command_needs_rows_and_names_that_exist(tmp_path, monkeypatch):
     assert isinstance(failed.exception, UserError)
     assert failed.exception.exit_code == ExitCode.USAGE
     assert "ghosts" in failed.exception.problems[0].found
+
+
+def test_a_conflict_is_planted_in_the_last_answer_and_only_where_something_was_asked():
+    (plant,) = plants(["conflict"])
+    talk = [("user", "2+2?"), ("assistant", "4, as everybody knows who has ever counted"), ("user", "2+3?")]
+    turns = [{"role": role, "content": said} for role, said in (*talk, ("assistant", "5"))]
+    planted = plant.edits["other_answer"]({"messages": [dict(turn) for turn in turns]}, Random(0))
+    assert planted["messages"][:3] == turns[:3]
+    assert planted["messages"][3]["content"] != "5"
+    assert plant.edits["other_answer"]({"messages": [dict(turns[1])]}, Random(0)) is None

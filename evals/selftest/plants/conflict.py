@@ -11,11 +11,12 @@ OTHER = ("none of these", "the opposite of that", "nobody can say", "ask again t
 
 
 def _other_answer(record: Any, drawn: Random) -> Any:
-    """In a conversation the last answer: what stands before it is the prompt."""
-    answers = [(holder, field) for holder, field, role in turns_of(record) if role == "assistant"]
-    if not answers:
+    """In a conversation the last answer: what stands before it is the prompt, and there must be one."""
+    texts = turns_of(record)
+    answers = [place for place, (_, _, role) in enumerate(texts) if role == "assistant"]
+    if not answers or answers[-1] == 0:
         return None
-    holder, field = answers[-1]
+    holder, field, _ = texts[answers[-1]]
     holder[field] = drawn.choice(OTHER)
     return record
 
