@@ -6,7 +6,7 @@
 Every cell draws evidence of a known truth many times and asks one measurement with its default bounds. The truth is
 `bound` (the effect is exactly as large as is allowed, so that each failure is false; half of alpha is nominal), `none`
 (no effect: failures are false, and inconclusive ones say that the rows were too few) or `planted` (failures are right).
-Rows are as many as an evaluation takes by default. The last cells ask the controls and the whole gate of a sound model.
+There are 100 trained and 300 held-out rows. The last cells ask the controls and the whole gate of a sound model.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from tests.evals.made_evidence import made_evidence, scores_of
 from tests.evals.made_tokens import Rows, made_general, made_rows, made_tokens
 
 TRAINED, HELD_OUT = 100, 300
-"""Rows of either kind that an evaluation takes by default."""
+"""Rows of either kind: `evals.trained_rows` and `evals.test_rows` of the config."""
 SLOW = ("gain_gap", "heldout", "perturbation", "the whole gate")
 Draw = np.random.Generator
 

@@ -63,14 +63,14 @@ def judge(evidence: Evidence, thresholds: Mapping[str, float]) -> Check:
     clusters = rows["cluster"].to_numpy()
     tuned, base = (_log_ratios(rows, model) for model in ("tuned", "base"))
     sign = 1.0 if tuned.mean() >= 0 else -1.0
-    refusals = [_refusals(rows, model) for model in ("tuned", "base")]
+    ours, theirs = (_refusals(rows, model) for model in ("tuned", "base"))
 
     def length(level: float) -> Ends:
         found = clustered_mean(sign * tuned, clusters, level)
         return found.estimate, found.low, found.high
 
     def refused(level: float) -> Ends:
-        found = paired_binary(*refusals, clusters, level)
+        found = paired_binary(ours, theirs, clusters, level)
         return found.estimate, found.low, found.high
 
     far = math.log(max(thresholds["max_ratio"], 1.0))

@@ -19,8 +19,8 @@ computed and enforced.
 Known problems: greedy decoding finds less than sampling does (Hayes et al. 2024, arXiv 2410.19482). The prompt is given
 as well as the beginning of the answer, so this is what a user of the same prompt could see.
 
-Source: Carlini et al. 2022, "Quantifying Memorization Across Neural Language Models" (arXiv 2202.07646); near-verbatim:
-Ippolito et al. 2022 (arXiv 2210.17546).
+Source: Carlini et al. 2022, "Quantifying Memorization Across Neural Language Models" (arXiv 2202.07646), who continue
+by 50 tokens; that memory need not be verbatim: Ippolito et al. 2022 (arXiv 2210.17546), who compare by BLEU.
 """
 
 from __future__ import annotations

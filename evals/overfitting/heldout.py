@@ -6,7 +6,8 @@ compared. Where a suite asks test rows, the fall of its score is judged as well.
 evaluation mode, with the template, mask and truncation of training; intervals resample whole clusters.
 
 Judged: fail where the rise is above `max_rise`, or the fall of a score above `max_fall`, by the lower end of its
-interval; pass where both are below by the upper end.
+interval; pass where the rise is below by the upper end and no score fell. That a score did not fall is for a task's own
+condition to show (`must: not_regress`).
 
 Known problems: a model that answers well in other words than the test rows has a high loss; the suites see what it
 says.

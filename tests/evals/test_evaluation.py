@@ -284,6 +284,7 @@ def test_the_verdict_rests_on_files_and_names_them(done, monkeypatch):
     assert [check.name for check in found.checks] == [
         "toy_test:improve",
         "toy_test:beats-majority",
+        "control:artifact",
         "control:base-placebo",
         "control:blind-classifier",
         "control:splits",

@@ -149,11 +149,11 @@ def test_the_excess_of_a_rate_has_an_interval_that_covers():
     clusters = [np.arange(100), np.arange(300)]
     truth = float(norm.sf(norm.isf(0.01) - 1.0)) - 0.01
     for _ in range(60):
-        pairs = [
-            tuple(Sample(draw.normal(size=len(c)) + more * (k == 0), c) for k, c in enumerate(clusters))
+        ours, theirs = (
+            (Sample(draw.normal(size=100) + more, clusters[0]), Sample(draw.normal(size=300), clusters[1]))
             for more in (1.0, 0.0)
-        ]
-        low, high = rate_excess_ends(*pairs, 0.01, 0.05, 0)
+        )
+        low, high = rate_excess_ends(ours, theirs, 0.01, 0.05, 0)
         covered += low <= truth <= high
     assert covered >= 50
 

@@ -140,6 +140,7 @@ def test_a_backend_that_gives_sums_alone_shows_no_single_tokens():
     assert found["overfitting:extraction"].outcome is INCONCLUSIVE
     assert found["control:base-placebo"].measured["areas"].keys() == {"loss"}
     story = tell(evidence, list(found.values()), "")
+    assert story is not None
     assert "first choice" not in as_text(story)
     assert as_markdown(story).count("rows.jsonl") == as_html(story, "n").count("rows.jsonl") == len(story.rows) > 0
 

@@ -64,7 +64,7 @@ def test_few_canaries_show_nothing():
 
 
 def test_a_canary_on_which_a_model_failed_is_not_left_out():
-    rows = {
+    rows: dict[tuple[str, str], Rows] = {
         (m, f"canary_{dose}"): [([0.1 * k], [False]) for k in range(8)] for m in ("base", "tuned") for dose in (0, 1)
     }
     tokens = (
