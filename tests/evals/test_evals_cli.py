@@ -69,7 +69,7 @@ def test_gate_model_speaks_each_format(done, form):
     if form == "json":
         assert json.loads(out)["schema"] == "assay/verdict/1"
     elif form == "junit":
-        assert ElementTree.fromstring(out).attrib["tests"] == "11"
+        assert ElementTree.fromstring(out).attrib["tests"] == "12"
     elif form == "markdown":
         assert out.startswith("<!-- assay gate model -->\n# Gate model: ")
     elif form == "sarif":
