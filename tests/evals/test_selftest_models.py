@@ -128,7 +128,7 @@ def test_rates_count_what_was_missed_and_what_was_wrongly_said():
     assert (good.alarmed.hits, good.alarmed.trials) == (1, 3)
     assert good.says[GATE] == {"pass": 1, "fail": 1, "inconclusive": 1}
     detection = {name: (rate.hits, rate.trials) for name, rate in rates.detection.items()}
-    assert detection == {GATE: (2, 2), "overfitting:gap": (1, 2), "overfitting:none": (0, 0)}
+    assert detection == {GATE: (2, 3), "overfitting:gap": (1, 3), "overfitting:none": (0, 1)}
     assert {name: rate.hits for name, rate in rates.false_alarms.items()} == {
         GATE: 1,
         "overfitting:gap": 1,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from curate.configfile import load_project
 from evals.overfitting import perturbation
 from evals.run import evals_stage, evaluate
+from evals.scoring import ORIGINAL
 from evals.variants import VARIANTS, in_other_case, in_other_order, in_other_space, politely, with_other_numbers
 from schemas.progress import Progress
 from schemas.verdict import Outcome
@@ -80,8 +81,9 @@ def test_rows_that_are_known_by_their_words_fail():
 
 
 def test_without_rows_in_another_way_it_does_not_apply():
-    assert "no row was read in another way" in perturbation.applies(made_evidence())
     few = perturbed(3.0, 0.2)
+    plain = few.tokens.filter(pl.col("variant") == ORIGINAL)
+    assert "no row was read in another way" in perturbation.applies(made_evidence(tables={"tokens": plain}))
     one = few.tokens.filter((pl.col("split") == "test") | pl.col("row_id").is_in(["train0", "train1"]))
     check = perturbation.judge(made_evidence(tables={"tokens": one}), perturbation.DEFAULTS)
     assert check.outcome is Outcome.INCONCLUSIVE

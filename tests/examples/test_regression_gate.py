@@ -136,7 +136,7 @@ def test_the_workflow_asks_for_no_more_than_it_needs():
 def test_a_candidate_that_passes_leaves_a_summary_and_one_comment(followed):
     codes, log, summary = run_job(followed, **github(followed, ""))
     assert codes == {"Train and evaluate": 0, "Judge": 0, "Comment": 0}, log
-    assert summary.startswith("<!-- assay gate model -->\n# Gate model: pass\n")
+    assert summary.startswith("<!-- assay gate model -->\n# Gate model: pass (non-inferior)\n")
     assert "::notice title=baseline%3Afits::pass: " in log
     asked = (followed.parent / "gh.log").read_text().splitlines()
     assert asked[-1] == "api --silent repos/org/repo/issues/7/comments --field body=@gate.md"
