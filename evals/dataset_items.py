@@ -114,20 +114,18 @@ def _metadata(table: Path, fields: Sequence[str] = ()) -> dict[str, dict[str, st
     return found
 
 
-def trained_rows(dataset: Path, adapter: Path, supervisor: Supervisor) -> list[AskedRow]:
+def read_trained(dataset: Path, adapter: Path) -> list[SplitRow]:
     """The rows that the adapter was trained on, in the dataset's order; the whole train split where it does not say.
 
     Args:
         dataset: the stage folder of the curated dataset.
         adapter: the stage folder of training.
-        supervisor: of the base model.
     """
-    rows = read_split(dataset, "train")
-    path = adapter / TRAINED_ROWS
-    if path.is_file():
-        names = set(pl.read_parquet(path, columns=["row_id"])["row_id"])
-        rows = [row for row in rows if row.row_id in names]
-    return asked_rows(supervisor, rows)
+    rows, path = read_split(dataset, "train"), adapter / TRAINED_ROWS
+    if not path.is_file():
+        return rows
+    names = set(pl.read_parquet(path, columns=["row_id"])["row_id"])
+    return [row for row in rows if row.row_id in names]
 
 
 def sampled(rows: Sequence[AskedRow], limit: int | None, seed: int) -> list[AskedRow]:

@@ -18,17 +18,26 @@ from evals.answering import Asked, open_answers, plain_command
 from evals.built_in import built_in_items
 from evals.consistency import ITEM_SCHEMA
 from evals.contaminated import index_key, marked_items, read_contamination
-from evals.dataset_items import AskedRow, dataset_items, loss_rows, sampled, shown_split, split_rows, trained_rows
+from evals.dataset_items import (
+    AskedRow,
+    asked_rows,
+    dataset_items,
+    loss_rows,
+    read_trained,
+    sampled,
+    shown_split,
+    split_rows,
+)
 from evals.evidence import GENERAL_TEXT, LOSSES, ROWS, SINCE, TOKENS
 from evals.general_text import Passage, general_files, passages
 from evals.makers import Given, make_task
 from evals.parts import Parts, count_parts
 from evals.prompt_checks import PromptSource, prompt_check
 from evals.row_facts import ReadRows, canary_losses, row_facts, row_table
-from evals.same_tokens import require_same_tokens
 from evals.scoring import ORIGINAL, TOKEN_SCHEMA, LossRow, expect_losses, losses_of, score_losses, summarise_losses
 from evals.slicing import require_fields
 from evals.tasks import Items, Task, file_items, find_task, write_task
+from evals.tokenizer_check import require_same_tokenizer
 from evals.variants import asks_for_variants, variant_rows
 from schemas.atomic import write_atomic
 from schemas.base import file_digest, fingerprint
@@ -37,7 +46,7 @@ from schemas.progress import Progress
 from schemas.results import EvalResults
 from schemas.stage import Stage
 from train.base_model import ensure_base_model
-from train.run import trained_files
+from train.run import ADAPTER, MODEL, trained_files
 
 if TYPE_CHECKING:
     from evals.harness import TaskRun
@@ -92,16 +101,17 @@ class Evaluation:
         parts = Parts(folder, self.stage.fingerprint)
         settings = self.project.config.evals
         base = ensure_base_model(self.project.config.train.base_model, self.project.root)
-        require_same_tokens(base, self.adapter)
+        for name in (ADAPTER, MODEL):
+            require_same_tokenizer(self.adapter / name, base)
         config = self.project.config.train
         supervisor = load_supervisor(base, config.max_length, needs_template=config.method != "text")
-        trained = trained_rows(self.dataset, self.adapter, supervisor)
+        rows = ReadRows(self.dataset, self.adapter)
+        trained = asked_rows(supervisor, rows.trained)
         questions = [self._question(name, supervisor) for name in settings.suites]
         require_fields((document for q in questions for document in q.items.documents), settings.slice_by)
         for question in questions:
             write_task(question.task, question.items, folder / "tasks", question.command)
         no_losses = self._check(questions)
-        rows = ReadRows(self.dataset, self.adapter)
         losses = [] if no_losses else self._measured(trained, rows, supervisor)
         texts = passages(supervisor, general_files(self.project))
         self._answer(folder, base, questions, losses, texts, parts, supervisor)
@@ -176,7 +186,7 @@ class Evaluation:
         """Rows of the split that few-shot examples of a task over the dataset are drawn from."""
         split, seed = shown_split(task), self.project.config.evals.seed
         if split == "train":
-            return sampled(trained_rows(self.dataset, self.adapter, supervisor), SHOWN_ROWS, seed)
+            return sampled(asked_rows(supervisor, read_trained(self.dataset, self.adapter)), SHOWN_ROWS, seed)
         return split_rows(self.dataset, split, supervisor, SHOWN_ROWS, seed) if split else []
 
     def _given(self, supervisor: Supervisor) -> Given:
@@ -185,7 +195,7 @@ class Evaluation:
 
         def rows(split: str) -> list[AskedRow]:
             if split == "train":
-                return trained_rows(self.dataset, self.adapter, supervisor)
+                return asked_rows(supervisor, read_trained(self.dataset, self.adapter))
             return split_rows(self.dataset, split, supervisor, None, settings.seed)
 
         return Given(settings.seed, settings.limit, rows, supervisor.prompt)

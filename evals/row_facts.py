@@ -15,7 +15,7 @@ import polars as pl
 from curate.score_test import MIN_CLUSTERS
 from curate.supervision import SupervisionError, Supervisor
 from evals.blind import blind_scores
-from evals.dataset_items import TRAINED_ROWS
+from evals.dataset_items import TRAINED_ROWS, read_trained
 from evals.scoring import LossRow
 from schemas.base import digest
 from schemas.errors import ManifestError
@@ -49,12 +49,8 @@ class ReadRows:
 
     @cached_property
     def trained(self) -> list[SplitRow]:
-        """The rows that training says it read; the whole train split where it does not say."""
-        rows, path = read_split(self.dataset, "train"), self.adapter / TRAINED_ROWS
-        if not path.is_file():
-            return rows
-        names = set(pl.read_parquet(path, columns=["row_id"])["row_id"])
-        return [row for row in rows if row.row_id in names]
+        """See `read_trained`."""
+        return read_trained(self.dataset, self.adapter)
 
     @cached_property
     def held_out(self) -> list[SplitRow]:

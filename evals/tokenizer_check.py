@@ -14,12 +14,12 @@ STATES = ("padding", "truncation")
 
 
 def require_same_tokenizer(folder: Path, base: Path) -> None:
-    """Refuse an adapter whose folder holds another tokenizer or another chat template than its base model.
+    """Refuse tuned weights whose folder holds another tokenizer or another chat template than their base model.
 
     It is compared as the library reads it, so that a file which another version wrote is no difference.
 
     Args:
-        folder: of the adapter; without tokenizer files there is nothing to compare.
+        folder: of the adapter or the tuned model; without tokenizer files there is nothing to compare.
         base: folder of the base model.
 
     Raises:
@@ -47,7 +47,7 @@ def _parts(path: Path) -> dict[str, Any]:
 
 def _other(what: str, folder: Path, base: Path, found: str) -> UserError:
     return UserError(
-        f"the adapter was trained with another {what} than its base model has",
+        f"the tuned model has another {what} than its base model has",
         where=str(folder),
         found=found,
         expected=f"that of {base}",

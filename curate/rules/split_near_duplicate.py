@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field
+import polars as pl
 
-from curate.named_splits import NEEDS_SPLITS, has_splits, near_in_train
+from curate.named_splits import near_in_train
 from curate.rows import Corpus
-from curate.rules.base import Example, Hit, Rule
+from curate.rules.base import Example
 from curate.rules.near_duplicate import EDITED, STORY
-from curate.similar import MEASURES, Search
+from curate.similar import Search
+from curate.split_twins import SplitTwinRule, two_splits
 from schemas.finding import Severity
 
 
-def _rows(train: str, test: str) -> Example:
-    return Example(({"text": train, "split": "train"}, {"text": test, "split": "test"}))
-
-
-class SplitNearDuplicate(Rule):
+class SplitNearDuplicate(SplitTwinRule):
     """A held-out row that is almost a row of the training split.
 
     ## What it does
@@ -41,32 +37,15 @@ class SplitNearDuplicate(Rule):
     name: ClassVar[str] = "split-near-duplicate"
     severity: ClassVar[Severity] = Severity.ERROR
     help: ClassVar[str] = "remove the row from training, or let `assay curate` make the splits"
-    fires: ClassVar[tuple[Example, ...]] = (_rows(STORY, EDITED),)
+    fires: ClassVar[tuple[Example, ...]] = (two_splits(STORY, EDITED),)
     silent: ClassVar[tuple[Example, ...]] = (
-        _rows(STORY, STORY),
-        _rows(STORY, "A row about something else entirely, with words of its own."),
+        two_splits(STORY, STORY),
+        two_splits(STORY, "A row about something else entirely, with words of its own."),
         Example(({"text": STORY, "split": "test"}, {"text": EDITED, "split": "test"})),
     )
 
-    threshold: float | None = Field(default=None, gt=0.0, le=1.0)
-    """Similarity at or above which a row counts; null for the setting's own, 0.7 or (fast) 0.8."""
-    setting: Literal["default", "fast"] = "default"
-    """As in near-duplicate."""
+    said: ClassVar[str] = "the row of the {split} split is {similarity:.2f} similar to a row of the training split"
 
-    def idle_reason(self, corpus: Corpus) -> str | None:
-        """Without splits there is nothing to compare."""
-        return None if has_splits(corpus) else NEEDS_SPLITS
-
-    def find(self, corpus: Corpus) -> Iterator[Hit]:
-        """One hit for each held-out row, with the training row that is most like it."""
-        search = Search(threshold=self.threshold, setting=self.setting)
-        for index, split, twin, similarity in near_in_train(corpus, search).iter_rows():
-            yield Hit(
-                index,
-                f"the row of the {split} split is {similarity:.2f} similar to a row of the training split",
-                evidence={"split": split},
-                detail=split,
-                twin=twin,
-                measure=MEASURES[self.setting],
-                similarity=round(similarity, 4),
-            )
+    def twins(self, corpus: Corpus, search: Search) -> pl.DataFrame:
+        """See `near_in_train`."""
+        return near_in_train(corpus, search)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field
+import polars as pl
 
-from curate.named_splits import NEEDS_SPLITS, has_splits, variants_in_train
+from curate.named_splits import variants_in_train
 from curate.rows import Corpus
-from curate.rules.base import Example, Hit, Rule
+from curate.rules.base import Example
 from curate.rules.near_duplicate import EDITED, STORY
-from curate.similar import MEASURES, Search
+from curate.similar import Search
+from curate.split_twins import SplitTwinRule, two_splits
 from schemas.finding import Severity
 
 
-def _rows(train: str, test: str) -> Example:
-    return Example(({"text": train, "split": "train"}, {"text": test, "split": "test"}))
-
-
-class SplitVariant(Rule):
+class SplitVariant(SplitTwinRule):
     """A held-out row that shares most of its text with a training row.
 
     ## What it does
@@ -45,11 +41,13 @@ class SplitVariant(Rule):
     name: ClassVar[str] = "split-variant"
     severity: ClassVar[Severity] = Severity.WARNING
     help: ClassVar[str] = "look whether the slot is the task; if not, let `assay curate` make the splits"
-    fires: ClassVar[tuple[Example, ...]] = (_rows(f"{STORY} He counted 17 steps.", f"{STORY} He counted 93 steps."),)
+    fires: ClassVar[tuple[Example, ...]] = (
+        two_splits(f"{STORY} He counted 17 steps.", f"{STORY} He counted 93 steps."),
+    )
     silent: ClassVar[tuple[Example, ...]] = (
-        _rows(STORY, STORY),
-        _rows(STORY, EDITED),
-        _rows(STORY, "A row about something else entirely, with words of its own."),
+        two_splits(STORY, STORY),
+        two_splits(STORY, EDITED),
+        two_splits(STORY, "A row about something else entirely, with words of its own."),
         Example(
             (
                 {"prompt": STORY, "completion": "fiction", "split": "train"},
@@ -58,25 +56,8 @@ class SplitVariant(Rule):
         ),
     )
 
-    threshold: float | None = Field(default=None, gt=0.0, le=1.0)
-    """Similarity at or above which a row counts; null for the setting's own, 0.7 or (fast) 0.8."""
-    setting: Literal["default", "fast"] = "default"
-    """As in near-duplicate."""
+    said: ClassVar[str] = "the row of the {split} split has {similarity:.2f} in common with a row of the training split"
 
-    def idle_reason(self, corpus: Corpus) -> str | None:
-        """Without splits there is nothing to compare."""
-        return None if has_splits(corpus) else NEEDS_SPLITS
-
-    def find(self, corpus: Corpus) -> Iterator[Hit]:
-        """One hit for each held-out row, with the training row that is most like it."""
-        search = Search(threshold=self.threshold, setting=self.setting)
-        for index, split, twin, similarity in variants_in_train(corpus, search).iter_rows():
-            yield Hit(
-                index,
-                f"the row of the {split} split has {similarity:.2f} in common with a row of the training split",
-                evidence={"split": split},
-                detail=split,
-                twin=twin,
-                measure=MEASURES[self.setting],
-                similarity=round(similarity, 4),
-            )
+    def twins(self, corpus: Corpus, search: Search) -> pl.DataFrame:
+        """See `variants_in_train`."""
+        return variants_in_train(corpus, search)

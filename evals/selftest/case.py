@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from evals.discovery import modules
+from evals.discovery import modules, named
 from evals.selftest.task import MadeRow, made_rows
 from schemas.base import fingerprint
-from schemas.errors import UserError
 from schemas.verdict import Outcome
 
 GATE = "gate"
@@ -97,12 +96,4 @@ def planted_cases(names: Sequence[str] = ()) -> list[Case]:
         UserError: there is no such case.
     """
     known = {module.CASE.name: module.CASE for module in modules("evals.selftest.cases")}
-    unknown = sorted(set(names) - set(known))
-    if unknown:
-        raise UserError(
-            "there is no such planted case",
-            where="--cases",
-            found=", ".join(unknown),
-            expected=f"one of {', '.join(known)}",
-        )
-    return [case for name, case in known.items() if not names or name in names]
+    return named(known, names, "planted case", "--cases")

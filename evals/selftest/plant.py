@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-from evals.discovery import modules
-from schemas.errors import UserError
+from evals.discovery import modules, named
 
 Edit = Callable[[Any, Random], Any]
 """A record and a generator in, the planted record out; bytes are a line as it stands, and null says that this record
@@ -55,15 +54,7 @@ def plants(names: Sequence[str] = ()) -> list[Plant]:
         UserError: there is no such kind.
     """
     known = {module.PLANT.name: module.PLANT for module in modules("evals.selftest.plants")}
-    unknown = sorted(set(names) - set(known))
-    if unknown:
-        raise UserError(
-            "there is no such kind of planted fault",
-            where="--cases",
-            found=", ".join(unknown),
-            expected=f"one of {', '.join(known)}",
-        )
-    return [plant for name, plant in known.items() if not names or name in names]
+    return named(known, names, "kind of planted fault", "--cases")
 
 
 # ------------------------------------------------------------------------------------------------ texts of a record

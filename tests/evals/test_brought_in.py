@@ -11,7 +11,7 @@ from evals.imports import files_by_split, import_adapter, import_dataset
 from evals.models import load_models
 from evals.row_facts import ReadRows, row_facts
 from evals.run import dataset_of, evaluate
-from evals.same_tokens import require_same_tokens
+from evals.tokenizer_check import require_same_tokenizer
 from schemas.errors import UserError
 from schemas.manifest import read_manifest, write_manifest
 from schemas.progress import Progress
@@ -64,16 +64,16 @@ def test_a_model_with_a_tokenizer_of_its_own_is_refused(tmp_path, tiny_model_fol
     path = folder / "model" / "tokenizer.json"
     settings = json.loads(path.read_bytes())
     path.write_text(json.dumps(settings), "utf-8")  # written otherwise, the same tokens
-    require_same_tokens(tiny_model_folder, folder)
+    require_same_tokenizer(folder / "model", tiny_model_folder)
     vocabulary = settings["model"]["vocab"]
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     path.write_text(json.dumps(settings), "utf-8")
-    with pytest.raises(UserError, match="reads other tokens than its base") as caught:
-        require_same_tokens(tiny_model_folder, folder)
-    assert "2 tokens with other ids" in caught.value.problems[0].found
+    with pytest.raises(UserError, match="another tokenizer than its base") as caught:
+        require_same_tokenizer(folder / "model", tiny_model_folder)
+    assert caught.value.problems[0].found == "another model"
     path.write_text("{", "utf-8")
-    with pytest.raises(UserError, match="tokenizer cannot be read"):
-        require_same_tokens(tiny_model_folder, folder)
+    with pytest.raises(UserError, match="tokenizer file cannot be read"):
+        require_same_tokenizer(folder / "model", tiny_model_folder)
 
 
 def test_what_was_trained_in_four_bits_is_noted(done, tmp_path):
