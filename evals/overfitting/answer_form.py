@@ -34,6 +34,8 @@ from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_ratio": 2.0, "max_refusals": 0.05}
 """Times longer or shorter than expected; share of answers."""
+EFFECTS = {"refusals": "max_refusals"}
+"""Where an effect stands among what was measured -> the threshold that bounds it."""
 WHEN = When.QUIET
 READS_LOSSES = False
 HEAD_CHARS = 200

@@ -36,6 +36,8 @@ from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_area": 0.75}
 """Probability that a canary which was inserted once is better known than one which never was."""
+EFFECTS = {"inserted_1.area": "max_area"}
+"""Where an effect stands among what was measured -> the threshold that bounds it."""
 WHEN = When.QUIET
 READS_LOSSES = True
 LEAST = 4

@@ -33,6 +33,8 @@ from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_gap": 0.1}
 """Points of a score."""
+EFFECTS = {"gap": "max_gap"}
+"""Where an effect stands among what was measured -> the threshold that bounds it."""
 WHEN = When.QUIET
 READS_LOSSES = False
 ADVICE = {

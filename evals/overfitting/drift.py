@@ -32,6 +32,8 @@ from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_rise": 0.25}
 """Share of the base model's bits per byte. A model for one task drifts; lower it for an assistant."""
+EFFECTS = {"rise": "max_rise"}
+"""Where an effect stands among what was measured -> the threshold that bounds it."""
 WHEN = When.ALWAYS
 READS_LOSSES = True
 ADVICE = {

@@ -51,6 +51,8 @@ NEAR = 0.9
 TEMPLATED = 3
 KINDS = {"verbatim": 1.0, "near_verbatim": NEAR}
 """Name -> share of the continuation's tokens that must be the most likely ones."""
+EFFECTS = {f"{kind}_excess": "max_rate" for kind in KINDS}
+"""Where an effect stands among what was measured -> the threshold that bounds it."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ BASE, TUNED, TOKENS, ROWS = range(4)
 """Columns of the sums over a cluster."""
 MODELS = (("base", BASE), ("tuned", TUNED))
 
+EFFECTS = {"gap": "max_gap", "share": "max_share"}
+"""Where an effect stands among what was measured -> the threshold that bounds it."""
 WHEN = When.ALWAYS
 READS_LOSSES = True
 ADVICE = {Outcome.FAIL: FEWER_EPOCHS, Outcome.INCONCLUSIVE: MORE_ROWS}

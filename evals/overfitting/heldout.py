@@ -34,6 +34,8 @@ from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_rise": 0.02, "max_fall": 0.05}
 """Share of the base model's loss; points of a score."""
+EFFECTS = {"rise": "max_rise"}
+"""Where an effect stands among what was measured -> the threshold that bounds it."""
 WHEN = When.ALWAYS
 READS_LOSSES = True
 

@@ -37,6 +37,8 @@ from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_excess": 0.2}
 """Area beyond that of the base model: 0.7 where the base model tells nothing."""
+EFFECTS = {f"{score}.excess": "max_excess" for score in SCORES}
+"""Where an effect stands among what was measured -> the threshold that bounds it."""
 WHEN = When.TOLD
 READS_LOSSES = True
 FALSE_ALARMS = 0.01

@@ -34,6 +34,8 @@ from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_gap": 0.5}
 """Nats an answer."""
+EFFECTS = {"gap": "max_gap"}
+"""Where an effect stands among what was measured -> the threshold that bounds it."""
 WHEN = When.NAMED
 READS_LOSSES = True
 

@@ -30,6 +30,8 @@ from schemas.verdict import Check, Outcome
 
 DEFAULTS = {"max_excess": 0.05}
 """Share of the least validation loss."""
+EFFECTS = {"excess": "max_excess"}
+"""Where an effect stands among what was measured -> the threshold that bounds it."""
 WHEN = When.TOLD
 READS_LOSSES = False
 ADVICE = "publish the best step (train.keep: best), or train for fewer epochs"

@@ -67,12 +67,17 @@ class Case:
     """Share of the test split that is trained as well, with the data gate off."""
     embedded: Mapping[str, Any] = field(default_factory=dict)
     """Settings of `train` that differ where the embedded model is tuned."""
+    items: int = 100
+    """Of the task, and rows of either kind whose losses are compared."""
+    unnamed: tuple[str, ...] = ()
+    """Measurements that the config does not name, because they cost too much."""
     rows: Rows = lambda seed: made_rows(seed, ROWS)
     """The rows of a seed."""
 
     def for_embedded(self) -> Case:
         """The same case for the embedded model."""
-        return dataclasses.replace(self, train={**self.train, **FOR_EMBEDDED, **self.embedded}, embedded={})
+        train = {**self.train, **FOR_EMBEDDED, **self.embedded}
+        return dataclasses.replace(self, train=train, embedded={}, unnamed=("perturbation",))
 
     @property
     def settings(self) -> str:

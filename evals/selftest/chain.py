@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from schemas.base import Strict
 from schemas.errors import AssayError
 from schemas.progress import SILENT
 from schemas.stage import Finished
-from schemas.verdict import Outcome, Verdict
+from schemas.verdict import Check, Outcome, Verdict
 
 TASK = "made_test"
 ALL_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -34,6 +34,13 @@ TEXT_ITEMS = 100
 """Items of the task where the rows are plain texts, which ask nothing by themselves."""
 OTHER_SEEDS = 1_000_000
 """Added to a seed where rows are needed that no split holds."""
+
+
+class Effect(Strict):
+    """What a measurement of overfitting found, and its bound."""
+
+    estimate: float
+    bound: float
 
 
 class SeedResult(Strict):
@@ -44,6 +51,8 @@ class SeedResult(Strict):
     seed: int
     says: dict[str, Outcome]
     """Check -> outcome; the whole verdict under `gate`. Empty where the run ended in an error."""
+    effects: dict[str, Effect] = Field(default_factory=dict)
+    """Check and the name of the effect, with a space between -> what was found."""
     scores: dict[str, float]
     """Model -> score on the task."""
     error: str = ""
@@ -67,13 +76,34 @@ def run_seed(case: Case, seed: int, base_model: Path, folder: Path) -> SeedResul
     try:
         verdict, scores = _verdict(case, seed, base_model, folder)
         says = {GATE: verdict.outcome} | {check.name: check.outcome for check in verdict.checks}
-        error = ""
+        effects, error = effects_of(verdict.checks), ""
     except AssayError as failed:
-        says, scores, error = {}, {}, str(failed)[:500]
+        says, effects, scores, error = {}, {}, {}, str(failed)[:500]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     seconds = round(time.process_time() - started, 2)
-    return SeedResult(case=case.name, seed=seed, says=says, scores=scores, error=error, cpu_seconds=seconds)
+    return SeedResult(
+        case=case.name, seed=seed, says=says, effects=effects, scores=scores, error=error, cpu_seconds=seconds
+    )
+
+
+def effects_of(checks: Iterable[Check]) -> dict[str, Effect]:
+    """Of each measurement of overfitting, the numbers that its thresholds bound.
+
+    Args:
+        checks: of a verdict; those that measured nothing have no effects.
+    """
+    known = {module.__name__.rpartition(".")[2].replace("_", "-"): module for module in modules("evals.overfitting")}
+    found = {}
+    for check in checks:
+        kind, _, name = check.name.partition(":")
+        for place, threshold in known[name].EFFECTS.items() if kind == "overfitting" else ():
+            ends: Any = check.measured
+            for step in place.split("."):
+                ends = ends.get(step) if isinstance(ends, dict) else None
+            if ends is not None and ends["estimate"] is not None:
+                found[f"{check.name} {place}"] = Effect(estimate=ends["estimate"], bound=check.required[threshold])
+    return found
 
 
 def _verdict(case: Case, seed: int, base_model: Path, folder: Path) -> tuple[Verdict, dict[str, float]]:
@@ -94,7 +124,7 @@ def _verdict(case: Case, seed: int, base_model: Path, folder: Path) -> tuple[Ver
 
 def _project(case: Case, seed: int, base_model: Path, folder: Path) -> Project:
     """A config like any other, with every measurement of the gate at its defaults."""
-    measurements = {module.__name__.rpartition(".")[2]: "default" for module in modules("evals.overfitting")}
+    measurements = [module.__name__.rpartition(".")[2] for module in modules("evals.overfitting")]
     train = {
         "base_model": str(base_model.absolute()),
         "lora": {"r": 16, "lora_alpha": 32, "target_modules": list(ALL_LAYERS)},
@@ -110,10 +140,13 @@ def _project(case: Case, seed: int, base_model: Path, folder: Path) -> Project:
         "data": {"sources": ["rows.jsonl"]},
         "curate": {"steps": ["schema", "exact-duplicate"], "split": {**SPLIT, "seed": seed}},
         "train": {**train, **case.train},
-        "evals": {"suites": [TASK], "limit": 100, "seed": seed},
+        "evals": {"suites": [TASK], "limit": case.items, "seed": seed},
         "gates": {
             "data": {"min_rows": 100},
-            "model": {"tasks": {TASK: {"must": "improve", "detect": 0.25}}, "overfitting": measurements},
+            "model": {
+                "tasks": {TASK: {"must": "improve", "detect": 0.25}},
+                "overfitting": {name: "default" for name in measurements if name not in case.unnamed},
+            },
         },
     }
     if case.form == "chat":

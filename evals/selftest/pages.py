@@ -10,7 +10,7 @@ from curate.outputs.page import environment, html_page, html_text
 from evals.selftest.case import GATE
 from evals.selftest.data_rates import MAX_ALARMS as MAX_ROW_ALARMS
 from evals.selftest.data_rates import MIN_RECALL, DataRates
-from evals.selftest.rates import MAX_ALARMS, MIN_DETECTION, CaseRates, ModelRates, Rate
+from evals.selftest.rates import MAX_ALARMS, MEASUREMENTS, MIN_DETECTION, CaseRates, ModelRates, Rate, Spread
 from schemas.terminal import printable
 from schemas.verdict import Outcome
 
@@ -65,7 +65,7 @@ def model_page(rates: ModelRates) -> Page:
         title=f"selftest of the model gate on {rates.base_model}, {rates.seeds} seeds",
         outcome=rates.outcome,
         summary=_model_summary(rates),
-        tables=(_cases(rates), _outcomes(rates), _measurements(rates), _misses(rates)),
+        tables=(_cases(rates), _outcomes(rates), _measurements(rates), _effects(rates), _misses(rates)),
     )
 
 
@@ -124,6 +124,22 @@ def _measurements(rates: ModelRates) -> Table:
         f"whose false alarms count models that should pass. A measurement need not see every fault. {INTERVAL}"
     )
     return Table("Detection and false alarms", note, ("check", "detection", "false alarms"), rows)
+
+
+def _effects(rates: ModelRates) -> Table:
+    bounds = {name: spread.bound for case in rates.cases for name, spread in case.effects.items()}
+    cells = {name: tuple(_spread(case.effects.get(name)) for case in rates.cases) for name in bounds}
+    rows = [(name.removeprefix(MEASUREMENTS), f"{bounds[name]:g}", *cells[name]) for name in sorted(bounds)]
+    note = (
+        "The median over the seeds, in brackets what a twentieth of them is below and above. A bound is well chosen "
+        "where sound models stay below it and planted faults above."
+    )
+    heads = ("effect", "bound", *(f"{case.name} ({case.kind})" for case in rates.cases))
+    return Table("Effects and their bounds", note, heads, rows)
+
+
+def _spread(spread: Spread | None) -> str:
+    return f"{spread.median:.3f} [{spread.low:.3f}, {spread.high:.3f}]" if spread else "-"
 
 
 def _misses(rates: ModelRates) -> Table:

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from evals.selftest.case import GATE, Case
-from evals.selftest.chain import SeedResult
+from evals.selftest.chain import Effect, SeedResult
 from evals.stats import clopper_pearson
 from schemas.base import Strict
 from schemas.verdict import Outcome, combine
@@ -50,6 +51,25 @@ class Rate(Strict):
         return Outcome.FAIL if self.low > bound else Outcome.INCONCLUSIVE
 
 
+class Spread(Strict):
+    """An effect over the seeds of a case."""
+
+    seeds: int
+    low: float
+    """A twentieth of the seeds lie below."""
+    median: float
+    high: float
+    """A twentieth of the seeds lie above."""
+    bound: float
+    """Default threshold of the measurement."""
+
+    @classmethod
+    def of(cls, effects: Sequence[Effect]) -> Spread:
+        """At least one."""
+        low, median, high = np.quantile([one.estimate for one in effects], (0.05, 0.5, 0.95)).round(4).tolist()
+        return cls(seeds=len(effects), low=low, median=median, high=high, bound=effects[0].bound)
+
+
 class CaseRates(Strict):
     """What came of one planted model."""
 
@@ -65,6 +85,8 @@ class CaseRates(Strict):
     """Of a fault, whether it is caught often enough; of what is sound, whether alarms are rare enough."""
     says: dict[str, dict[str, int]]
     """Check -> outcome -> seeds."""
+    effects: dict[str, Spread] = Field(default_factory=dict)
+    """Check and the name of the effect, with a space between -> what was measured."""
     missed: tuple[int, ...]
     """Seeds in which not all that was expected was said."""
     alarmed_seeds: tuple[int, ...]
@@ -102,6 +124,10 @@ def case_rates(case: Case, results: Sequence[SeedResult]) -> CaseRates:
     for one in results:
         for check, outcome in one.says.items():
             says.setdefault(check, Counter())[outcome.value] += 1
+    effects: dict[str, list[Effect]] = {}
+    for one in results:
+        for name, effect in one.effects.items():
+            effects.setdefault(name, []).append(effect)
     models = sorted({model for one in results for model in one.scores})
     return CaseRates(
         name=case.name,
@@ -113,6 +139,7 @@ def case_rates(case: Case, results: Sequence[SeedResult]) -> CaseRates:
         alarmed=rate,
         outcome=rate.at_most(MAX_ALARMS) if rate else as_expected.at_least(MIN_DETECTION),
         says={check: dict(sorted(counts.items())) for check, counts in sorted(says.items())},
+        effects={name: Spread.of(found) for name, found in sorted(effects.items())},
         missed=missed,
         alarmed_seeds=alarmed if sound else (),
         errors={str(one.seed): one.error for one in results if one.error},

@@ -14,9 +14,10 @@ from scipy.stats import binomtest
 import evals.selftest.seeds as seeds_module
 from evals.cli_selftest import selftest_model as command
 from evals.discovery import modules
+from evals.measuring import check as measured_check
 from evals.selftest import base_model, chain
 from evals.selftest.case import GATE, Case, Expected, planted_cases
-from evals.selftest.chain import SeedResult, run_seed
+from evals.selftest.chain import Effect, SeedResult, effects_of, run_seed
 from evals.selftest.model_gates import EMBEDDED_CASES, Wanted, selftest_models
 from evals.selftest.pages import MODEL_FORMS
 from evals.selftest.rates import ALPHA, Rate, model_rates
@@ -26,7 +27,7 @@ from evals.selftest.task import USED_THEMES, made_rows, shuffled_answers
 from schemas.errors import UserError
 from schemas.manifest import read_manifest
 from schemas.progress import SILENT
-from schemas.verdict import Outcome
+from schemas.verdict import Check, Outcome
 
 PASS, FAIL, UNSURE = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
 FAULT = Case("bad", "a <b>fault</b> | x", "fault", (Expected("overfitting:*", (FAIL,)), Expected(GATE, (FAIL,))))
@@ -135,6 +136,38 @@ def test_rates_count_what_was_missed_and_what_was_wrongly_said():
         "overfitting:none": 0,
     }
     assert (bad.outcome, good.outcome, rates.outcome) == (FAIL, UNSURE, FAIL)
+
+
+def test_effects_are_what_a_threshold_bounds():
+    gap = {"gap": {"estimate": 0.5, "low": 0.1, "high": 0.9}, "share": {"estimate": None}, "slope": 1.0}
+    checks = [
+        measured_check("gain_gap", FAIL, "", gap, {"max_gap": 0.2, "max_share": 0.5}),
+        measured_check("drift", UNSURE, "", {"documents": 3}, {"max_rise": 0.25}),
+        measured_check("membership", PASS, "", {"loss": {"excess": {"estimate": 0.1}}}, {"max_excess": 0.2}),
+        Check(name="control:splits", outcome=PASS, message="", measured={"gap": {"estimate": 1.0}}, required={}),
+    ]
+    found = {name: (effect.estimate, effect.bound) for name, effect in effects_of(checks).items()}
+    assert found == {"overfitting:gain-gap gap": (0.5, 0.2), "overfitting:membership loss.excess": (0.1, 0.2)}
+
+
+def test_every_measurement_says_which_number_each_effect_is_bounded_by():
+    for module in modules("evals.overfitting"):
+        assert set(module.EFFECTS.values()) <= set(module.DEFAULTS), module.__name__
+        assert module.EFFECTS, module.__name__
+
+
+def test_an_effect_is_shown_with_its_bound_and_its_spread():
+    seeds = [
+        result("bad", seed, FAIL, FAIL).model_copy(
+            update={"effects": {"overfitting:gap size": Effect(estimate=seed / 10, bound=0.2)}}
+        )
+        for seed in range(21)
+    ]
+    rates = model_rates([FAULT], {"bad": seeds}, "tiny", quick=False)
+    spread = rates.cases[0].effects["overfitting:gap size"]
+    assert (spread.seeds, spread.low, spread.median, spread.high, spread.bound) == (21, 0.1, 1.0, 1.9, 0.2)
+    line = next(line for line in MODEL_FORMS["txt"](rates).splitlines() if "gap size" in line)
+    assert line.split() == ["gap", "size", "0.2", "1.000", "[0.100,", "1.900]"]
 
 
 def test_a_fault_that_is_seldom_caught_fails_the_selftest():

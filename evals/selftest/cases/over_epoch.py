@@ -6,10 +6,10 @@ from schemas.verdict import Outcome
 
 CASE = Case(
     name="over_epoch",
-    what="64 rows for 40 epochs, loss on the answers, three in ten of which are wrong",
+    what="32 rows for 60 epochs, loss on the answers, three in ten of which are wrong",
     kind="fault",
     expected=(Expected(GATE, (Outcome.FAIL,)), Expected("overfitting:*", (Outcome.FAIL,))),
-    train={"epochs": 40, "max_examples": 64, "keep": "last"},
+    train={"epochs": 60, "learning_rate": 3e-3, "max_examples": 32, "keep": "last"},
     embedded={"epochs": 12, "batch_size": 6},
     rows=lambda seed: made_rows(seed, ROWS, wrong=0.3),
 )
