@@ -8,12 +8,11 @@ from pathlib import Path
 from curate.outputs.page import environment, html_page, html_text
 from curate.outputs.verdict import clean
 from evals.evidence import Evidence
-from evals.overfitting_story import Story, row_line, tell
+from evals.overfitting_story import Story, row_line, rows_line, tell
 from schemas.verdict import Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")
 NAME = "overfitting"
-NO_ROWS = "No trained row costs less than new rows like it."
 
 
 def overfitting_files(name: str, evidence: Evidence, verdict: Verdict, tested: str) -> dict[str, str]:
@@ -81,9 +80,9 @@ MEMORISED = "What was memorised"
 
 def sections(story: Story, *, rows: bool = True) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Title and sentences of each part; with `rows`, trained rows are sentences as well."""
-    known = tuple(row_line(row) for row in story.rows) if rows else ()
+    known = (rows_line(story), *(row_line(row) for row in story.rows)) if rows else (rows_line(story),)
     yield "What was learned", story.learned
-    yield MEMORISED, (*story.memorised, *(known or (() if story.rows else (NO_ROWS,))))
+    yield MEMORISED, (*story.memorised, *known)
     yield "What was forgotten", story.forgotten or ("Nothing was measured.",)
     yield "Whether the comparison is fair", story.trust or ("No control applied.",)
     yield "How often this gate is right", (story.tested,)

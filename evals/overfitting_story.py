@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from evals.evidence import Evidence
+from evals.multiplicity import benjamini_hochberg
 from evals.scoring import ORIGINAL
 from schemas.verdict import Check, Outcome
 
 SHOWN_ROWS, SHOWN_TEXTS = 15, 3
+NAMED_BY_CHANCE = 0.1
+"""Share of the named rows that may be expected to be named by chance."""
 PREFIX, CONTROL = "overfitting:", "control:"
 MEMORY = ("gain-gap", "extraction", "membership", "canaries", "perturbation", "contaminated-gap", "validation-curve")
 FORGOTTEN = ("heldout", "drift", "answer-form")
@@ -43,6 +47,9 @@ class Story:
     learned: tuple[str, ...]
     memorised: tuple[str, ...]
     rows: tuple[KnownRow, ...]
+    """The best known of those that are known too well."""
+    known: int
+    """How many are."""
     forgotten: tuple[str, ...]
     trust: tuple[str, ...]
     """What the controls found."""
@@ -69,12 +76,14 @@ def tell(evidence: Evidence, checks: Sequence[Check], tested: str) -> Story | No
         for one in (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)
         if any(check.outcome is one for check in decided)
     )
+    rows = known_rows(evidence, own)
     return Story(
         headline=_headline(outcome, own, controls),
         outcome=outcome,
         learned=tuple(_learned(own)),
         memorised=tuple(_said(own, MEMORY)),
-        rows=tuple(known_rows(evidence, own)),
+        rows=tuple(rows[:SHOWN_ROWS]),
+        known=len(rows),
         forgotten=(*_said(own, FORGOTTEN), *_texts(evidence)),
         trust=tuple(_sentence(check) for check in controls),
         tested=tested,
@@ -101,8 +110,17 @@ def _headline(outcome: Outcome, own: Mapping[str, Check], controls: Sequence[Che
     return text[:1].upper() + text[1:] if said else HEADLINES[outcome]
 
 
-def known_rows(evidence: Evidence, own: Mapping[str, Check]) -> Iterator[KnownRow]:
-    """The trained rows that cost the tuned model least beside new rows like them, the best known first."""
+def known_rows(evidence: Evidence, own: Mapping[str, Check]) -> list[KnownRow]:
+    """The trained rows that are recited, or known better than new rows like them; the best known first.
+
+    A row's p-value is the share of new rows, itself among them, that cost as little beside what is expected of them; of
+    those that are named, a tenth at most is expected to be named by chance (conformal p-values with Benjamini and
+    Hochberg's procedure: Bates et al. 2023, Annals of Statistics 51:149-178). Of a sound model, hence, none is named.
+
+    Args:
+        evidence: scores of tokens.
+        own: checks by the measurement's name.
+    """
     tokens = evidence.tokens.filter((pl.col("variant") == ORIGINAL) & (pl.col("tokens") > 0))
     known = tokens.filter(pl.col("nll").is_finite().fill_null(False)).with_columns(
         loss=pl.col("nll") / pl.col("tokens"), likeliest=pl.col("greedy").list.mean()
@@ -115,16 +133,25 @@ def known_rows(evidence: Evidence, own: Mapping[str, Check]) -> Iterator[KnownRo
     new = held_out.select(pl.col("before", "after").mean()).row(0)
     # What a new row with the same loss under the base model costs: the gain gap's regression, for single rows.
     expected = pl.lit(new[1]) + slope * (pl.col("before") - pl.lit(new[0])) if held_out.height else pl.col("before")
-    trained = both.filter(pl.col("split") == "train").with_columns(excess=expected - pl.col("after"))
-    recited = set(own["extraction"].measured.get("recited", ())) if "extraction" in own else set()
-    named = trained.with_columns(recited=pl.col("row_id").is_in(list(recited))).join(
-        evidence.rows.select(*columns, "path", "line"), on=columns, how="left"
+    both = both.with_columns(excess=expected - pl.col("after"))
+    trained = both.filter(pl.col("split") == "train")
+    new_excess = np.sort(both.filter(pl.col("split") == "test")["excess"].to_numpy())
+    as_high = len(new_excess) - np.searchsorted(new_excess, trained["excess"].to_numpy(), "left")
+    p_values = dict(enumerate(((1 + as_high) / (1 + len(new_excess))).tolist()))
+    by_chance = pl.Series(list(benjamini_hochberg(p_values).values()), dtype=pl.Float64)
+    recited = pl.col("row_id").is_in(list(own["extraction"].measured.get("recited", ())) if "extraction" in own else [])
+    named = trained.with_columns(recited=recited, by_chance=by_chance).filter(
+        pl.col("recited") | (pl.col("by_chance") <= NAMED_BY_CHANCE)
     )
-    ordered = named.sort(["recited", "excess", "row_id"], descending=[True, True, False]).head(SHOWN_ROWS)
-    for row in ordered.filter(pl.col("excess") > 0).iter_rows(named=True):
-        place = row["row_id"] if row["path"] is None else row["path"]
-        place += "" if row["path"] is None or row["line"] is None else f":{row['line']}"
-        yield KnownRow(place, row["before"], row["after"], row["excess"], row["likeliest"], row["recited"])
+    placed = named.join(evidence.rows.select(*columns, "path", "line"), on=columns, how="left")
+    ordered = placed.sort(["recited", "excess", "row_id"], descending=[True, True, False])
+    return [_known(row) for row in ordered.iter_rows(named=True)]
+
+
+def _known(row: Mapping[str, Any]) -> KnownRow:
+    place = row["row_id"] if row["path"] is None else row["path"]
+    place += "" if row["path"] is None or row["line"] is None else f":{row['line']}"
+    return KnownRow(place, row["before"], row["after"], row["excess"], row["likeliest"], row["recited"])
 
 
 def _learned(own: Mapping[str, Check]) -> Iterator[str]:
@@ -185,6 +212,15 @@ def _advice(own: Mapping[str, Check], controls: Sequence[Check]) -> Iterator[str
         yield "Mix rows of general instructions into the training data: what is not practised is forgotten."
     unsure = [check for check in (*own.values(), *controls) if check.outcome is Outcome.INCONCLUSIVE and check.help]
     yield from dict.fromkeys(f"{check.help[0].upper()}{check.help[1:]}." for check in unsure)
+
+
+def rows_line(story: Story) -> str:
+    """How many rows are known too well."""
+    if not story.known:
+        return "No single trained row is known better than new rows like it by more than chance allows."
+    shown = f", the {len(story.rows)} best known" if len(story.rows) < story.known else ""
+    number = "One trained row is" if story.known == 1 else f"{story.known} of the measured trained rows are"
+    return f"{number} recited, or known better than new rows alike; {NAMED_BY_CHANCE:.0%} may be by chance{shown}:"
 
 
 def row_line(row: KnownRow) -> str:

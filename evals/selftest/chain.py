@@ -20,7 +20,7 @@ from evals.discovery import modules
 from evals.gate import judge_results
 from evals.imports import import_dataset
 from evals.run import evaluate
-from evals.selftest.case import GATE, SPLIT, Case
+from evals.selftest.case import GATE, MEASURED, SPLIT, Case
 from evals.selftest.task import MadeRow, made_rows
 from schemas.base import Strict
 from schemas.errors import AssayError
@@ -123,8 +123,7 @@ def _verdict(case: Case, seed: int, base_model: Path, folder: Path) -> tuple[Ver
 
 
 def _project(case: Case, seed: int, base_model: Path, folder: Path) -> Project:
-    """A config like any other, with every measurement of the gate at its defaults."""
-    measurements = [module.__name__.rpartition(".")[2] for module in modules("evals.overfitting")]
+    """A config like any other; what the gate measures has its default thresholds."""
     train = {
         "base_model": str(base_model.absolute()),
         "lora": {"r": 16, "lora_alpha": 32, "target_modules": list(ALL_LAYERS)},
@@ -140,12 +139,12 @@ def _project(case: Case, seed: int, base_model: Path, folder: Path) -> Project:
         "data": {"sources": ["rows.jsonl"]},
         "curate": {"steps": ["schema", "exact-duplicate"], "split": {**SPLIT, "seed": seed}},
         "train": {**train, **case.train},
-        "evals": {"suites": [TASK], "limit": case.items, "seed": seed},
+        "evals": {"suites": [TASK], "limit": MEASURED, "trained_rows": MEASURED, "test_rows": MEASURED, "seed": seed},
         "gates": {
             "data": {"min_rows": 100},
             "model": {
                 "tasks": {TASK: {"must": "improve", "detect": 0.25}},
-                "overfitting": {name: "default" for name in measurements if name not in case.unnamed},
+                "overfitting": dict.fromkeys(case.named, "default"),
             },
         },
     }

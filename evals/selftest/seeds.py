@@ -9,6 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -104,7 +106,7 @@ def _run(
     progress.advance(known, total)
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     workers = min(processes, len(missing))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin, initargs=(os.getpid(),)) as pool:
         jobs = [
             pool.submit(work, place.case.name, place.embedded, seed, model_folder, place.folder)
             for place, seed in missing
@@ -123,9 +125,21 @@ def _run(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def one_thread() -> None:
-    """Keep a worker to one core: libraries read these variables when they are loaded."""
+def begin(parent: int) -> None:
+    """Make a process a worker: of one thread, since libraries read these variables when they are loaded, and mortal.
+
+    Args:
+        parent: the process whose end ends the worker. A pool's workers outlive one that was killed, and would go on
+            writing where the next run writes.
+    """
     os.environ.update(dict.fromkeys(THREADS, "1"))
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def work(name: str, embedded: bool, seed: int, model_folder: Path, folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from evals.gate import judge_results
 from evals.gates import overfitting
 from evals.overfitting_page import as_html, as_markdown, as_text, overfitting_files
-from evals.overfitting_story import tell
+from evals.overfitting_story import known_rows, tell
 from evals.report import write_report
 from evals.run import evaluate
 from evals.selftest import stored
@@ -24,7 +24,7 @@ from schemas.stage import Stage, code_digest, run_stage
 from schemas.verdict import Outcome, Verdict
 from tests.evals.made_chain import make_chain
 from tests.evals.made_evidence import OFF, made_evidence
-from tests.evals.made_tokens import draws, healthy, made_general, made_rows, made_tokens, noise
+from tests.evals.made_tokens import Rows, draws, healthy, made_general, made_rows, made_tokens, noise
 
 TITLES = [
     "What was learned",
@@ -59,7 +59,7 @@ def test_an_overfit_model_has_its_rows_named_and_advice():
     assert story.outcome is Outcome.FAIL
     first = story.rows[0]
     assert first.place.startswith("rows.jsonl:")
-    assert len(story.rows) == 15
+    assert (len(story.rows), story.known) == (15, 100)
     assert (first.likeliest, first.recited) == (1.0, True)
     assert first.after == pytest.approx(0.1)
     slope = {c.name: c for c in overfitting.judge(overfit())}["overfitting:gain-gap"].measured["slope"]
@@ -70,6 +70,7 @@ def test_an_overfit_model_has_its_rows_named_and_advice():
     assert any("40 of 40 became dearer" in sentence for sentence in story.forgotten)
     text = as_text(story)
     assert [line for line in text.splitlines() if line in TITLES] == TITLES
+    assert "100 of the measured trained rows are recited, or known better" in text
     assert f"{first.place}: {first.before:.2f} -> 0.10 nats a token" in text
     assert "100% of its tokens are its first choice, recited" in text
 
@@ -79,7 +80,36 @@ def test_a_healthy_model_is_told_what_it_learned():
     assert story.outcome is Outcome.PASS
     assert "of the base model's surprise is gone" in story.learned[0]
     assert story.advice == ()
+    assert (story.rows, story.known) == ((), 0)
+    assert "No single trained row is known better than new rows like it" in as_text(story)
     assert "Nothing: no measurement asks for it." in as_text(story)
+
+
+def test_rows_of_sound_models_are_seldom_named_and_those_learned_by_heart_are():
+    named = wrong = found = 0
+    for seed in range(40):
+        drawn = np.random.default_rng(seed)
+        base = {split: drawn.normal(30, 5, 100) for split in ("train", "test")}
+        tuned = {split: base[split] - 10 + drawn.normal(0, 3, 100) for split in base}
+        sound = known_rows(losses_of(base, tuned), {})
+        named += bool(sound)
+        tuned["train"][:20] -= 14.0
+        rows = known_rows(losses_of(base, tuned), {})
+        by_heart = sum(int(row.place.rpartition(":")[2]) <= 20 for row in rows)
+        found, wrong = found + by_heart, wrong + len(rows) - by_heart
+    assert named <= 10  # a tenth of 40, and what is rare beyond it
+    assert found >= 0.75 * 20 * 40
+    assert wrong <= 0.15 * (found + wrong)
+
+
+def losses_of(base, tuned):
+    """Evidence whose rows have these losses, in nats for an answer of ten tokens."""
+    rows: dict[tuple[str, str], Rows] = {
+        (model, split): [([3 - loss / 10] * 10, [False] * 10) for loss in losses[split]]
+        for model, losses in (("base", base), ("tuned", tuned))
+        for split in ("train", "test")
+    }
+    return dataclasses.replace(healthy(), tokens=made_tokens(rows))
 
 
 def test_nothing_judged_is_no_page():

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from scipy.stats import binomtest
 import evals.selftest.seeds as seeds_module
 from evals.cli_selftest import selftest_model as command
 from evals.discovery import modules
+from evals.measuring import When
 from evals.measuring import check as measured_check
 from evals.selftest import base_model, chain
 from evals.selftest.case import GATE, Case, Expected, planted_cases
@@ -204,7 +208,8 @@ def test_a_case_runs_through_every_stage(name, tiny_model_folder, tmp_path):
     assert found.error == ""
     assert set(found.says) >= {GATE, "made_test:improve"}
     named = {check.removeprefix("overfitting:").replace("-", "_") for check in found.says if check.startswith("overf")}
-    assert named >= {module.__name__.rpartition(".")[2] for module in modules("evals.overfitting")}
+    judged = [module for module in modules("evals.overfitting") if module.WHEN in (When.ALWAYS, When.TOLD)]
+    assert named >= {*case.named, *(module.__name__.rpartition(".")[2] for module in judged)}
     assert not (tmp_path / "work").exists()
     if name == "no_op":
         assert case.as_expected(found.says)
@@ -218,7 +223,7 @@ def test_the_leak_is_in_the_rows(tiny_model_folder, tmp_path):
     rows = {split: (dataset.folder / "data" / f"{split}.jsonl").read_text().splitlines() for split in ("train", "test")}
     test = {json.loads(line)["messages"][0]["content"] for line in rows["test"]}
     train = {json.loads(line)["messages"][0]["content"] for line in rows["train"]}
-    assert len(test & train) == len(test) / 2 == 80
+    assert len(test & train) == len(test) / 2 == 200
 
 
 def test_a_run_without_a_verdict_says_why(tmp_path):
@@ -259,6 +264,28 @@ def test_seeds_that_have_a_result_are_not_run_again(ran, tmp_path):
     places[0].file(1).write_text('{"half', "utf-8")
     assert run_seeds(places, range(3), tmp_path, SILENT)["bad"][:2] == first["bad"]
     assert ran == [("bad", 1), ("bad", 2), ("good", 2)]
+
+
+def test_a_worker_ends_with_the_run_that_was_killed():
+    program = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from evals.selftest.seeds import begin
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=begin, initargs=(os.getpid(),)) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 60).result()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        worker = int(run.stdout.readline())
+        os.kill(worker, 0)
+        run.kill()
+    end = time.monotonic() + 20
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{worker}").exists() or Path(f"/proc/{worker}/stat").read_text().split()[2] == "Z"
 
 
 def test_results_belong_to_settings_model_and_code(tmp_path):

@@ -5,9 +5,9 @@ from schemas.verdict import Outcome
 
 CASE = Case(
     name="leaked_test",
-    what="half of the test rows trained beside as many others, for 8 epochs",
+    what="half of the test rows trained beside as many others, for 2 epochs",
     kind="fault",
     expected=(Expected(GATE, (Outcome.FAIL,)),),
-    train={"epochs": 8, "keep": "last"},
+    train={"epochs": 2, "keep": "last"},
     leaked_share=0.5,
 )

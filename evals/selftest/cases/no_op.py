@@ -15,5 +15,6 @@ CASE = Case(
         Expected("*:improve", (Outcome.FAIL, Outcome.INCONCLUSIVE)),
     ),
     alarms=(Expected("*:improve", (Outcome.PASS,)), Expected("overfitting:*", (Outcome.FAIL,))),
+    named=("perturbation",),
     train={"epochs": 1, "learning_rate": 1e-9, "max_examples": 64},
 )

@@ -11,5 +11,6 @@ CASE = Case(
     expected=(Expected(GATE, (Outcome.FAIL,)), Expected("overfitting:*", (Outcome.FAIL,))),
     train={"epochs": 60, "learning_rate": 3e-3, "max_examples": 32, "keep": "last"},
     embedded={"epochs": 12, "batch_size": 6},
+    named=("perturbation",),
     rows=lambda seed: made_rows(seed, ROWS, wrong=0.3),
 )
