@@ -18,8 +18,11 @@ GATE = "gate"
 ROWS = 1000
 """Rows of a seed: 550 to train on, 50 to watch, 400 to judge by."""
 SPLIT = {"train": 0.55, "validation": 0.05, "test": 0.4}
-MEASURED = 400
+MEASURED, MEASURED_EMBEDDED = 400, 120
 """Items of the task, trained rows and test rows that are read: with 100, a sound model is often inconclusive."""
+
+SOUND_TRAINING = {"batch_size": 8, "learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 8}
+"""Settings of `train` that lead to a model which learned its task."""
 
 FOR_EMBEDDED = {
     "learning_rate": 2e-3,
@@ -69,6 +72,8 @@ class Case:
     """Share of the test split that is trained as well, with the data gate off."""
     embedded: Mapping[str, Any] = field(default_factory=dict)
     """Settings of `train` that differ where the embedded model is tuned."""
+    measured: int = MEASURED
+    """Items of the task, and rows of either kind."""
     named: tuple[str, ...] = ()
     """Measurements of overfitting that the config names, beside those that are always judged."""
     rows: Rows = lambda seed: made_rows(seed, ROWS)
@@ -77,7 +82,7 @@ class Case:
     def for_embedded(self) -> Case:
         """The same case for the embedded model."""
         train = {**self.train, **FOR_EMBEDDED, **self.embedded}
-        return dataclasses.replace(self, train=train, embedded={}, named=())
+        return dataclasses.replace(self, train=train, embedded={}, named=(), measured=MEASURED_EMBEDDED)
 
     @property
     def settings(self) -> str:

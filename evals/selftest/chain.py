@@ -20,7 +20,7 @@ from evals.discovery import modules
 from evals.gate import judge_results
 from evals.imports import import_dataset
 from evals.run import evaluate
-from evals.selftest.case import GATE, MEASURED, SPLIT, Case
+from evals.selftest.case import GATE, SPLIT, Case
 from evals.selftest.task import MadeRow, made_rows
 from schemas.base import Strict
 from schemas.errors import AssayError
@@ -134,12 +134,13 @@ def _project(case: Case, seed: int, base_model: Path, folder: Path) -> Project:
         "checkpoint_steps": 1000,
         "seed": seed,
     }
+    rows = case.measured
     config: dict[str, Any] = {
         "name": case.name.replace("_", "-"),
         "data": {"sources": ["rows.jsonl"]},
         "curate": {"steps": ["schema", "exact-duplicate"], "split": {**SPLIT, "seed": seed}},
         "train": {**train, **case.train},
-        "evals": {"suites": [TASK], "limit": MEASURED, "trained_rows": MEASURED, "test_rows": MEASURED, "seed": seed},
+        "evals": {"suites": [TASK], "limit": rows, "trained_rows": rows, "test_rows": rows, "seed": seed},
         "gates": {
             "data": {"min_rows": 100},
             "model": {

@@ -14,8 +14,10 @@ from random import Random
 from evals.selftest import language
 from evals.selftest.language import DEGREES, DESKS, answer_of
 
-USED_THEMES, USED_TIMES = 3, 2
-"""Of a seed: fewer are learned in fewer steps."""
+USED = 3, 2
+"""Themes and times of a seed."""
+LEARNABLE = 2, 1
+"""As many as the small model learns in some hundred rows, whatever the seed."""
 WRONG_SHARE = 0.1
 """Of rows with an answer that was drawn at random."""
 
@@ -40,7 +42,13 @@ class MadeRow:
 
 
 def made_rows(
-    seed: int, count: int, *, short: bool = False, wrong: float = WRONG_SHARE, rows_seed: int | None = None
+    seed: int,
+    count: int,
+    *,
+    short: bool = False,
+    wrong: float = WRONG_SHARE,
+    used: tuple[int, int] = USED,
+    rows_seed: int | None = None,
 ) -> list[MadeRow]:
     """Rows of one seed, no two with the same message.
 
@@ -49,11 +57,12 @@ def made_rows(
         count: how many.
         short: whether the answer is one word.
         wrong: share of rows whose answer is drawn at random.
+        used: how many themes, and how many times.
         rows_seed: another seed of the messages, for more of them by the same table.
     """
     table = Random(f"table {seed}")
-    desks = _table(table, list(language.THEMES), DESKS, USED_THEMES)
-    degrees = _table(table, list(language.TIMES), DEGREES, USED_TIMES)
+    desks = _table(table, list(language.THEMES), DESKS, used[0])
+    degrees = _table(table, list(language.TIMES), DEGREES, used[1])
     drawn = Random(f"rows {seed if rows_seed is None else rows_seed}")
     found: dict[str, MadeRow] = {}
     while len(found) < count:

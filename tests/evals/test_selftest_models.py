@@ -27,7 +27,7 @@ from evals.selftest.pages import MODEL_FORMS
 from evals.selftest.rates import ALPHA, Rate, model_rates
 from evals.selftest.seeds import place_of, run_seeds
 from evals.selftest.stored import newest_selftest, quoted
-from evals.selftest.task import USED_THEMES, made_rows, shuffled_answers
+from evals.selftest.task import USED, made_rows, shuffled_answers
 from schemas.errors import UserError
 from schemas.manifest import read_manifest
 from schemas.progress import SILENT
@@ -51,7 +51,7 @@ def test_rows_follow_from_their_seed():
     assert made_rows(4, 30) != made_rows(5, 30)
     rows = made_rows(4, 400)
     assert len({row.question for row in rows}) == 400
-    assert len({row.label for row in rows}) == USED_THEMES
+    assert len({row.label for row in rows}) == USED[0]
     assert all(len(row.answer.split()) > 5 for row in rows)
     assert {len(row.answer.split()) for row in made_rows(4, 50, short=True)} == {1}
 

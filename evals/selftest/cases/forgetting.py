@@ -5,8 +5,8 @@ from schemas.verdict import Outcome
 
 CASE = Case(
     name="forgetting",
-    what="550 rows for 2 epochs at a learning rate that is far too high",
+    what="550 rows for one epoch at a learning rate that is far too high",
     kind="fault",
     expected=(Expected(GATE, (Outcome.FAIL,)), Expected("overfitting:drift", (Outcome.FAIL,))),
-    train={"epochs": 2, "learning_rate": 3e-2, "keep": "last"},
+    train={"epochs": 1, "learning_rate": 3e-2, "keep": "last"},
 )

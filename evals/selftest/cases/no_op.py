@@ -15,6 +15,7 @@ CASE = Case(
         Expected("*:improve", (Outcome.FAIL, Outcome.INCONCLUSIVE)),
     ),
     alarms=(Expected("*:improve", (Outcome.PASS,)), Expected("overfitting:*", (Outcome.FAIL,))),
+    measured=100,
     named=("perturbation",),
     train={"epochs": 1, "learning_rate": 1e-9, "max_examples": 64},
 )

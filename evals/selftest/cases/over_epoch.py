@@ -10,7 +10,8 @@ CASE = Case(
     kind="fault",
     expected=(Expected(GATE, (Outcome.FAIL,)), Expected("overfitting:*", (Outcome.FAIL,))),
     train={"epochs": 60, "learning_rate": 3e-3, "max_examples": 32, "keep": "last"},
-    embedded={"epochs": 12, "batch_size": 6},
+    embedded={"epochs": 10, "batch_size": 4},
+    measured=150,
     named=("perturbation",),
     rows=lambda seed: made_rows(seed, ROWS, wrong=0.3),
 )

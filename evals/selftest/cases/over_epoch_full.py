@@ -5,9 +5,9 @@ from schemas.verdict import Outcome
 
 CASE = Case(
     name="over_epoch_full",
-    what="16 plain texts for 100 epochs, loss on every token",
+    what="16 plain texts for 60 epochs, loss on every token",
     kind="fault",
     expected=(Expected(GATE, (Outcome.FAIL,)), Expected("overfitting:*", (Outcome.FAIL,))),
-    train={"epochs": 100, "learning_rate": 3e-3, "max_examples": 16, "keep": "last", "method": "text"},
+    train={"epochs": 60, "learning_rate": 3e-3, "max_examples": 16, "keep": "last", "method": "text"},
     form="text",
 )

@@ -10,6 +10,6 @@ CASE = Case(
     kind="fault",
     expected=(Expected(GATE, (Outcome.FAIL,)), Expected("overfitting:*", (Outcome.FAIL,))),
     train={"epochs": 40, "max_examples": 32, "keep": "last"},
-    embedded={"epochs": 12, "batch_size": 6},
+    embedded={"epochs": 10, "batch_size": 4},
     rows=lambda seed: shuffled_answers(made_rows(seed, ROWS, short=True), seed),
 )
