@@ -138,7 +138,7 @@ def _project(case: Case, seed: int, base_model: Path, folder: Path) -> Project:
     config: dict[str, Any] = {
         "name": case.name.replace("_", "-"),
         "data": {"sources": ["rows.jsonl"]},
-        "curate": {"steps": ["schema", "exact-duplicate"], "split": {**SPLIT, "seed": seed}},
+        "curate": {"steps": ["schema", "exact-duplicate", "contamination"], "split": {**SPLIT, "seed": seed}},
         "train": {**train, **case.train},
         "evals": {"suites": [TASK], "limit": rows, "trained_rows": rows, "test_rows": rows, "seed": seed},
         "gates": {
