@@ -11,6 +11,6 @@ CASE = Case(
     expected=(Expected(GATE, (Outcome.PASS,)),),
     alarms=(Expected(GATE, (Outcome.FAIL,)),),
     train={**SOUND_TRAINING, "epochs": 2},
-    embedded={"epochs": 1, "max_examples": 300, "batch_size": 4},
+    embedded={**SOUND_TRAINING, "epochs": 1, "learning_rate": 5e-4, "max_examples": 240, "batch_size": 4},
     rows=lambda seed: made_rows(seed, ROWS, used=LEARNABLE),
 )
