@@ -42,11 +42,7 @@ def answered(name: str, prepared: Prepared, setting: Setting, models: Models) ->
     for place in plain:
         lines.answers.append(_answer_line(name, setting, place, written[place], answers[place], cut[place]))
     lines.agreement += _agreement(name, setting, answers)
-    timed = plain[:: max(1, len(plain) // setting.config.latency_items)][: setting.config.latency_items]
-    lines.latency += [
-        (name, setting.items[place].item_id, *_timed(prepared, setting.items[place], models))
-        for place in [timed[0], *timed]  # the first is asked twice: what is only slow once does not count
-    ][1:]
+    lines.latency += _timed(name, prepared, [setting.items[place] for place in plain], setting, models)
     facts: dict[str, Any] = {"cut": sum(cut[place] for place in plain), "unanswered": len(failed)}
     if failed:
         facts["errors"] = sorted(set(failed))[:5]
@@ -75,7 +71,7 @@ def _answer_line(name: str, setting: Setting, place: int, written: Written, said
     if written.passages and not said.failed:
         from evals.retrieval.quality import groundedness
 
-        grounded = groundedness(said.text, written.passages)
+        grounded = groundedness(said.text, written.passages, setting.labels)
     fresh = is_fresh(item, config.fresh, config.fresh_since)
     counts = (said.tokens_in, said.tokens_out)
     about = (name, item.item_id, item.cluster, said.text)
@@ -94,12 +90,26 @@ def _agreement(name: str, setting: Setting, answers: Sequence[Answer]) -> list[t
     return found
 
 
-def _timed(prepared: Prepared, item: Item, models: Models) -> tuple[float, int, int]:
-    """Seconds from the item to its answer, what an arm looks up included; tokens read and written."""
+def _timed(
+    name: str, prepared: Prepared, items: Sequence[Item], setting: Setting, models: Models
+) -> list[tuple[Any, ...]]:
+    """Some items asked one by one: seconds from the item to its answer, tokens read and written."""
+    count = setting.config.latency_items
+    chosen = items[:: max(1, len(items) // count)][:count]
+    _answer_one(prepared, chosen[0], models)  # what is slow the first time alone does not count
+    found = []
+    for item in chosen:
+        said, seconds = _answer_one(prepared, item, models)
+        if not said.failed:
+            found.append((name, item.item_id, seconds, said.tokens_in, said.tokens_out))
+    return found
+
+
+def _answer_one(prepared: Prepared, item: Item, models: Models) -> tuple[Answer, float]:
     start = time.perf_counter()
-    written = prepared.write(item)
+    written = prepared.write(item)  # an arm may look something up
     seconds = time.perf_counter() - start
     if written.conversation is None:
-        return seconds, 0, 0
+        return Answer(written.answer or "", 0, 0), seconds
     said, asked = models.timed(prepared.model, written.conversation)
-    return seconds + asked, said.tokens_in, said.tokens_out
+    return said, seconds + asked

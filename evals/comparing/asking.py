@@ -53,8 +53,7 @@ class LocalModels:
     def __init__(self, weights: Weights, speaker: Speaker, runs: Path, progress: Progress) -> None:
         self._weights, self._speaker, self._runs, self._progress = weights, speaker, runs, progress
         self._decoders: dict[int, GreedyDecoder] = {}
-        self.errors: list[str] = []
-        """What went wrong on prompts without an answer."""
+        self._errors: list[str] = []
 
     def ask(self, model: str, asked: Sequence[Conversation]) -> list[Answer]:
         """The answers of a model; those that are known are not asked again.
@@ -66,6 +65,7 @@ class LocalModels:
         Raises:
             UserError: the model cannot be loaded.
         """
+        self._errors.clear()
         prompts = [self._prompt(one) for one in asked]
         answers: list[Answer | None] = [Answer("", 0, 0, one) if isinstance(one, str) else None for one in prompts]
         waiting = {place: one for place, one in enumerate(prompts) if not isinstance(one, str)}
@@ -79,9 +79,7 @@ class LocalModels:
                 done |= some
                 self._progress.advance(len(done), len(waiting))
         for place, tokens in done.items():
-            said = self._speaker.text(tokens or ())
-            failed = "" if tokens else "the model failed on this prompt"
-            answers[place] = Answer(said, len(waiting[place]), len(tokens or ()), failed)
+            answers[place] = self._said(waiting[place], tokens)
         return [answer for answer in answers if answer is not None]
 
     def timed(self, model: str, asked: Conversation) -> tuple[Answer, float]:
@@ -92,9 +90,8 @@ class LocalModels:
             if isinstance(prompt, str):
                 return Answer("", 0, 0, prompt), 0.0
             ask = Ask(prompt, (), self._speaker.most)
-            tokens = next(iter(self._answered(loaded, {0: ask})))[0] or ()
-            said = self._speaker.text(tokens)
-            return Answer(said, len(prompt), len(tokens)), time.perf_counter() - start
+            tokens = next(iter(self._answered(loaded, {0: ask})))[0]
+            return self._said(prompt, tokens), time.perf_counter() - start
 
     def shared_tokens(self, asked: Sequence[Conversation]) -> int:
         """Tokens of these prompts that need not be computed again, since prompts asked together begin with them."""
@@ -146,6 +143,12 @@ class LocalModels:
         own = model.generation_config.eos_token_id
         return sorted({self._speaker.end, *(own if isinstance(own, list) else [] if own is None else [own])})
 
+    def _said(self, prompt: tuple[int, ...], tokens: Sequence[int] | None) -> Answer:
+        if not tokens:
+            why = "; ".join(sorted(set(self._errors))[:3])
+            return Answer("", len(prompt), 0, f"the model failed on this prompt: {why}")
+        return Answer(self._speaker.text(tokens), len(prompt), len(tokens))
+
     def _decoded(
         self, model: Any, asked: Sequence[Conversation], prompts: Mapping[int, tuple[int, ...]]
     ) -> Iterator[dict[int, tuple[int, ...] | None]]:
@@ -163,7 +166,7 @@ class LocalModels:
         for some in decoder.decode(asks, lambda tokens: tokens[-1] in ends):
             missing -= some.keys()
             yield some
-        self.errors += decoder.errors
+        self._errors += decoder.errors
         decoder.errors.clear()
         for place in sorted(missing):
             yield {place: self._plain(model, asks[place], ends)}
@@ -181,7 +184,7 @@ class LocalModels:
                 pad_token_id=self._speaker.end,
             )
         except (RuntimeError, IndexError) as error:  # out of memory, or a token that the model does not know
-            self.errors.append(f"{type(error).__name__}: {error}"[:300])
+            self._errors.append(f"{type(error).__name__}: {error}"[:300])
             return None
         return tuple(found[0, len(ask.prompt) :].tolist())
 

@@ -98,8 +98,8 @@ class Knowledge:
             return {"recall_at_k": None, "mrr": None}
         ranks = sorted({*RANKS, self.config.passages})
         hits = self.documents.index.search([item.question for item in items], max(ranks))
-        found: dict[str, Any] = retrieval_quality(hits, gold, ranks)
-        return found
+        clusters = [item.cluster for item in items]
+        return retrieval_quality(hits, gold, ranks, passages=self.documents.guarded.kept, clusters=clusters)
 
     def _opened(self, passages: Sequence[Passage], start: float, facts: dict[str, Any]) -> Opened:
         from evals.retrieval.guard import guard

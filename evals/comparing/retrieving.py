@@ -23,7 +23,7 @@ def retrieving(setting: Setting, model: Model, prompt: Chosen) -> Prepared:
     def write(item: Item) -> Written:
         (hits,) = opened.index.search([item.question], setting.config.passages)
         found = [hit.passage for hit in hits]
-        conversation, shown, cut = with_passages(prompt.on(item), [hit.passage for hit in hits], setting.speaker)
+        conversation, shown, cut = with_passages(prompt.on(item), found, setting.speaker)
         return Written(conversation, passages=tuple(shown), cut=cut)
 
     facts = {"passages": setting.config.passages, "index": opened.facts}
