@@ -5,7 +5,7 @@
 Mail of the spam example, asked of the embedded base model after the same examples of other mail. Plain generation is
 transformers' own `generate`, greedy, batch 1, each prompt read whole. Ours is the arm's own way of asking: what prompts
 begin with is computed once, items are decoded in batches, and the expected answer is tried as a draft; once more without
-drafts, so that one sees what each is worth. The model is loaded before the clock starts, for all alike. Answers must be
+without drafts, so that one sees what each is worth. The model is loaded before the clock starts. Answers must be
 equal item by item. Seconds are of the wall clock and of this process on its processors.
 """
 
