@@ -1,1 +1,1 @@
-"""Comparing ways to do the task: the same held-out items, the same decoding, quality with intervals beside cost."""
+"""Ways of doing the user's task, measured on the same held-out items."""
