@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.base import Count, Strict
 from schemas.verdict import Outcome
@@ -24,6 +24,12 @@ class Prices(Strict):
     retrain_every_days: float | None = Field(default=None, gt=0.0)
     answers: Count | None = None
     """Answers wanted of one training; null compares what the first 1,000 cost."""
+
+    @model_validator(mode="after")
+    def _prices_of_both(self) -> Self:
+        if (self.input_per_million is None) != (self.output_per_million is None):
+            raise ValueError("`input_per_million` and `output_per_million` are given together or not at all")
+        return self
 
 
 class Measured(Strict):

@@ -10,31 +10,10 @@ from pydantic import Field, field_validator, model_validator
 
 from schemas.backend import is_address, names_a_secret
 from schemas.base import Count, PathText, Seed, Strict
+from schemas.compare import Prices
 
 Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
 Price = Annotated[float, Field(ge=0.0)]
-
-
-class PricesConfig(Strict):
-    """What answers and trainings cost. Without prices, seconds and tokens are compared alone."""
-
-    currency: Annotated[str, Field(min_length=1, max_length=8)] = "USD"
-    machine_hour: Price | None = None
-    """Price of an hour of the machine that runs the models of this process; null takes `train.price_per_hour`."""
-    input_per_million: Price | None = None
-    """Price of a million tokens read, where the models of this process are served at a price a token."""
-    output_per_million: Price | None = None
-    """Price of a million tokens written; as above."""
-    training: Price | None = None
-    """Price of one training; null takes the seconds that it took at `machine_hour`."""
-    retrain_every_days: Annotated[float, Field(gt=0.0)] | None = None
-    """Days until the model is trained anew; null trains once."""
-
-    @model_validator(mode="after")
-    def _prices_of_both(self) -> Self:
-        if (self.input_per_million is None) != (self.output_per_million is None):
-            raise ValueError("`input_per_million` and `output_per_million` are given together or not at all")
-        return self
 
 
 class EndpointConfig(Strict):
@@ -108,7 +87,8 @@ class CompareConfig(Strict):
     """Quality that may be given up for a cheaper arm."""
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     """Level of the simultaneous two-sided intervals."""
-    prices: PricesConfig = PricesConfig()
+    prices: Prices = Prices()
+    """Of answers and trainings; without `machine_hour`, `train.price_per_hour` stands for it."""
     endpoint: EndpointConfig | None = None
     full: PathText | None = None
     """Manifest of a run of the same base model with `train.method: full`, for an arm of its own."""

@@ -12,9 +12,11 @@ from typing import Any
 from curate.configfile import Project
 from curate.model_files import base_model_inputs
 from evals.comparing.answering import answered
+from evals.comparing.judge import judge_compare
 from evals.comparing.knowledge import Knowledge
 from evals.comparing.metrics import chosen_metric
 from evals.comparing.models import Models
+from evals.comparing.pages import write_pages
 from evals.comparing.prompting import Item
 from evals.comparing.reading import read_rows
 from evals.comparing.setting import Arm, Setting, arms
@@ -27,6 +29,7 @@ from evals.run import MODULES, dataset_of
 from evals.tokenizer_check import require_same_tokenizer
 from schemas.atomic import write_atomic
 from schemas.base import canonical_json, digest, file_digest
+from schemas.compare import Compared
 from schemas.errors import AssayError, MissingExtra, UserError
 from schemas.manifest import InputRef, input_stage, manifest_path, open_stage, read_manifest
 from schemas.progress import Progress
@@ -187,11 +190,19 @@ class Comparison:
             "retrieval": self._retrieval(setting, plain),
         }
         write_atomic(folder / ARMS, json.dumps(found, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        write_pages(folder, self._judged(folder))
         return {
             "items": len(plain),
             "arms": sum(record["status"] == "ran" for record in records),
             "failed_arms": len(failed),
         }
+
+    def _judged(self, folder: Path) -> Compared:
+        config, hour = self.project.config.compare, self.project.config.train.price_per_hour
+        prices = config.prices
+        if prices.machine_hour is None and hour is not None:
+            prices = prices.model_copy(update={"machine_hour": hour})
+        return judge_compare(folder, alpha=config.alpha, margin=config.margin, prices=prices, seed=config.seed)
 
     def _setting(self) -> tuple[Setting, Models]:
         config, project = self.project.config.compare, self.project
