@@ -4,9 +4,9 @@
 
 Mail of the spam example, asked of the embedded base model after the same examples of other mail. Plain generation is
 transformers' own `generate`, greedy, batch 1, each prompt read whole. Ours is the arm's own way of asking: what prompts
-begin with is computed once, items are decoded in batches, and the expected answer is tried as a draft; once more without
-without drafts, so that one sees what each is worth. The model is loaded before the clock starts. Answers must be
-equal item by item. Seconds are of the wall clock and of this process on its processors.
+begin with is computed once, items are decoded in batches, and the expected answer is tried as a draft; then without
+drafts, so that one sees what each is worth. The model is loaded before the clock starts. Answers must be equal item by
+item. Seconds are of the wall clock and of this process on its processors.
 """
 
 import argparse

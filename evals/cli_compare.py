@@ -42,8 +42,12 @@ def compare(
     is_config = given is not None and given.suffix in CONFIG_SUFFIXES
     project = chosen_project(given if is_config else None, config, overrides, out)
     adapter = own_adapter(project) if given is None or is_config else given
-    with Progress(quiet=quiet) as progress:
-        made = run(project, adapter, progress)
+    try:
+        with Progress(quiet=quiet) as progress:
+            made = run(project, adapter, progress)
+    except KeyboardInterrupt:
+        click.echo("\nwhat was answered so far is kept; the same command goes on", err=True)
+        raise
     judged = Compared.model_validate_json((made.folder / FORMATS["json"]).read_bytes())
     click.echo((made.folder / FORMATS[form]).read_text(encoding="utf-8"), nl=False)
     if not quiet:
