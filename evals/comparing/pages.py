@@ -34,8 +34,8 @@ STANDINGS = {
     "not_applicable": "not asked",
 }
 STATISTICS = (
-    "an arm is good enough where it is shown to be less than the margin below every arm that may be the best, and the "
-    "cheapest of those that beat the floor is recommended; docs/compare.md says how often that is wrong"
+    "an arm is good enough where it is shown to be less than the margin below every other, and the cheapest of those "
+    "that are shown to beat the floor is recommended; docs/compare.md says how often that is wrong"
 )
 Column = tuple[str, Callable[[ArmJudged], str]]
 
@@ -185,13 +185,15 @@ def _retrieval(compared: Compared, ran: Sequence[ArmJudged]) -> Table:
 
 def _flat(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in facts.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not value.keys() == Measured.model_fields.keys():
             yield from _flat(value, f"{above}{name} ")
-        else:
+        elif value is not None:
             yield f"{above}{name}".replace("_", " ")[:FACT_CHARS], value
 
 
 def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _interval(Measured.model_validate(value))
     if isinstance(value, list):
         return f"{len(value):,} listed in compare.json"
     if isinstance(value, float):

@@ -60,11 +60,11 @@ def agreement(same: pl.DataFrame, answers: pl.DataFrame, alpha: float) -> Measur
     """Share of paraphrases that got the answer of the plain question, paraphrases of one question as one cluster.
 
     Args:
-        same: of one arm: `item_id`, `same`.
+        same: of one arm: `item_id`, `same`, null where one of both answers is missing.
         answers: of the same arm, with the cluster of each item.
         alpha: 1 - level.
     """
-    known = same.join(answers.select("item_id", "cluster"), on="item_id")
+    known = same.drop_nulls("same").join(answers.select("item_id", "cluster"), on="item_id")
     if known.is_empty():
         return None
     return mean_of(known["same"].cast(pl.Float64).to_numpy(), known["cluster"].to_numpy(), alpha)

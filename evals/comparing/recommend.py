@@ -1,12 +1,12 @@
 """Which arm serves the task: multiple comparisons with the best, on paired and clustered differences.
 
 Nobody knows which arm is truly best, but it is one of them, and only its K - 1 comparisons matter: where they hold,
-an arm that is beaten by another is not the best, and an arm whose intervals lie above -margin beside every arm that may
-be the best is less than the margin below the best (Hsu 1984, Annals of Statistics 12:1136-1144; Hsu 1996, Multiple
-Comparisons, chapter 4). So each interval has level 1 - alpha / K, by Bonferroni, in place of one over all K (K - 1) / 2
-pairs. The K-th comparison is that with the floor. An arm can be named wrongly in one way only, for being further below
-the best than the margin or for not being above the floor, and each is wrong with alpha / (2 K) at most: a wrong arm is
-named with alpha / 2 at most.
+an arm that is beaten by another is not the best, and an arm whose intervals beside all others lie above -margin is less
+than the margin below the best (Hsu 1984, Annals of Statistics 12:1136-1144; Hsu 1996, Multiple Comparisons, chapter 4).
+So each interval has level 1 - alpha / K, by Bonferroni, in place of one over all K (K - 1) / 2 pairs. The K-th
+comparison is that with the floor. An arm is wrong to name for being below the best by the margin, or for not being
+above the floor; either way one interval must have failed at one end, which each does with alpha / (2 K) at most. So a
+wrong arm is named with alpha / 2 at most, and all that is said of the best holds with 1 - alpha.
 """
 
 from __future__ import annotations
@@ -89,15 +89,14 @@ def still_in_race(low: Floats) -> Flags:
     return np.asarray(~(low > 0).any(axis=-2))
 
 
-def good_enough(low: Floats, race: Flags, margin: float) -> Flags:
-    """Arms that are shown to be less than the margin below every arm that may be the best.
+def good_enough(low: Floats, margin: float) -> Flags:
+    """Arms that are shown to be less than the margin below every other.
 
     Args:
         low: as `still_in_race`.
-        race: (..., arms) arms that may be the best.
         margin: > 0.
     """
-    return np.asarray(((low > -margin) | ~race[..., None, :]).all(axis=-1))
+    return np.asarray((low > -margin).all(axis=-1))
 
 
 def named(good: Flags, above: Flags, totals: Floats, means: Floats) -> int | None:
@@ -127,21 +126,21 @@ def decide(contest: Contest) -> Decision:
     race = np.zeros(len(low), dtype=np.bool_)
     race[ran] = still_in_race(among)
     good = np.zeros_like(race)
-    good[ran] = good_enough(among, race[ran], contest.margin)
+    good[ran] = good_enough(among, contest.margin)
     above = np.array([comparison.interval.low > 0 for comparison in contest.above_floor])
     arm = named(good, above, contest.totals, contest.means)
     failed = np.flatnonzero(~contest.ran)
     leader = int(ran[np.argmax(contest.means[ran])]) if arm is None else arm
-    plans = {int(place): _items(contest, int(place), race) for place in ran}
+    plans = {int(place): _items(contest, int(place)) for place in ran} if arm is None else {}
     known = {place: items for place, items in plans.items() if items is not None}
-    front = min(known, key=lambda place: (known[place], place), default=None) if arm is None else None
+    front = min(known, key=lambda place: (known[place], place), default=None)
     return Decision(
         arm,
         good_enough=_places(good),
         race=_places(race),
         out=_places(contest.ran & ~race & ~good),
         could_change=tuple(int(place) for place in failed if not low[leader, place] > -contest.margin),
-        open_and_cheaper={} if arm is None else _open(contest, arm, good & above, plans),
+        open_and_cheaper={} if arm is None else _open(contest, arm, good & above),
         needed=None if front is None else known[front],
         front_runner=front,
         shown_best=arm is not None and _places(race) == (arm,) and bool((low[arm, failed] > 0).all()),
@@ -152,39 +151,31 @@ def _places(flags: Flags) -> tuple[int, ...]:
     return tuple(int(place) for place in np.flatnonzero(flags))
 
 
-def _open(contest: Contest, arm: int, settled: Flags, plans: Mapping[int, int | None]) -> dict[int, int | None]:
-    """Cheaper arms that are neither shown to be good enough nor shown not to be."""
+def _open(contest: Contest, arm: int, settled: Flags) -> dict[int, int | None]:
+    """Cheaper arms that are neither shown to be good enough nor shown not to be, with the items that would tell."""
     found = {}
-    for place, items in plans.items():
-        worse = any(
-            comparison.interval.high <= -contest.margin
-            for (first, _), comparison in contest.pairs.items()
-            if first == place
-        )
-        useless = contest.above_floor[place].interval.high <= 0
-        if contest.totals[place] < contest.totals[arm] and not (settled[place] or worse or useless):
-            found[place] = items
+    for place in np.flatnonzero(contest.ran & ~settled & (contest.totals < contest.totals[arm])).tolist():
+        highs = [pair.interval.high for (first, _), pair in contest.pairs.items() if first == place]
+        if min(highs) > -contest.margin and contest.above_floor[place].interval.high > 0:
+            found[place] = _items(contest, place)
     return found
 
 
-def _items(contest: Contest, arm: int, race: Flags) -> int | None:
+def _items(contest: Contest, arm: int) -> int | None:
     """Items in all that would show an arm to be good enough and above the floor; null where none would.
 
     Taken as true: the measured differences, variances and design effects. Each comparison that is open gets a share of
     the risk to miss, so that all of them together are shown with power 0.8.
     """
-    beside = [(contest.pairs[arm, int(other)], -contest.margin) for other in np.flatnonzero(race) if other != arm]
-    asked = [*beside, (contest.above_floor[arm], 0.0)]
+    others = [int(other) for other in np.flatnonzero(contest.ran) if other != arm]
+    asked = [(contest.pairs[arm, other], -contest.margin) for other in others] + [(contest.above_floor[arm], 0.0)]
     missing = [(comparison, bar) for comparison, bar in asked if not comparison.interval.low > bar]
-    needed = []
-    for comparison, bar in missing:
-        if comparison.interval.estimate <= bar:
-            return None
-        items = deciding_items(comparison, bar, contest.alpha, 1 - (1 - POWER) / len(missing))
-        if items is None:
-            return None
-        needed.append(items)
-    return max(needed, default=None)
+    if not missing or any(comparison.interval.estimate <= bar for comparison, bar in missing):
+        return None
+    wanted = 1 - (1 - POWER) / len(missing)
+    needed = [deciding_items(comparison, bar, contest.alpha, wanted) for comparison, bar in missing]
+    known = [items for items in needed if items is not None]
+    return max(known) if len(known) == len(needed) else None
 
 
 def _for_clusters(contest: Contest, clusters: int) -> int | None:

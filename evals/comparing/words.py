@@ -156,7 +156,7 @@ def _why(story: Story, arm: int) -> list[str]:
     if not rivals:
         said.append(f"{title} is shown to be the best{among}")
     else:
-        worst = max(0.0, -min(contest.pairs[arm, place].interval.low for place in rivals))
+        worst = max(0.0, -min(contest.pairs[arm, place].interval.low for place in story.ran if place != arm))
         said.append(
             f"{title} is shown to be at most {worst:.3f} below the best{among}; {contest.margin:g} may be given up"
         )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from evals.comparing import pages, pareto
 from evals.comparing.judge import judge_compare
+from evals.stats import proportion
 from schemas.compare import Compared, Prices
 from tests.evals.comparing.made_run import arm, made_run, right_of
 
@@ -25,7 +26,8 @@ def compared(tmp_path) -> Compared:
     qualities = {"classical": 0.6, "zero_shot": 0.5, "few_shot": 0.6, "rag": 0.55, "tuned": 0.97, "tuned_rag": 0.8}
     scores = {name: [float(x) for x in rng.random(80) < share] for name, share in qualities.items()}
     arms = [*map(arm, scores), arm("full", status="not_applicable", reason="compare.full names no run")]
-    found = {"guard": {"removed": [{"row": 1}], "kept": 80}, "recall_at_k": {"3": 0.81234}, "mrr": None}
+    recall = proportion(np.array([1.0] * 60 + [0.0] * 20), np.arange(80), 0.05).as_dict()
+    found = {"guard": {"removed": [{"row": 1}], "kept": 80}, "recall_at_k": {"3": 0.81234, "5": recall}, "mrr": None}
     folder = made_run(tmp_path, scores, arms=arms, floor=right_of(80, 30), retrieval=found)
     return judge_compare(folder, alpha=0.05, margin=0.03, prices=PRICES)
 
@@ -59,6 +61,8 @@ def test_text_fits_a_terminal_and_holds_the_tables(compared):
     assert [title for title in titles if title not in lines] == []
     assert re.search(r"^  tuned +0\.\d{3} \[0\.\d{3}, \d\.\d{3}\] +\S+ +yes +recommended$", text, re.M)
     assert re.search(r"^  recall at k 3 +0\.8123$", text, re.M)
+    assert re.search(r"^  recall at k 5 +0\.750 \[0\.6\d\d, 0\.8\d\d\]$", text, re.M)
+    assert "mrr" not in text
     assert re.search(r"^  guard removed +1 listed in compare.json$", text, re.M)
     assert re.search(r"^  full +not asked +compare.full names no run$", text, re.M)
     assert re.search(r"^  tuned +few_shot +from [\d,]+ answers, [\d.]+ a day$", text, re.M)

@@ -61,6 +61,10 @@ def test_paraphrases_of_one_question_are_one_cluster():
     assert found.low is not None
     assert found.low < wilson(18, 36, 0.05)[0]
     assert probes.agreement(same.clear(), table, 0.05) is None
+    half = same.with_columns(same=pl.when(pl.col("same")).then(pl.lit(True)))
+    unanswered = probes.agreement(half, table, 0.05)
+    assert unanswered is not None
+    assert (unanswered.estimate, unanswered.items) == (1.0, 18)
 
 
 def test_form_latency_tokens_and_grounding():
