@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,8 @@ FAMILIES = {
 """What is known of the best arm where all that may be the best are among some."""
 FEW = 3
 """Arms that a headline names."""
+REASON_CHARS = 150
+"""What is said of a failure; compare.json has all of it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,10 @@ class Story:
     def best_of(self, places: Iterable[int]) -> int:
         """The arm with the best mean among some."""
         return max(places, key=lambda place: (self.contest.means[place], -place))
+
+    def short_of_best(self, arm: int) -> float:
+        """How far below the best an arm is at most."""
+        return max(0.0, *(-self.contest.pairs[arm, other].interval.low for other in self.ran if other != arm))
 
     def named(self, places: Iterable[int]) -> str:
         """Titles in a row."""
@@ -156,10 +163,8 @@ def _why(story: Story, arm: int) -> list[str]:
     if not rivals:
         said.append(f"{title} is shown to be the best{among}")
     else:
-        worst = max(0.0, -min(contest.pairs[arm, place].interval.low for place in story.ran if place != arm))
-        said.append(
-            f"{title} is shown to be at most {worst:.3f} below the best{among}; {contest.margin:g} may be given up"
-        )
+        short = f"{story.short_of_best(arm):.3f}"
+        said.append(f"{title} is shown to be at most {short} below the best{among}; {contest.margin:g} may be given up")
     if len(rivals) == 1 and arm not in decision.race:
         lead = difference(contest.pairs[rivals[0], arm].interval)
         said.append(f"{story.titles[rivals[0]]} is shown to be the best{among}, by {lead}, less than may be given up")
@@ -190,7 +195,9 @@ def _why_not(story: Story) -> list[str]:
             f"but not shown to be better than {story.floor}: {story.titles[best]} {above}",
         ]
     else:
-        said = [f"no arm is shown to be less than {contest.margin:g} below every other"]
+        nearest = min(story.ran, key=story.short_of_best)
+        short = f"{story.titles[nearest]} is shown to be at most {story.short_of_best(nearest):.3f} below the best"
+        said = [f"no arm is shown to be less than {contest.margin:g} below every other; {short}"]
     if decision.needed is not None and decision.front_runner is not None:
         said.append(
             f"about {decision.needed:,} items in all would show it of {story.titles[decision.front_runner]} with "
@@ -222,7 +229,7 @@ def _failures(story: Story) -> list[str]:
     for place, name in enumerate(story.titles):
         if contest.ran[place]:
             continue
-        failed = f"{name} failed ({story.reasons[place]})"
+        failed = f"{name} failed ({textwrap.shorten(story.reasons[place], REASON_CHARS, placeholder='…')})"
         if place in decision.could_change or not story.comparable:
             said.append(f"{failed}; with its answers the outcome could be another")
         else:
