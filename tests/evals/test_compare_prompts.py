@@ -1,6 +1,7 @@
 """What the arms of a comparison ask: the prompt of training, examples and passages that fit, prompts chosen fairly."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def speaker(supervisor):
 
 
 def made_setting(speaker, ask=None, **given):
-    whole = {
+    whole: dict[str, Any] = {
         "items": tuple(map(made_item, rows(6, "t"))),
         "validation": tuple(map(made_item, rows(6, "v"))),
         "trained": tuple(map(made_item, rows(14, "r"))),
@@ -175,9 +176,10 @@ def test_the_best_prompt_is_chosen_on_validation_rows_alone(speaker):
     questions = {one.messages[-1]["content"] for one in seen}
     assert questions == {row.question for row in setting.validation}
     assert len(seen) == 3 * len(setting.validation)
-    written = zero_shot.prepare(setting).write(setting.items[0])
+    asked = zero_shot.prepare(setting).write(setting.items[0]).conversation
     assert len(seen) == 3 * len(setting.validation), "a choice is made once"
-    assert written.conversation.messages == ({"role": "system", "content": "Think."}, *setting.items[0].messages[1:])
+    assert asked is not None
+    assert asked.messages == ({"role": "system", "content": "Think."}, *setting.items[0].messages[1:])
 
 
 def test_prompts_without_validation_rows_are_refused(speaker):

@@ -96,7 +96,7 @@ def compare_fingerprint(project, adapter, **given):
 
 def test_the_tuned_model_sees_the_prompt_of_training(made, tmp_path, tiny_model_folder, monkeypatch):
     project, adapter = compared_project(tmp_path, tiny_model_folder)
-    seen = []
+    seen: list[tuple[int, ...]] = []
     whole = GreedyDecoder.decode
 
     def noted(decoder, asks, ends):
@@ -219,7 +219,8 @@ def test_no_arm_that_can_be_asked_is_an_error(made, monkeypatch):
 def test_a_stopped_comparison_asks_nothing_again(when, tmp_path, tiny_model_folder, monkeypatch):
     project, adapter = compared_project(tmp_path, tiny_model_folder)
     wanted = asking(project, "zero_shot", "few_shot", "tuned", paraphrases=0)
-    whole, asked, stop = GreedyDecoder._decode, [], [True]
+    asked: list[tuple[int, ...]] = []
+    whole, stop = GreedyDecoder._decode, [True]
 
     def noted(decoder, batch, *rest, **more):
         if stop[0] and len(asked) >= (9 if when == "between arms" else 4):
