@@ -29,6 +29,7 @@ def rows(count: int, prefix: str, *, system: str = "Answer yes or no.", **metada
 def compared_project(root: Path, model: Path, **splits: list[dict[str, Any]]) -> tuple[Project, Finished]:
     """Project and adapter."""
     given = {"train": rows(14, "r"), "validation": rows(6, "v"), "test": rows(9, "t")} | splits
+    root.mkdir(exist_ok=True)
     project = made_project(root, model)
     return project, made_adapter(project, made_dataset(root, model, **given), rows=None)
 

@@ -1,6 +1,8 @@
 """The compare stage on a tiny model: every arm on the same items, failures reported, a stopped run that goes on."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,7 +14,9 @@ from evals.comparing.run import compare
 from evals.decoding import GreedyDecoder
 from schemas.errors import UserError
 from schemas.progress import Progress
+from schemas.stage import run_stage
 from tests.evals.made_compare import asking, compared_project, rows
+from train.run import data_verdict_of, train_stage
 
 QUIET = Progress(quiet=True)
 LOCAL = ["classical", "zero_shot", "few_shot", "few_shot_retrieved", "rag", "tuned", "tuned_rag"]
@@ -233,6 +237,9 @@ def test_a_stopped_comparison_asks_nothing_again(when, tmp_path, tiny_model_fold
         compare(wanted, adapter.path, QUIET)
     before = list(asked)
     stop[0] = False
+    left = run.compare_stage(wanted, adapter.path, None).folder.with_suffix(".partial")
+    left.mkdir()
+    (left / "answers.parquet").write_bytes(b"half")  # as a process leaves it that was killed
     made = compare(wanted, adapter.path, QUIET)
     assert set(statuses(made.folder).values()) == {"ran"}
     assert len(before) >= 4
@@ -292,3 +299,78 @@ def test_no_held_out_split_is_refused(tmp_path, tiny_model_folder):
     project, adapter = compared_project(tmp_path, tiny_model_folder, test=[])
     with pytest.raises(UserError, match="nothing to ask"):
         compare(asking(project), adapter.path, QUIET)
+
+
+def test_an_empty_folder_of_documents_is_refused(made):
+    project, adapter = made
+    (project.root / "empty").mkdir(exist_ok=True)
+    with pytest.raises(UserError, match="no document to retrieve from"):
+        compare(asking(project, documents="empty"), adapter.path, QUIET)
+
+
+def test_passages_that_are_longer_than_the_context_are_cut_and_counted(tmp_path, tiny_model_folder):
+    (tmp_path / "long.md").write_text(" ".join(f"apple bridge candle{k}" for k in range(2000)), "utf-8")
+    project, adapter = compared_project(tmp_path, tiny_model_folder)
+    wanted = asking(project, "rag", documents="long.md", passage_words=300, paraphrases=0)
+    made = compare(wanted, adapter.path, QUIET)
+    found = record(made.folder)["arms"][0]
+    cut = pl.read_parquet(made.folder / "answers.parquet").filter(pl.col("cut"))
+    assert found["status"] == "ran"
+    assert found["facts"]["cut"] == cut.height > 0
+    assert (cut["tokens_in"] <= 512 - 19).all()
+    assert (cut["tokens_in"] > 400).all()
+
+
+def test_fresh_items_are_marked_by_word_or_by_date(tmp_path, tiny_model_folder):
+    old, new = (rows(4, prefix, known=day) for prefix, day in (("t", "2024-05-01"), ("n", "2026-01-02T10:00")))
+    word = rows(1, "w", known="Fresh")
+    project, adapter = compared_project(tmp_path, tiny_model_folder, test=[*old, *new, *word])
+    given = {"fresh": "known", "paraphrases": 0}
+    for since, expected in ((None, {"w0"}), ("2026-01-01", {"n0", "n1", "n2", "n3", "w0"})):
+        made = compare(asking(project, "classical", **given, fresh_since=since), adapter.path, QUIET)
+        answers = pl.read_parquet(made.folder / "answers.parquet")
+        assert set(answers.filter(pl.col("fresh"))["item_id"]) == expected
+
+
+def test_a_fully_fine_tuned_run_is_an_arm_of_its_own(tmp_path, tiny_model_folder):
+    project, adapter = compared_project(tmp_path, tiny_model_folder)
+    (place,) = tmp_path.glob("runs/curate/*")
+    full = made_full(project, place)
+    relative = full.folder.relative_to(project.root)
+    found = compare(asking(project, "zero_shot", "tuned", "full", full=str(relative)), adapter.path, QUIET)
+    assert set(statuses(found.folder).values()) == {"ran"}
+    answers = pl.read_parquet(found.folder / "answers.parquet")
+    said = {name: part["answer"].to_list() for (name,), part in answers.group_by(["arm"])}
+    assert said["full"] != said["zero_shot"]
+    assert said["full"] != said["tuned"]
+    alone = compare(asking(project, "tuned"), full.path, QUIET)
+    assert pl.read_parquet(alone.folder / "answers.parquet")["answer"].to_list() == said["full"]
+
+
+def made_full(project, dataset):
+    """A run whose whole model was changed."""
+    import torch
+
+    from train.adapter import load_weights
+
+    config = project.config.train.model_copy(update={"method": "full"})
+    other = replace(project, config=project.config.model_copy(update={"train": config}))
+
+    def fill(folder):
+        model = load_weights(Path(project.config.train.base_model))
+        torch.manual_seed(1)
+        for weight in model.parameters():
+            weight.data += 0.3 * torch.randn_like(weight)
+        model.save_pretrained(folder / "model")
+        return {}
+
+    return run_stage(train_stage(other, dataset, data_verdict_of(other, dataset)), fill)
+
+
+def test_a_full_run_of_other_rows_is_refused(tmp_path, tiny_model_folder):
+    project, adapter = compared_project(tmp_path / "one", tiny_model_folder)
+    other, _ = compared_project(tmp_path / "two", tiny_model_folder, train=rows(13, "r"))
+    (place,) = (tmp_path / "two").glob("runs/curate/*")
+    full = made_full(other, place)
+    with pytest.raises(UserError, match="made of another dataset"):
+        compare(asking(project, "full", full=str(full.folder)), adapter.path, QUIET)
