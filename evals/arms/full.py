@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from evals.comparing.prompting import Item, plainly
-from evals.comparing.setting import Prepared, Setting, Written
-from schemas.manifest import read_manifest
+from evals.comparing.setting import Prepared, Setting, Written, training_seconds
 
 TITLE = "fully fine-tuned"
 ORDER = 80
@@ -22,4 +21,4 @@ def prepare(setting: Setting) -> Prepared:
     def write(item: Item) -> Written:
         return Written(plainly(item))
 
-    return Prepared("full", write, {}, read_manifest(setting.full).provenance.seconds)
+    return Prepared("full", write, {}, training_seconds(setting.full))

@@ -16,9 +16,8 @@ def applies(setting: Setting) -> str:
 
 def prepare(setting: Setting) -> Prepared:
     """Nothing but the training that has been."""
-    facts = {"trained_rows": len(setting.trained), "training_seconds": setting.training_seconds}
 
     def write(item: Item) -> Written:
         return Written(plainly(item))
 
-    return Prepared("tuned", write, facts, setting.training_seconds or 0.0)
+    return Prepared("tuned", write, {"trained_rows": len(setting.trained)}, setting.training_seconds)

@@ -21,6 +21,5 @@ def applies(setting: Setting) -> str:
 def prepare(setting: Setting) -> Prepared:
     """Index the documents; the prompt is that of training."""
     made = retrieving(setting, "tuned", Chosen(OWN, None, {}))
-    seconds = setting.training_seconds
-    facts = made.facts | {"training_seconds": seconds}
-    return replace(made, facts=facts, fixed_seconds=made.fixed_seconds + (seconds or 0.0))
+    index, training = made.fixed_seconds, setting.training_seconds
+    return replace(made, fixed_seconds=None if index is None or training is None else index + training)

@@ -19,7 +19,7 @@ from evals.comparing.models import Models
 from evals.comparing.pages import write_pages
 from evals.comparing.prompting import Item
 from evals.comparing.reading import read_rows
-from evals.comparing.setting import Arm, Setting, arms
+from evals.comparing.setting import Arm, Setting, arms, training_seconds
 from evals.comparing.tables import Lines, write_tables
 from evals.discovery import named
 from evals.references import majority
@@ -42,8 +42,6 @@ from train.run import ADAPTER, MODEL
 STAGE = "compare"
 ARMS = "arms.json"
 PACKAGES = ("numpy", "peft", "polars", "scikit-learn", "scipy", "torch", "transformers")
-IMPORTED = "unverified"
-"""Begins the note of an adapter that was trained elsewhere."""
 
 
 def compare_stage(project: Project, adapter: Path, documents: Read | None) -> Stage:
@@ -164,13 +162,9 @@ class Comparison:
         """Write all files of the stage and give its counts."""
         config = self.project.config.compare
         setting, models = self._setting()
-        wanted = named(arms(), config.arms or [], "arm", "compare.arms")
-        names = {id(arm): name for name, arm in arms().items()}
-        records, lines = [], []
-        for arm in wanted:
-            record, said = self._asked(names[id(arm)], arm, setting, models)
-            records.append(record)
-            lines.append(said)
+        wanted = {name: arm for name, arm in arms().items() if name in (config.arms or arms())}
+        asked = [self._asked(name, arm, setting, models) for name, arm in wanted.items()]
+        records = [record for record, _ in asked]
         failed = [record for record in records if record["status"] == "failed"]
         if not any(record["status"] == "ran" for record in records):
             raise UserError(
@@ -179,7 +173,7 @@ class Comparison:
                 found="; ".join(f"{record['name']}: {record['reason']}" for record in records),
                 help="repair what stands in the way of one of them",
             )
-        write_tables(folder, lines)
+        write_tables(folder, [lines for _, lines in asked])
         plain = [item for item in setting.items if not item.variant]
         found = {
             "schema": "assay/compare-arms/1",
@@ -207,7 +201,8 @@ class Comparison:
     def _setting(self) -> tuple[Setting, Models]:
         config, project = self.project.config.compare, self.project
         base = ensure_base_model(project.config.train.base_model, project.root)
-        for folder in (self.adapter / ADAPTER, self.adapter / MODEL):
+        tuned = [self.adapter / ADAPTER, self.adapter / MODEL]
+        for folder in tuned if self.full is None else [*tuned, self.full / MODEL]:
             require_same_tokenizer(folder, base)
         read = read_rows(project, self.dataset, self.adapter, base)
         weights = sorted(ref.identity for ref in self.stage.inputs if ref.role == "base_model")
@@ -222,7 +217,7 @@ class Comparison:
             speaker=read.speaker,
             ask=models.ask,
             knowledge=Knowledge(config, project.root, self.documents, read.trained, read.held_out),
-            training_seconds=_training_seconds(self.adapter),
+            training_seconds=training_seconds(self.adapter),
             full=self.full,
         )
         return setting, models
@@ -245,8 +240,8 @@ class Comparison:
         endpoint = setting.config.endpoint
         if prepared.model == "endpoint" and endpoint is not None and endpoint.input_per_million is not None:
             record["price"] = endpoint.model_dump(include={"input_per_million", "output_per_million"})
-        seconds = round(prepared.fixed_seconds, 6)
-        return record | {"status": "ran", "facts": prepared.facts | found, "fixed_seconds": seconds}, lines
+        record |= {"status": "ran", "facts": prepared.facts | found, "fixed_seconds": prepared.fixed_seconds}
+        return record, lines
 
     def _floor(self, setting: Setting, items: Sequence[Item]) -> dict[str, Any] | None:
         """What needs no arm at all: the most frequent trained label."""
@@ -261,11 +256,6 @@ class Comparison:
         if "documents" not in vars(setting.knowledge):
             return None
         return setting.knowledge.documents.facts | setting.knowledge.quality(items)
-
-
-def _training_seconds(adapter: Path) -> float | None:
-    provenance = read_manifest(adapter).provenance
-    return None if any(note.startswith(IMPORTED) for note in provenance.notes) else provenance.seconds
 
 
 def _reason(error: Exception) -> str:

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from evals.comparing.metrics import Metric
 from evals.comparing.prompting import Conversation, Item, Speaker
 from schemas.compare_config import CompareConfig
+from schemas.manifest import read_manifest
 
 if TYPE_CHECKING:
     from evals.comparing.knowledge import Knowledge
     from evals.comparing.prompts import Chosen
     from evals.retrieval.passages import Passage
 
+IMPORTED = "unverified"
+"""Begins the note of a run that was made elsewhere."""
 Model = Literal["base", "tuned", "full", "endpoint", "none"]
 
 
@@ -50,8 +53,8 @@ class Prepared:
     write: Callable[[Item], Written]
     facts: dict[str, Any] = field(default_factory=dict)
     """What a reader should know of how it asks, as plain data."""
-    fixed_seconds: float = 0.0
-    """What had to be computed once before the first answer: training, building an index."""
+    fixed_seconds: float | None = 0.0
+    """What had to be computed once before the first answer: training, building an index; null where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,16 @@ class Setting:
     """Stage folder of the fully fine-tuned run, where one is named."""
     chosen: dict[str, Chosen] = field(default_factory=dict)
     """Model -> the prompt that was chosen for it, once it was."""
+
+
+def training_seconds(trained: Path) -> float | None:
+    """How long a training took; null where it was imported and nobody knows.
+
+    Args:
+        trained: its stage folder.
+    """
+    provenance = read_manifest(trained).provenance
+    return None if any(note.startswith(IMPORTED) for note in provenance.notes) else provenance.seconds
 
 
 class Arm(Protocol):

@@ -12,6 +12,7 @@ from evals.comparing import run, tables
 from evals.comparing.asking import LocalModels
 from evals.comparing.run import compare
 from evals.decoding import GreedyDecoder
+from evals.proofs import recheck
 from schemas.errors import UserError
 from schemas.progress import Progress
 from schemas.stage import run_stage
@@ -374,3 +375,11 @@ def test_a_full_run_of_other_rows_is_refused(tmp_path, tiny_model_folder):
     full = made_full(other, place)
     with pytest.raises(UserError, match="made of another dataset"):
         compare(asking(project, "full", full=str(full.folder)), adapter.path, QUIET)
+
+
+def test_what_a_comparison_concludes_can_be_judged_again(done):
+    assert recheck(done.manifest, done.folder) == []
+    config = done.manifest.config | {"compare": done.manifest.config["compare"] | {"margin": 0.5}}
+    (problem,) = recheck(done.manifest.model_copy(update={"config": config}), done.folder)
+    assert problem.startswith("compare.json does not follow from the answers: ")
+    assert "margin" in problem
