@@ -237,6 +237,9 @@ def _notes(written: Written, why_seconds: str, spent: Mapping[str, Cost]) -> lis
     if written.about["metric"] == "label" and not written.about.get("floor"):
         found.append("the most frequent trained label was not scored: arms are only held against a quality of 0")
     for arm in written.asked:
+        cost = spent.get(arm["name"])
+        if cost is not None and cost.fixed == 0 and arm["model"] in TRAINED and not arm.get("fixed_seconds"):
+            found.append(f"{arm['title']}: what its training took is not known, and taken as nothing")
         answers = written.of(arm["name"])
         failed, cut = answers["score"].null_count(), int(answers["cut"].fill_null(False).sum())
         if failed and arm["status"] == "ran":

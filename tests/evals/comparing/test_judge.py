@@ -69,6 +69,14 @@ def test_of_arms_that_are_as_good_the_cheapest_is_named(tmp_path):
     assert free.recommendation.arm == min(slow, key=lambda name: slow[name] or 0.0)
 
 
+def test_a_training_that_took_nobody_knows_how_long_is_told(tmp_path):
+    scores = {"zero_shot": HALF, "tuned": right_of(80, 79)}
+    unknown = judged(tmp_path, scores, arms=[arm("zero_shot"), arm("tuned", fixed_seconds=0.0)])
+    said = "fine-tuned: what its training took is not known, and taken as nothing"
+    assert said in unknown.notes
+    assert said not in judged(tmp_path / "b", scores).notes
+
+
 def test_a_better_arm_within_the_margin_is_told_and_not_taken(tmp_path):
     scores = {"zero_shot": right_of(1000, 920), "tuned": right_of(1000, 935)}
     found = judged(tmp_path, scores, floor=right_of(1000, 500))
