@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from evals.retrieval import files
 from evals.retrieval.markup import html_paragraphs
-from evals.retrieval.passages import Document, Passage, _cut, _paragraphs, distinct, read_passages, row_passages
+from evals.retrieval.passages import (
+    Document,
+    Passage,
+    distinct,
+    passages_of,
+    plain_paragraphs,
+    read_passages,
+    row_passages,
+)
 from evals.retrieval.words import size
 from schemas.errors import UserError
 
@@ -198,7 +206,7 @@ def test_pages_of_unclosed_marks_are_read_once(tmp_path, unit):
 @given(st.text(max_size=300), st.integers(1, 12))
 def test_no_word_of_a_text_is_lost_and_no_passage_is_too_long(text, words):
     text = files.cleaned(text)
-    passages = list(_cut(Document("a", "a", _paragraphs(text, 1)), words))
+    passages = list(passages_of(Document("a", "a", plain_paragraphs(text, 1)), words))
     assert "".join("".join(one.text.split()) for one in passages) == "".join(text.split())
     assert all(0 < size(one.text) <= words for one in passages)
     assert len({one.passage_id for one in passages}) == len(passages)
@@ -207,7 +215,7 @@ def test_no_word_of_a_text_is_lost_and_no_passage_is_too_long(text, words):
 @given(st.text(alphabet="a.\n \u6f22\u3002", max_size=80), st.integers(1, 6))
 def test_a_passage_begins_on_the_line_that_it_names(text, words):
     lines = text.split("\n")
-    for passage in _cut(Document("a", "a", _paragraphs(text, 1)), words):
+    for passage in passages_of(Document("a", "a", plain_paragraphs(text, 1)), words):
         assert passage.text[0] in lines[int(passage.source.rpartition(":")[2]) - 1]
 
 

@@ -86,8 +86,8 @@ def test_fewer_hits_are_the_first_of_more_and_only_the_passages_decide(texts, qu
     assert [hit.score for hit in every] == sorted((hit.score for hit in every), reverse=True)
     assert index.search([query, query], k) == [every[:k]] * 2
     assert WordIndex(draw.sample(passages, len(passages))).search([query], k) == [every[:k]]
-    asked = set(*search_words([query]))
-    held = {one.passage_id for one, words in zip(passages, search_words(texts), strict=True) if asked & set(words)}
+    (asked,) = search_words([query])
+    held = {one.passage_id for one, words in zip(passages, search_words(texts), strict=True) if set(asked) & set(words)}
     assert {hit.passage.passage_id for hit in every} == held
 
 
