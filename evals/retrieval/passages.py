@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from curate.contamination.items import text_of
 from curate.readers import read_corpus
 from evals.retrieval.files import (
+    PACKED,
     Budget,
     Unreadable,
     cleaned,
@@ -168,12 +169,13 @@ def _documents(
 ) -> Iterator[Document]:
     name = shown(file, root)
     try:
-        if file.suffix.lower() in TABLES:
+        head, is_table = budget.head(file), file.suffix.lower() in TABLES
+        if why := no_text(head) if not is_table or head.startswith(PACKED) else "":
+            unreadable.append(Unreadable(name, why))
+            return
+        if is_table:
             budget.read(file)  # counted; the reader of rows opens it by itself
             yield from _records(file, name, unreadable)
-            return
-        if why := no_text(budget.head(file)):
-            unreadable.append(Unreadable(name, why))
             return
         text, is_guess = decoded(budget.read(file))
     except OSError as error:

@@ -1,5 +1,6 @@
 """Passages of documents: any folder, any bytes, cut where a sentence or a paragraph ends."""
 
+import gzip
 import os
 from types import SimpleNamespace
 
@@ -76,10 +77,12 @@ def test_what_cannot_be_read_is_listed_and_nothing_waits_for_a_pipe(tmp_path):
     (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n" + bytes(range(256)) * 8)
     (tmp_path / "paper.pdf").write_bytes(b"%PDF-1.7 ...")
     (tmp_path / "packed.txt.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    (tmp_path / "packed.jsonl").write_bytes(gzip.compress(b'{"text": "words"}\n'))
     os.mkfifo(tmp_path / "pipe")
     read = read_passages(tmp_path, 10)
     assert texts(read) == ["words"]
     assert {one.path: one.why for one in read.unreadable} == {
+        "packed.jsonl": "a packed file, not text",
         "packed.txt.gz": "a packed file, not text",
         "paper.pdf": "a PDF file, not text",
         "photo.png": "not text",
