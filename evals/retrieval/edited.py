@@ -19,9 +19,15 @@ from evals.retrieval.words import word_lists
 
 SHARE = 0.6
 """Share of a row's words, weighted by rarity, that are aligned from which on it is the row."""
-MAX_GAP, MAX_EDGE = 10, 4
-"""Most words in a row that are not there, and most at the beginning or the end: with more, it is a quotation of a part
-of the row, without what is asked about it."""
+MAX_EDGE = 3
+"""Most words that are not there at the beginning or the end: with more, it is a part of the row, without what is asked
+about it."""
+SCATTERED = 1.5
+"""Edits are scattered: so many words are not there for each of those that are missing in a row. Fewer are the slot of a
+template that was filled in another way."""
+OTHER_NUMBERS, ONLY_NUMBERS = 0.5, 0.9
+"""Where more than this share of a row's numbers differ, and at least this share of its other words is there, it is
+another row of the same kind, with another answer."""
 LOOKED_AT = 0.5
 """Share of a row's words that a stretch must have, in any order, to be aligned."""
 MOST_WORDS = 1000
@@ -51,6 +57,7 @@ class Edited:
         self._passages = passages
         self._held = [_ids(words, known) for words in word_lists([passage.text for passage in passages])]
         self._rows = [_ids(words, known)[:MOST_WORDS] for words in word_lists(rows)]
+        self._numbers = np.array([any(char.isdigit() for char in word) for word in known], dtype=np.bool_)
         # Words that most rows or most passages share are the task's or the documents' own wording.
         rarity = [
             np.log1p(len(texts) / np.maximum(_documents(texts, len(known)), 1)) for texts in (self._held, self._rows)
@@ -101,9 +108,14 @@ class Edited:
 
         aligned, out = np.empty(len(wanted), np.int32), np.zeros(12)
         align_numbers(wanted, words, self._weights[wanted], aligned, out)
-        if out[EXACT] < SHARE or out[GAP] > MAX_GAP or out[EDGE] > MAX_EDGE:
+        there = aligned >= 0
+        in_a_row, missing = max(out[GAP], out[EDGE]), len(wanted) - int(there.sum())
+        if out[EXACT] < SHARE or out[EDGE] > MAX_EDGE or (in_a_row > 1 and missing < SCATTERED * in_a_row):
             return None
-        return aligned[aligned >= 0].astype(np.int64)
+        numbers = self._numbers[wanted]
+        if numbers.any() and there[numbers].mean() < OTHER_NUMBERS and there[~numbers].mean() >= ONLY_NUMBERS:
+            return None
+        return aligned[there].astype(np.int64)
 
     def _members(self, stretch: _Stretch, places: Ids) -> list[int]:
         sizes = np.array([len(self._held[one]) for one in stretch.members])

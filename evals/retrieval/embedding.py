@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoTokenizer
 
 from evals.retrieval.passages import Passage
@@ -40,7 +41,8 @@ class EmbeddingIndex(Index):
         super().__init__(passages)
         self._folder = folder
         self._tokenizer, self._model = _loaded(folder)
-        prompts = _json(folder / PROMPTS).get("prompts") or {}
+        prompts = _json(folder / PROMPTS).get("prompts")
+        prompts = prompts if isinstance(prompts, dict) else {}
         self._asking = str(prompts.get("query") or "")
         telling = str(prompts.get("document") or prompts.get("passage") or "")
         self._most = _most_tokens(self._tokenizer, self._model.config)
@@ -98,11 +100,19 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
         raise _unusable(folder, f"{POOLING} asks for another pooling than the mean")
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-        model = AutoModel.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        model, info = AutoModel.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise _unusable(folder, str(error).strip().splitlines()[0][:300] if str(error) else "") from error
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
+    if missing:  # transformers would make them up
+        raise _unusable(folder, f"weights without {missing[0]}")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:

@@ -28,13 +28,9 @@ MARKS = (
     (b"\xfe\xff", "utf-16-be"),
 )
 """First bytes of a file, and the encoding that they stand for; the longer ones first."""
-BINARY = (
-    (b"\x1f\x8b", "a packed file"),
-    (b"BZh", "a packed file"),
-    (b"\xfd7zXZ\x00", "a packed file"),
-    (b"\x28\xb5\x2f\xfd", "a packed file"),
-    *((magic, what) for magic, what, _ in FOREIGN),
-)
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+"""First bytes of gzip, bzip2, xz and Zstandard: such files are not unpacked, since they may grow a thousandfold."""
+BINARY = (*((magic, "a packed file") for magic in PACKED), *((magic, what) for magic, what, _ in FOREIGN))
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 """What a terminal acts on: colours, cursor movements, titles."""
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")

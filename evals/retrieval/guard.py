@@ -133,9 +133,8 @@ def _has_sentence(text: str, row: HeldOut) -> bool:
     """Whether sentences of a passage are a short question with a few other words, and do not say the answer."""
     asked, answer = list(sentences(row.question)), spoken(row.answer)
     words = Counter(spoken(row.question).split())
-    told = list(sentences(text))
-    for first in range(len(told)):
-        some = " ".join(told[first : first + len(asked)])
+    lines, joined = list(sentences(text)), list(sentences(" ".join(text.split())))  # a line may end within a sentence
+    for some in dict.fromkeys(" ".join(part[k : k + len(asked)]) for part in (lines, joined) for k in range(len(part))):
         said = Counter(spoken(some).split())
         alike = (words & said).total() >= ALIKE * max(words.total(), said.total())
         tells = answer.strip() and answer in spoken(some) and answer not in spoken(row.question)

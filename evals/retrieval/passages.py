@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from curate.contamination.items import text_of
 from curate.readers import read_corpus
 from evals.retrieval.files import (
+    PACKED,
     Budget,
     Unreadable,
     cleaned,
@@ -116,7 +117,7 @@ def read_passages(path: Path, words: int) -> Read:
     for file in document_files(path, unreadable):
         files += 1
         for document in _documents(file, path, budget, unreadable, guessed):
-            cut = list(_cut(document, words))
+            cut = list(passages_of(document, words))
             empty += not cut
             passages += cut
     kept = distinct(passages)
@@ -168,12 +169,13 @@ def _documents(
 ) -> Iterator[Document]:
     name = shown(file, root)
     try:
-        if file.suffix.lower() in TABLES:
+        head, is_table = budget.head(file), file.suffix.lower() in TABLES
+        if why := no_text(head) if not is_table or head.startswith(PACKED) else "":
+            unreadable.append(Unreadable(name, why))
+            return
+        if is_table:
             budget.read(file)  # counted; the reader of rows opens it by itself
             yield from _records(file, name, unreadable)
-            return
-        if why := no_text(budget.head(file)):
-            unreadable.append(Unreadable(name, why))
             return
         text, is_guess = decoded(budget.read(file))
     except OSError as error:
@@ -181,7 +183,7 @@ def _documents(
         return
     if is_guess:
         guessed.append(name)
-    paragraphs = html_paragraphs(cleaned(text)) if file.suffix.lower() in PAGES else _paragraphs(cleaned(text), 1)
+    paragraphs = html_paragraphs(cleaned(text)) if file.suffix.lower() in PAGES else plain_paragraphs(cleaned(text), 1)
     yield Document(name, name, paragraphs)
 
 
@@ -199,7 +201,7 @@ def _records(file: Path, name: str, unreadable: list[Unreadable]) -> Iterator[Do
             continue
         record = corpus.record(index)
         text = cleaned("\n\n".join(_said(record)))
-        paragraphs = [Paragraph(place, one.text) for one in _paragraphs(text, place)]
+        paragraphs = [Paragraph(place, one.text) for one in plain_paragraphs(text, place)]
         yield Document(name, _called(record) or f"{name}:{place}", paragraphs)
 
 
@@ -217,7 +219,7 @@ def _said(value: Any) -> list[str]:
     return [text for inner in value for text in _said(inner)] if isinstance(value, list) else []
 
 
-def _paragraphs(text: str, line: int) -> list[Paragraph]:
+def plain_paragraphs(text: str, line: int) -> list[Paragraph]:
     """The paragraphs of plain text, which end at an empty line."""
     found: list[Paragraph] = []
     held: list[str] = []
@@ -241,7 +243,7 @@ class _Piece(NamedTuple):
     """What stands between it and the piece before it: an empty line, a line end, a blank, or nothing."""
 
 
-def _cut(document: Document, words: int) -> Iterator[Passage]:
+def passages_of(document: Document, words: int) -> Iterator[Passage]:
     """Passages of at most so many words: whole paragraphs as many as fit, long ones by sentence, those by word."""
     taken: dict[int, int] = {}
     held: list[_Piece] = []

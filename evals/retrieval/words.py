@@ -19,7 +19,8 @@ APART = "".join(f"{chr(first)}-{chr(last)}" for first, last in (*UNSPACED, (0x20
 FUNCTION_WORDS = frozenset(function_words())
 NOT_APART = re.compile(f"[{APART}]")
 """A character of a script that is written without blanks."""
-PIECE = re.compile(rf"[{APART}]{{1,2}}|[^\s{APART}]+")
+PIECE = re.compile(rf"[{APART}]{{1,2}}|[^\s{APART}]{{1,64}}")
+"""What counts as a word of a passage: what is longer than 64 characters is several, since a file may be one such."""
 
 
 def word_lists(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.retrieval.guard import guard
-from evals.retrieval.passages import Document, Passage, _cut, _paragraphs
+from evals.retrieval.guard import NEAREST, guard
+from evals.retrieval.passages import Document, Passage, passages_of, plain_paragraphs
 
 QUESTION = (
     "The harbour of Oldmoor filled up with sand every winter, and ships had to wait outside for days before they could "
@@ -98,6 +98,7 @@ LONG_ANSWER = (
         ("1913", f"{OTHERS[0]} {SHORT} {OTHERS[1]}", True),
         ("1913", f"{OTHERS[0]} When was the port of Oldmoor moved to the north side of the bay? In 1913.", True),
         ("1913", f"{SHORT.upper()} 1913", True),
+        ("1913", f"{OTHERS[0]}\n{SHORT.replace(' ', chr(10))}\n1913", True),
         (LONG_ANSWER, f"{SHORT}\n{LONG_ANSWER}", True),
     ],
 )
@@ -114,7 +115,7 @@ def test_without_a_question_mark_a_long_answer_behind_the_questions_words_counts
 def test_a_row_that_is_cut_into_passages_is_found_in_all_of_them():
     text = f"{OTHERS[0]}\n\n{QUESTION}\n\n{OTHERS[1]}"
     for said in (text, text.replace(QUESTION, changed(QUESTION, 0.2))):
-        passages = list(_cut(Document("long.txt", "long.txt", _paragraphs(said, 1)), 15))
+        passages = list(passages_of(Document("long.txt", "long.txt", plain_paragraphs(said, 1)), 15))
         assert len(passages) > 5
         found = guard(passages, [row()])
         assert OTHERS[0].split()[0] in found.kept[0].text
@@ -126,7 +127,7 @@ def test_more_copies_than_are_looked_at_at_once_are_all_found():
     copies = [passage(changed(QUESTION, 0.3, seed) + f" {seed}", f"copy{seed}:1") for seed in range(45)]
     others = [passage(text, f"other{k}:1") for k, text in enumerate(OTHERS)]
     found = guard([*copies, *others], [row()])
-    assert len(found.removed) > 40
+    assert len(found.removed) > 2 * NEAREST - 1
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,23 @@ def test_rows_that_share_a_template_do_not_take_each_other_out():
     assert guard(
         [*trained, passage(f"{ask}review: {places[3]}!\ngood", "leak")], [row(f"{ask}Review: {places[3]}.", "good")]
     ).removed
+
+
+def test_a_row_of_the_same_kind_with_other_numbers_stays():
+    asked = (
+        "Tom has {} apples and {} pears in his basket, and his sister brings {} more apples from the garden. He eats "
+        "{} of the pears on his way to school. How many pieces of fruit does he have when he gets there?"
+    )
+    held = row(asked.format(3, 5, 7, 2), "13")
+    assert guarded(asked.format(30, 51, 17, 22), held) == []
+    assert guarded(asked.format(3, 5, 7, 2).replace("school", "work"), held) != []
+
+
+def test_a_quotation_of_which_a_row_asks_stays():
+    said = "Two roads diverged in a wood, and I took the one less travelled by, and that has made all the difference."
+    held = row(f"Which famous poet of the last century wrote these words: {said}", "Robert Frost")
+    assert guarded(f"{OTHERS[0]} {said} {OTHERS[1]}", held) == []
+    assert guarded(f"{OTHERS[0]} {held.question} {OTHERS[1]}", held) == [("t1", "question")]
 
 
 def test_nothing_to_guard_or_to_be_guarded_against():

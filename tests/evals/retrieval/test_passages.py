@@ -1,5 +1,6 @@
 """Passages of documents: any folder, any bytes, cut where a sentence or a paragraph ends."""
 
+import gzip
 import os
 from types import SimpleNamespace
 
@@ -9,7 +10,15 @@ from hypothesis import strategies as st
 
 from evals.retrieval import files
 from evals.retrieval.markup import html_paragraphs
-from evals.retrieval.passages import Document, Passage, _cut, _paragraphs, distinct, read_passages, row_passages
+from evals.retrieval.passages import (
+    Document,
+    Passage,
+    distinct,
+    passages_of,
+    plain_paragraphs,
+    read_passages,
+    row_passages,
+)
 from evals.retrieval.words import size
 from schemas.errors import UserError
 
@@ -68,10 +77,12 @@ def test_what_cannot_be_read_is_listed_and_nothing_waits_for_a_pipe(tmp_path):
     (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n" + bytes(range(256)) * 8)
     (tmp_path / "paper.pdf").write_bytes(b"%PDF-1.7 ...")
     (tmp_path / "packed.txt.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    (tmp_path / "packed.jsonl").write_bytes(gzip.compress(b'{"text": "words"}\n'))
     os.mkfifo(tmp_path / "pipe")
     read = read_passages(tmp_path, 10)
     assert texts(read) == ["words"]
     assert {one.path: one.why for one in read.unreadable} == {
+        "packed.jsonl": "a packed file, not text",
         "packed.txt.gz": "a packed file, not text",
         "paper.pdf": "a PDF file, not text",
         "photo.png": "not text",
@@ -198,7 +209,7 @@ def test_pages_of_unclosed_marks_are_read_once(tmp_path, unit):
 @given(st.text(max_size=300), st.integers(1, 12))
 def test_no_word_of_a_text_is_lost_and_no_passage_is_too_long(text, words):
     text = files.cleaned(text)
-    passages = list(_cut(Document("a", "a", _paragraphs(text, 1)), words))
+    passages = list(passages_of(Document("a", "a", plain_paragraphs(text, 1)), words))
     assert "".join("".join(one.text.split()) for one in passages) == "".join(text.split())
     assert all(0 < size(one.text) <= words for one in passages)
     assert len({one.passage_id for one in passages}) == len(passages)
@@ -207,7 +218,7 @@ def test_no_word_of_a_text_is_lost_and_no_passage_is_too_long(text, words):
 @given(st.text(alphabet="a.\n \u6f22\u3002", max_size=80), st.integers(1, 6))
 def test_a_passage_begins_on_the_line_that_it_names(text, words):
     lines = text.split("\n")
-    for passage in _cut(Document("a", "a", _paragraphs(text, 1)), words):
+    for passage in passages_of(Document("a", "a", plain_paragraphs(text, 1)), words):
         assert passage.text[0] in lines[int(passage.source.rpartition(":")[2]) - 1]
 
 

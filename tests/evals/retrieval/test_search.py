@@ -1,5 +1,6 @@
 """Searching passages: the same for equal input, in any script, by words or by an embedding model."""
 
+import json
 import math
 import sys
 
@@ -86,8 +87,8 @@ def test_fewer_hits_are_the_first_of_more_and_only_the_passages_decide(texts, qu
     assert [hit.score for hit in every] == sorted((hit.score for hit in every), reverse=True)
     assert index.search([query, query], k) == [every[:k]] * 2
     assert WordIndex(draw.sample(passages, len(passages))).search([query], k) == [every[:k]]
-    asked = set(*search_words([query]))
-    held = {one.passage_id for one, words in zip(passages, search_words(texts), strict=True) if asked & set(words)}
+    (asked,) = search_words([query])
+    held = {one.passage_id for one, words in zip(passages, search_words(texts), strict=True) if set(asked) & set(words)}
     assert {hit.passage.passage_id for hit in every} == held
 
 
@@ -101,6 +102,7 @@ def test_words_of_any_script():
         ["\u6e2f\u53e3"],
     ]
     assert [size(text) for text in ("two words", "\u6e2f\u53e3\u8fc1", "", " - ")] == [2, 2, 0, 1]
+    assert size("x" * 1000) == 16
 
 
 def test_a_missing_package_is_named(monkeypatch):
@@ -178,8 +180,10 @@ def test_an_empty_index_and_empty_queries(model_folder):
     assert open_index(made({"a": "sand"}), str(model_folder)).search([], 2) == []
 
 
-@pytest.mark.parametrize("break_it", ["missing", "config", "weights", "pooling"])
+@pytest.mark.parametrize("break_it", ["missing", "config", "weights", "cut off", "incomplete", "code", "pooling"])
 def test_a_folder_without_a_usable_model_is_refused(model_folder, tmp_path, break_it):
+    from safetensors.torch import load_file, save_file
+
     for path in model_folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     match break_it:
@@ -189,6 +193,18 @@ def test_a_folder_without_a_usable_model_is_refused(model_folder, tmp_path, brea
             (tmp_path / "config.json").write_text("{", encoding="utf-8")
         case "weights":
             (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+        case "cut off":
+            weights = (tmp_path / "model.safetensors").read_bytes()
+            (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+        case "incomplete":
+            weights = load_file(tmp_path / "model.safetensors")
+            name = next(name for name in sorted(weights) if "layer.1" in name)
+            save_file({key: value for key, value in weights.items() if key != name}, tmp_path / "model.safetensors")
+        case "code":
+            config = json.loads((tmp_path / "config.json").read_bytes())
+            config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
+            (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+            (tmp_path / "own.py").write_text("raise SystemExit('was run')", encoding="utf-8")
         case "pooling":
             (tmp_path / "1_Pooling").mkdir()
             (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}', encoding="utf-8")
