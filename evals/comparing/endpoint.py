@@ -27,6 +27,7 @@ BUSY = frozenset((408, 409, 429, 500, 502, 503, 504))
 """HTTP states after which the same request may succeed."""
 WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 MOST_BYTES = 1 << 24
+MOST_TOKENS = 1 << 31
 COUNTS = ("prompt_tokens", "completion_tokens")
 TURN_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
 """What of a message is sent; the rest is about training."""
@@ -107,7 +108,7 @@ class ChatEndpoint:
     def _answer(self, asked: Conversation) -> Answer:
         try:
             reply = self._patiently(asked)
-            text = chat_answer(reply).strip()
+            text = chat_answer(reply).strip().encode("utf-8", "replace").decode()  # half a surrogate pair is no text
         except Exception as error:  # whatever a server and the libraries on the way to it can do
             broken = fault(error, self._config.base_url, SECTION)
             if broken is not None:
@@ -115,7 +116,7 @@ class ChatEndpoint:
             return Answer("", 0, 0, without_keys(f"{type(error).__name__}: {error}", *self._secrets)[:300])
         usage = reply.get("usage")
         known = [usage.get(name) if isinstance(usage, dict) else None for name in COUNTS]
-        read, wrote = [count if isinstance(count, int) and count >= 0 else None for count in known]
+        read, wrote = [count if isinstance(count, int) and 0 <= count < MOST_TOKENS else None for count in known]
         if read is None or wrote is None:
             read, wrote = len(self._speaker.prompt(asked)[0]), self._speaker.count(text)
         return Answer(text, read, wrote)

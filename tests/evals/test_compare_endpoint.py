@@ -71,6 +71,18 @@ def test_tokens_are_those_that_the_endpoint_counts(made, endpoint):
     assert answers["answer"].to_list() == ["yes"] * 9
 
 
+@pytest.mark.parametrize(
+    "usage", [None, [], {}, {"prompt_tokens": -1, "completion_tokens": 1 << 80}, {"prompt_tokens": "x"}]
+)
+def test_tokens_that_an_endpoint_does_not_count_are_counted_here(usage, made, endpoint):
+    message = json.dumps({"choices": [{"index": 0, "message": {"content": "y\ud800\x00es"}}], "usage": usage})
+    endpoint.instead = lambda *_: (200, message.encode())
+    _, answers = asked(with_endpoint(made[0], endpoint.url, "endpoint"), made[1])
+    assert answers["answer"].to_list() == ["y?\x00es"] * 9
+    assert set(answers["tokens_out"]) == {5}
+    assert (answers["tokens_in"] > 40).all()
+
+
 def test_the_key_is_sent_and_written_nowhere(made, endpoint, monkeypatch):
     monkeypatch.setenv("MY_KEY", SECRET)
     asked(with_endpoint(made[0], endpoint.url, api_key_env="MY_KEY"), made[1])

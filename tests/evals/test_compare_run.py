@@ -13,7 +13,7 @@ from evals.comparing.asking import LocalModels
 from evals.comparing.run import compare
 from evals.decoding import GreedyDecoder
 from evals.proofs import recheck
-from schemas.errors import UserError
+from schemas.errors import ManifestError, UserError
 from schemas.progress import Progress
 from schemas.stage import run_stage
 from tests.evals.made_compare import asking, compared_project, rows
@@ -299,6 +299,14 @@ def test_a_config_that_cannot_be_followed_is_refused_before_anything_is_asked(gi
 def test_no_held_out_split_is_refused(tmp_path, tiny_model_folder):
     project, adapter = compared_project(tmp_path, tiny_model_folder, test=[])
     with pytest.raises(UserError, match="nothing to ask"):
+        compare(asking(project), adapter.path, QUIET)
+
+
+def test_an_adapter_whose_dataset_is_gone_is_refused(tmp_path, tiny_model_folder):
+    project, adapter = compared_project(tmp_path, tiny_model_folder)
+    (place,) = tmp_path.glob("runs/curate/*")
+    place.rename(place.with_name("elsewhere"))
+    with pytest.raises(ManifestError, match="the manifest cannot be opened"):
         compare(asking(project), adapter.path, QUIET)
 
 
