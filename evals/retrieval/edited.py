@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curate.contamination.verdicts import LONG_WORDS
 from evals.retrieval.passages import Passage
-from evals.retrieval.words import word_lists
+from evals.retrieval.words import length, word_lists
 
 SHARE = 0.6
 """Share of a row's words, weighted by rarity, that are aligned from which on it is the row."""
@@ -56,7 +56,9 @@ class Edited:
         known: dict[str, int] = {}
         self._passages = passages
         self._held = [_ids(words, known) for words in word_lists([passage.text for passage in passages])]
-        self._rows = [_ids(words, known)[:MOST_WORDS] for words in word_lists(rows)]
+        asked = list(word_lists(rows))
+        self._lengths = [length(words) for words in asked]
+        self._rows = [_ids(words, known)[:MOST_WORDS] for words in asked]
         self._numbers = np.array([any(char.isdigit() for char in word) for word in known], dtype=np.bool_)
         # Words that most rows or most passages share are the task's or the documents' own wording.
         rarity = [
@@ -77,7 +79,7 @@ class Edited:
             passage: its position.
         """
         wanted = self._rows[row]
-        if len(wanted) < LONG_WORDS:
+        if self._lengths[row] < LONG_WORDS:
             return []
         stretch = self._around(passage, len(wanted))
         if len(np.intersect1d(wanted, stretch.words)) < LOOKED_AT * len(np.unique(wanted)):

@@ -30,7 +30,7 @@ from curate.readers import source_from_bytes
 from evals.retrieval.edited import MAX_EDGE, SHARE, Edited
 from evals.retrieval.passages import Passage, sentences
 from evals.retrieval.search import WordIndex
-from evals.retrieval.words import spoken
+from evals.retrieval.words import length, spoken, word_lists
 
 NEAREST = 20
 """Passages that are compared with each row at a time."""
@@ -101,18 +101,18 @@ def _holding(passages: Sequence[Passage], rows: Sequence[HeldOut]) -> dict[int, 
     data = b"\n".join(orjson.dumps({"text": passage.text}) for passage in passages)
     index = build_index(items).telling
     verdicts, _ = contamination(source_from_bytes(data), index)
-    sizes = index.items["words"].to_list()
+    lengths = [length(words) for words in word_lists([row.question for row in rows])]
     found: dict[int, Removed] = {}
     for verdict in verdicts:  # the worst of a passage comes first
         passage, row = passages[verdict.index], rows[verdict.item]
         if verdict.grade not in GATING or verdict.index in found:
             continue
-        if _is_asked(verdict, sizes[verdict.item], passage.text, row):
+        if _is_asked(verdict, lengths[verdict.item], passage.text, row):
             found[verdict.index] = Removed(passage, row.item_id, str(verdict.grade))
     return found
 
 
-def _is_asked(verdict: Verdict, words: int, text: str, row: HeldOut) -> bool:
+def _is_asked(verdict: Verdict, words: float, text: str, row: HeldOut) -> bool:
     """Whether a passage asks what a row asks, and not only says the answer in the question's words.
 
     Training rows are searched with less doubt. In a document, "The capital of France is Paris" is what a question about

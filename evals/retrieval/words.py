@@ -29,6 +29,11 @@ def word_lists(texts: Sequence[str]) -> Iterator[list[str]]:
         yield [word for word in text.split(" ") if word and word not in (LINE, STOP)]
 
 
+def length(words: Sequence[str]) -> float:
+    """How long some words are together; a character of a script without blanks counts as half of one."""
+    return sum(0.5 if len(word) == 1 and NOT_APART.match(word) else 1.0 for word in words)
+
+
 def spoken(text: str) -> str:
     """The words of a text with blanks between and around them, so that what is found in it is found as whole words."""
     (words,) = word_lists([text])

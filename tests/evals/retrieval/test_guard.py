@@ -181,6 +181,36 @@ def test_a_quotation_of_which_a_row_asks_stays():
     assert guarded(f"{OTHERS[0]} {held.question} {OTHERS[1]}", held) == [("t1", "question")]
 
 
+CHINESE = (
+    "\u5965\u5fb7\u83ab\u5c14\u7684\u6e2f\u53e3\u6bcf\u5e74\u51ac\u5929\u90fd\u4f1a\u88ab\u6c99\u5b50"
+    "\u586b\u6ee1\uff0c\u8239\u53ea\u5fc5\u987b\u5728\u5916\u9762\u7b49\u5f85\u3002"
+)
+CHINESE_ASKS = "\u9547\u8bae\u4f1a\u54ea\u4e00\u5e74\u628a\u5b83\u79fb\u5230\u5317\u8fb9\uff1f"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (CHINESE + CHINESE_ASKS, True),
+        (f"{OTHERS[0]}{CHINESE}{CHINESE_ASKS}{OTHERS[1]}", True),
+        (
+            (CHINESE + CHINESE_ASKS)
+            .replace("\u51ac", "\u590f")
+            .replace("\u8239", "\u8f66")
+            .replace("\u628a", "\u5c06"),
+            True,
+        ),
+        (CHINESE, False),
+        (
+            f"{CHINESE[:20]}\u3002\u4e00\u4e5d\u4e00\u4e09\u5e74\u9547\u8bae\u4f1a\u628a\u5b83\u79fb\u8d70\u4e86\u3002",
+            False,
+        ),
+    ],
+)
+def test_scripts_without_blanks_are_guarded(text, found):
+    assert bool(guarded(text, row(CHINESE + CHINESE_ASKS, "1913"))) is found
+
+
 def test_nothing_to_guard_or_to_be_guarded_against():
     assert guard([], [row()]).kept == []
     assert [one.passage_id for one in guard([passage(FACT)], []).kept] == ["a.txt:1"]
