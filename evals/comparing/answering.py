@@ -12,6 +12,7 @@ from evals.comparing.prompting import Item
 from evals.comparing.reading import is_fresh
 from evals.comparing.setting import Answer, Model, Prepared, Setting, Written
 from evals.comparing.tables import Lines
+from evals.retrieval.quality import groundedness
 
 
 def answered(name: str, prepared: Prepared, setting: Setting, models: Models) -> tuple[dict[str, Any], Lines]:
@@ -67,11 +68,8 @@ def _answer_line(name: str, setting: Setting, place: int, written: Written, said
     item, config = setting.items[place], setting.config
     score = None if said.failed else round(setting.metric.score(said.text, item.answer), 9)
     formatted = None if said.failed else setting.metric.formatted(said.text)
-    grounded = None
-    if written.passages and not said.failed:
-        from evals.retrieval.quality import groundedness
-
-        grounded = groundedness(said.text, written.passages, setting.labels)
+    shown = written.passages and not said.failed
+    grounded = groundedness(said.text, written.passages, setting.labels) if shown else None
     fresh = is_fresh(item, config.fresh, config.fresh_since)
     counts = (said.tokens_in, said.tokens_out)
     about = (name, item.item_id, item.cluster, said.text)
