@@ -19,9 +19,9 @@ from evals.retrieval.words import length, word_lists
 
 SHARE = 0.6
 """Share of a row's words, weighted by rarity, that are aligned from which on it is the row."""
-MAX_EDGE = 3
-"""Most words that are not there at the beginning or the end: with more, it is a part of the row, without what is asked
-about it."""
+MAX_EDGE, END_WORDS, LEAST_AT_END = 3, 6, 2
+"""Most words that are not there at the beginning or the end, and least that are among the first and the last six:
+otherwise it is a part of the row, without what is asked about it."""
 SCATTERED = 1.5
 """Edits are scattered: so many words are not there for each of those that are missing in a row. Fewer are the slot of a
 template that was filled in another way."""
@@ -113,6 +113,8 @@ class Edited:
         there = aligned >= 0
         in_a_row, missing = max(out[GAP], out[EDGE]), len(wanted) - int(there.sum())
         if out[EXACT] < SHARE or out[EDGE] > MAX_EDGE or (in_a_row > 1 and missing < SCATTERED * in_a_row):
+            return None
+        if min(there[:END_WORDS].sum(), there[-END_WORDS:].sum()) < LEAST_AT_END:
             return None
         numbers = self._numbers[wanted]
         if numbers.any() and there[numbers].mean() < OTHER_NUMBERS and there[~numbers].mean() >= ONLY_NUMBERS:

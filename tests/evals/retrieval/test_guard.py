@@ -178,6 +178,8 @@ def test_a_quotation_of_which_a_row_asks_stays():
     said = "Two roads diverged in a wood, and I took the one less travelled by, and that has made all the difference."
     held = row(f"Which famous poet of the last century wrote these words: {said}", "Robert Frost")
     assert guarded(f"{OTHERS[0]} {said} {OTHERS[1]}", held) == []
+    named = row(f"Name the author of this passage: {said}", "Robert Frost")
+    assert guarded(f"{OTHERS[0]} I think of Robert Frost: {said} {OTHERS[1]}", named) == []
     assert guarded(f"{OTHERS[0]} {held.question} {OTHERS[1]}", held) == [("t1", "question")]
 
 
