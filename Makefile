@@ -19,7 +19,7 @@ STAGE = --config $(CONFIG) $(FLAGS)
 
 say = printf '\n== %s ==\n' '$(1)'
 
-.PHONY: help setup demo demo-overfit test test-all check fix docs bench clean
+.PHONY: help setup demo demo-overfit compare test test-all check fix docs bench clean
 .PHONY: audit curate gate-data train evals gate-model report
 
 help: ## list the targets
@@ -104,6 +104,20 @@ demo-overfit: setup ## train it wrongly on purpose and check that the gate says 
 	@code=0; $(ASSAY) gate model $(STAGE) || code=$$?; \
 	{ $(ASSAY) gate model $(STAGE) --format json || true; } | \
 	  $(BIN)/python examples/spam/blames_overfitting.py $$code
+
+compare: setup ## was fine-tuning worth it, beside a prompt, examples and retrieval? (trains first, if nobody did)
+	@$(call say,curate)
+	@$(ASSAY) curate $(STAGE)
+	@$(call say,gate data)
+	@$(ASSAY) gate data $(STAGE)
+	@$(call say,train)
+	@$(ASSAY) train $(STAGE)
+	@$(call say,compare)
+	@code=0; $(ASSAY) compare $(STAGE) || code=$$?; \
+	case $$code in \
+	  0) echo 'compare exited 0: the evidence names an arm';; \
+	  4) echo 'compare exited 4: inconclusive; the lines above say how many items would decide'; code=0;; \
+	esac; exit $$code
 
 # ------------------------------------------------------------------------------------------------ working on assay
 

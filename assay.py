@@ -63,6 +63,7 @@ COMMANDS = {
     "train": Entry("Training", "train.cli:train", "Train a LoRA adapter on a dataset."),
     "sweep": Entry("Training", "train.cli:sweep", "Search settings, and choose by the validation split."),
     "evals": Entry("Evals", "evals.cli:evals", "Run the task suites on the base and the tuned model."),
+    "compare": Entry("Evals", "evals.cli_compare:compare", "Prompt, examples, retrieval or fine-tuning? Measured."),
     "bless": Entry("Evals", "evals.cli:bless", "Lock a judged model as the baseline of later ones."),
     "gate": Entry("Evals", "assay:gate", "Judge a dataset (data) or a candidate (model)."),
     "selftest": Entry("Evals", "assay:selftest", "Say how often the gates find what is planted (data, model)."),

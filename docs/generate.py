@@ -21,6 +21,7 @@ import click  # noqa: E402 - the rooms and what they need are found from the che
 import assay  # noqa: E402
 from curate.rules.catalogue import all_rules  # noqa: E402
 from schemas.base import Strict  # noqa: E402
+from schemas.compare import Compared  # noqa: E402
 from schemas.config import Config  # noqa: E402
 from schemas.errors import ExitCode  # noqa: E402
 from schemas.finding import Finding  # noqa: E402
@@ -35,6 +36,7 @@ from schemas.verdict import Verdict  # noqa: E402
 WIDTH = 100
 GENERATED = "<!-- Written by docs/generate.py; change the code and run `make docs`. -->"
 MODELS: dict[str, type[Strict]] = {
+    "compare": Compared,
     "config": Config,
     "finding": Finding,
     "index": IndexHeader,

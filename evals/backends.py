@@ -203,7 +203,7 @@ class Backend:
             )
         for model in ("base", "tuned"):
             url = settings.backend.arguments(model).get("base_url")
-            if (url or is_remote(settings.backend)) and not _is_loopback(str(url or "")):
+            if (url or is_remote(settings.backend)) and not is_loopback(str(url or "")):
                 progress.say(
                     f"the items of {model} are sent to {urlsplit(url).netloc if url else settings.backend.model}"
                 )
@@ -259,7 +259,8 @@ def why_no_losses(backend: BackendConfig) -> str:
     return f"{backend.model} gives no log-probabilities of the tokens of training"
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Whether an address is of this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from curate.configfile import Project
 
 
-def _adapter(project: Project) -> Path:
+def own_adapter(project: Project) -> Path:
     """The adapter that this config's data and training settings made."""
     from curate.pipeline import curate_stage
     from schemas.stage import require
@@ -39,7 +39,7 @@ def evals(project: Project, form: str, quiet: bool, adapter: Path | None) -> Exi
     from evals.run import evaluate, finished_parts
     from schemas.progress import Progress
 
-    made = adapter or _adapter(project)
+    made = adapter or own_adapter(project)
     try:
         finished = evaluate(project, made, Progress(quiet=quiet))
     except KeyboardInterrupt:
@@ -84,7 +84,7 @@ def gate_model(
 
     others = also_files(also, MODEL_VERDICT_FORMATS)
     if results is None:
-        results = require(evals_stage(project, _adapter(project)), "evals").path
+        results = require(evals_stage(project, own_adapter(project)), "evals").path
     finished = judge_results(project, results, again)
     verdict = Verdict.model_validate_json((finished.folder / "verdict.json").read_bytes())
     for shape, path in [(form, None), *others]:
@@ -123,7 +123,7 @@ def bless(project: Project, form: str, quiet: bool, results: Path | None, **how:
     from schemas.stage import require
 
     if results is None:
-        results = require(evals_stage(project, _adapter(project)), "evals").path
+        results = require(evals_stage(project, own_adapter(project)), "evals").path
     blessed = write_lock(project, results, **how)
     lock = blessed.lock
     about = {"lock": str(blessed.path), "digest": lock.digest, "looks": len(lock.looks), "notes": blessed.notes}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from curate.power import items_for_gain, items_for_margin, items_for_variance, items_needed
+from curate.power import POWER, items_for_gain, items_for_margin, items_for_variance, items_needed
 from curate.score_test import MIN_CLUSTERS
 from evals.comparison import Comparison
 from evals.stats import Interval
@@ -71,14 +71,15 @@ def why_no_evidence(interval: Interval) -> str:
     return "too few items differ for an interval around their mean"
 
 
-def deciding_items(comparison: Comparison, bar: float, alpha: float) -> int | None:
-    """Items that would decide, one way or the other, with power 0.8, were the true difference what was measured.
+def deciding_items(comparison: Comparison, bar: float, alpha: float, wanted: float = POWER) -> int | None:
+    """Items that would decide, one way or the other, were the true difference what was measured.
 
     Args:
         comparison: what was measured; its share of discordant items (or the variance of its differences) and its
             design effect are taken as true.
         bar: the threshold. An estimate at or below it is shown to fail: below 0 for a loss, else below the threshold.
         alpha: level of the two-sided interval.
+        wanted: probability of deciding.
 
     Returns:
         More items than there are; null where no number can be told.
@@ -94,10 +95,10 @@ def deciding_items(comparison: Comparison, bar: float, alpha: float) -> int | No
         discordance = (comparison.gained + comparison.lost) / items
         sign = math.copysign(1.0, interval.estimate - side)  # a loss is shown as its mirror image, a gain
         truth, effect = sign * interval.estimate, comparison.design_effect
-        needed = items_needed(truth, sign * side, discordance, alpha, effect=effect)
+        needed = items_needed(truth, sign * side, discordance, alpha, wanted, effect)
     else:
         variance = comparison.variance * comparison.design_effect
-        needed = max(math.ceil(items_for_variance(distance, variance, alpha)), MIN_CLUSTERS)
+        needed = max(math.ceil(items_for_variance(distance, variance, alpha, wanted)), MIN_CLUSTERS)
     return needed if needed > items else 2 * items  # these had the power, and did not decide
 
 

@@ -92,7 +92,7 @@ class GreedyDecoder:
             Number of the ask -> tokens of the answer, the last of which ended it; null where the model failed on this
             prompt. Ends early where `trusted` turns false; the batch in question is not given.
         """
-        prefix = _shared([ask.prompt for ask in asks.values()])
+        prefix = shared_prefix([ask.prompt for ask in asks.values()])
         held = self._prefill(prefix) if self.trusted else None
         waiting = sorted(asks, key=lambda number: -len(asks[number].prompt))
         tried = right = 0
@@ -217,7 +217,7 @@ class GreedyDecoder:
         return bool((read.max(-1).values - chosen <= TIE).all())
 
 
-def _shared(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+def shared_prefix(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """What all prompts begin with, at least one token less than any of them; empty where it is too short to matter."""
     if len(prompts) < 2:
         return ()

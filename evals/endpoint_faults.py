@@ -17,6 +17,7 @@ from schemas.terminal import printable
 ABOUT_THE_ITEM = frozenset((400, 413, 422))
 """HTTP states that blame the request: the item is too long, or a rule of the endpoint refuses it."""
 KEY_VARIABLES = ("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "OPENAI_API_KEY")
+BACKEND = "evals.backend"
 SHOWN = 300
 
 
@@ -28,12 +29,13 @@ class NoAnswer(Exception):
     """The endpoint answered, and said nothing."""
 
 
-def fault(error: Exception, url: str) -> UserError | None:
+def fault(error: Exception, url: str, section: str = BACKEND) -> UserError | None:
     """The error of an endpoint that nothing more can be asked of; null where it is about one item.
 
     Args:
-        error: as lm-eval lets it pass, after its own retries.
+        error: as whoever asks lets it pass, after its own retries.
         url: the endpoint's address.
+        section: of the config, which names the endpoint.
     """
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None) or getattr(error, "status", None)
@@ -41,9 +43,9 @@ def fault(error: Exception, url: str) -> UserError | None:
         return None
     found = without_keys(f"{type(error).__name__}: {error} {getattr(response, 'text', '')[:SHOWN]}".strip())
     if isinstance(status, int) and status >= 300:
-        what, advice = _of_status(status)
+        what, advice = _of_status(status, section)
     elif isinstance(error, OSError) and not isinstance(error, ValueError):
-        what, advice = _of_system(error)
+        what, advice = _of_system(error, section)
     elif type(error).__module__.startswith("aiohttp") and status is None:
         what, advice = "the endpoint stopped answering", "start it again"
     elif isinstance(error, ValueError | LookupError | TypeError | AttributeError | AssertionError | Garbled) or status:
@@ -55,30 +57,39 @@ def fault(error: Exception, url: str) -> UserError | None:
     return UserError(what, where=url, found=found[:SHOWN], help=help)
 
 
-def _of_status(status: int) -> tuple[str, str]:
+def _of_status(status: int, section: str) -> tuple[str, str]:
     if status in (401, 403):
-        return "the endpoint does not let us in", "set its key in the environment (OPENAI_API_KEY)"
+        variable = "OPENAI_API_KEY" if section == BACKEND else f"{section}.api_key_env names the variable"
+        return "the endpoint does not let us in", f"set its key in the environment ({variable})"
     if status == 404:
         return (
             "the endpoint does not know this address or this model",
             "compare `base_url` and `model` with its own list",
         )
     if status == 429:
-        return "the endpoint has had too many requests", "wait, lower `num_concurrent` or raise `max_retries`"
+        return (
+            "the endpoint has had too many requests",
+            f"wait, or let {section} ask less at a time or repeat more often",
+        )
     if status >= 500:
         return "the endpoint failed", "look into its log, and start it again"
-    return "the endpoint refuses the request", "compare the arguments in evals.backend with its documentation"
+    return "the endpoint refuses the request", f"compare the arguments in {section} with its documentation"
 
 
-def _of_system(error: OSError) -> tuple[str, str]:
+def _of_system(error: OSError, section: str) -> tuple[str, str]:
     if "timeout" in type(error).__name__.lower():
-        return "the endpoint does not answer in time", "raise `timeout` (seconds) in evals.backend.args"
-    return "the endpoint cannot be reached", "start it, or correct `base_url` in evals.backend"
+        return "the endpoint does not answer in time", f"raise `timeout` (seconds) in {section}"
+    return "the endpoint cannot be reached", f"start it, or correct `base_url` in {section}"
 
 
-def without_keys(text: str) -> str:
-    """A text to be shown, less the keys in the environment, which a server may repeat."""
-    for name in KEY_VARIABLES:
+def without_keys(text: str, *variables: str) -> str:
+    """A text to be shown, less the keys in the environment, which a server may repeat.
+
+    Args:
+        text: to be shown.
+        variables: further ones that hold keys.
+    """
+    for name in (*KEY_VARIABLES, *variables):
         key = os.environ.get(name)
         text = text.replace(key, f"${name}") if key else text
     return printable(text)
@@ -91,11 +102,7 @@ def guard(lm: Any) -> None:
     def texts(outputs: Any, **more: Any) -> list[str]:
         count = len(more["contexts"]) if "contexts" in more else None
         for choice in _choices(outputs, count):
-            text = choice["text"] if "text" in choice else _content(choice)
-            if text is None:
-                raise NoAnswer("the answer is empty; it may have been refused, or all tokens went into reasoning")
-            if not isinstance(text, str):
-                raise Garbled(f"{type(text).__name__} instead of a text")
+            _check_text(choice["text"] if "text" in choice else _content(choice))
         found: list[str] = read_texts(outputs=outputs, **more)
         return found
 
@@ -108,6 +115,24 @@ def guard(lm: Any) -> None:
         return found
 
     lm.parse_generations, lm.parse_logprobs = texts, scores
+
+
+def chat_answer(reply: Any) -> str:
+    """The text in a chat endpoint's reply to one conversation.
+
+    Raises:
+        NoAnswer: it says nothing.
+        Garbled: it is not of the agreed form.
+    """
+    return _check_text(_content(_choices(reply, 1)[0]))
+
+
+def _check_text(text: Any) -> str:
+    if text is None:
+        raise NoAnswer("the answer is empty; it may have been refused, or all tokens went into reasoning")
+    if not isinstance(text, str):
+        raise Garbled(f"{type(text).__name__} instead of a text")
+    return text
 
 
 def _choices(outputs: Any, count: int | None) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from schemas.errors import AssayError
 from schemas.manifest import Manifest
 from schemas.verdict import Verdict, combine
 
@@ -26,7 +27,7 @@ def recheck(manifest: Manifest, folder: Path) -> list[str]:
         return []
     try:
         return proof(manifest, folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssayError) as error:
         return [f"its claims cannot be checked: {type(error).__name__}: {error}"]
 
 
@@ -120,8 +121,22 @@ def _verdict(manifest: Manifest, folder: Path) -> list[str]:
     return problems
 
 
+def _comparison(manifest: Manifest, folder: Path) -> list[str]:
+    """What a comparison concludes, judged again from its answers under the config of its manifest."""
+    from evals.comparing.judge import judge_compare
+    from schemas.compare import Compared
+
+    said = Compared.model_validate_json((folder / "compare.json").read_bytes())
+    config = manifest.config["compare"]
+    level, margin = config["alpha"], config["margin"]
+    again = judge_compare(folder, alpha=level, margin=margin, prices=said.prices, seed=config["seed"])
+    unlike = [name for name in Compared.model_fields if getattr(again, name) != getattr(said, name)]
+    return [f"compare.json does not follow from the answers: {', '.join(unlike)}"] if unlike else []
+
+
 PROOFS: dict[str, Callable[[Manifest, Path], list[str]]] = {
     "curate": _dataset,
     "gate-data": _verdict,
     "gate-model": _verdict,
+    "compare": _comparison,
 }

@@ -6,10 +6,11 @@ A fine-tuned model that does not beat them adds nothing that a far cheaper progr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 MAX_LABELS = 20
 """Answers of more kinds than this are text, not labels."""
+Classifier = Callable[[Sequence[str]], list[str]]
 
 
 def why_none(answers: Sequence[str]) -> str:
@@ -40,8 +41,20 @@ def bag_of_words(texts: Sequence[str], answers: Sequence[str], items: Sequence[s
         items: prompts to be labelled.
         seed: of the optimiser.
     """
-    if len(set(answers)) < 2:
+    return trained_classifier(texts, answers, seed)(items)
+
+
+def trained_classifier(texts: Sequence[str], answers: Sequence[str], seed: int) -> Classifier:
+    """The classifier behind `bag_of_words`, which takes prompts and gives labels.
+
+    Args: as there.
+    """
+
+    def most_frequent(items: Sequence[str]) -> list[str]:
         return majority(answers, len(items))
+
+    if len(set(answers)) < 2:
+        return most_frequent
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
@@ -49,7 +62,7 @@ def bag_of_words(texts: Sequence[str], answers: Sequence[str], items: Sequence[s
     try:
         features = words.fit_transform(texts)
     except ValueError:  # no text holds a word
-        return majority(answers, len(items))
+        return most_frequent
     classifier = LogisticRegression(C=10.0, max_iter=2000, random_state=seed)
     classifier.fit(features, list(answers))
-    return [str(label) for label in classifier.predict(words.transform(items))]
+    return lambda items: [str(label) for label in classifier.predict(words.transform(items))]

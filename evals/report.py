@@ -71,7 +71,7 @@ def write_report(verdict: Path) -> Finished:
         facts = gather(root, trust=quoted(stage.place_of(selftest)) if selftest else ())
         pictures = draw(facts)
         for name, svg in pictures.items():
-            write_atomic(folder / f"{name}.svg", _on_white(svg).encode("utf-8"))
+            write_atomic(folder / f"{name}.svg", report_pictures.on_white(svg).encode("utf-8"))
         write_atomic(folder / "report.md", markdown_page(facts).encode("utf-8"))
         write_atomic(folder / "report.html", report_page(facts, pictures).encode("utf-8"))
         return {"checks": len(facts.verdict.checks), "pictures": len(pictures)}
@@ -91,9 +91,3 @@ def draw(facts: Facts) -> dict[str, str]:
     if facts.curve.canaries:
         pictures["canaries"] = report_pictures.canaries_picture(facts.curve.canaries)
     return pictures
-
-
-def _on_white(svg: str) -> str:
-    """A picture that is read on its own needs a ground; inline, the page gives it one."""
-    head, end, rest = svg.partition(">")
-    return f'{head}{end}<rect width="100%" height="100%" fill="#ffffff"/>{rest}'

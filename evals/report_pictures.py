@@ -189,3 +189,9 @@ def as_svg(chart: Any) -> str:
     styled = styled.configure_view(stroke=None).configure_axis(**axis, **lines).configure_legend(labelColor=INK)
     svg: str = vl_convert.vegalite_to_svg(styled.to_json())
     return svg
+
+
+def on_white(svg: str) -> str:
+    """A picture that is read on its own needs a ground; inline, the page gives it one."""
+    head, end, rest = svg.partition(">")
+    return f'{head}{end}<rect width="100%" height="100%" fill="#ffffff"/>{rest}'

@@ -24,8 +24,13 @@ def slices_of(document: Document, fields: Sequence[str]) -> str:
     return json.dumps({name: str(known[name]) for name in fields if name in known}, ensure_ascii=False)
 
 
-def require_fields(documents: Iterable[Document], fields: Sequence[str]) -> None:
+def require_fields(documents: Iterable[Document], fields: Sequence[str], where: str = "evals.slice_by") -> None:
     """Refuse a field that no item of any task has, so that a misspelt one does not pass for one without slices.
+
+    Args:
+        documents: the items.
+        fields: that somebody names.
+        where: in the config.
 
     Raises:
         UserError: see there.
@@ -38,7 +43,7 @@ def require_fields(documents: Iterable[Document], fields: Sequence[str]) -> None
             close = difflib.get_close_matches(name, sorted(seen), n=1)
             raise UserError(
                 f"no item has the field {name!r}",
-                where="evals.slice_by",
+                where=where,
                 found=f"fields {', '.join(sorted(seen)[:SHOWN])}",
                 expected="a field of the items, or of the rows' metadata",
                 help=f"did you mean {close[0]!r}?" if close else "",

@@ -95,11 +95,11 @@ class BackendConfig(Strict):
             url = self.arguments(name).get("base_url")
             if url is None and self.model not in PATHS:
                 continue
-            if not isinstance(url, str) or not _is_address(url):
+            if not isinstance(url, str) or not is_address(url):
                 raise ValueError("`base_url` must be an address such as http://127.0.0.1:8000/v1/completions")
-            parts = urlsplit(url)
-            if parts.username or parts.password or any(is_secret(key) for key, _ in parse_qsl(parts.query)):
+            if names_a_secret(url):
                 raise ValueError("`base_url` holds a password or key, which would be written into results")
+            parts = urlsplit(url)
             if not parts.path.endswith(PATHS.get(self.model, "")) or (
                 self.model == "local-completions" and parts.path.endswith("/chat/completions")
             ):
@@ -109,9 +109,16 @@ class BackendConfig(Strict):
         return self
 
 
-def _is_address(url: str) -> bool:
+def is_address(url: str) -> bool:
+    """Whether a text is the address of a web server."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         return False
+
+
+def names_a_secret(url: str) -> bool:
+    """Whether an address holds a password or a key."""
+    parts = urlsplit(url)
+    return bool(parts.username or parts.password or any(is_secret(key) for key, _ in parse_qsl(parts.query)))

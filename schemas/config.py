@@ -10,6 +10,7 @@ from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from schemas.backend import BackendConfig
 from schemas.base import Count, PathText, Seed, Share, Strict
+from schemas.compare_config import CompareConfig
 from schemas.records import Kind
 from schemas.sweep_config import SweepConfig
 from schemas.train_config import TrainConfig
@@ -264,6 +265,7 @@ class AuditFile(Strict):
     train: TrainConfig = TrainConfig()
     sweep: SweepConfig = SweepConfig()
     evals: EvalsConfig | None = None
+    compare: CompareConfig = CompareConfig()
     runs: PathText = "runs"
     """Folder for results, relative to the config file."""
 

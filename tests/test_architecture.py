@@ -222,7 +222,8 @@ def modules_loaded_by(heavy: tuple[str, ...], folder: Path, *arguments: str, exp
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["audit"], ["curate"], ["preview"], ["train"], ["sweep"], ["evals"], ["gate"], ["report"]]
+    "command",
+    [[], ["audit"], ["curate"], ["preview"], ["train"], ["sweep"], ["evals"], ["compare"], ["gate"], ["report"]],
 )
 def test_help_loads_nothing_heavy(command, tmp_path):
     assert modules_loaded_by(HEAVY_FOR_HELP, tmp_path, *command, "--help", expected=0) == []

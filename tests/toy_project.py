@@ -70,14 +70,18 @@ class ToyProject:
         return load_project(path)
 
     def dataset(self, **splits: list[dict[str, Any]]) -> Finished:
-        """Rows of other kinds than conversations have their fields under `record`."""
+        """Rows of other kinds than conversations have their fields under `record`; any may have `metadata`."""
         splits = {"train": toy_rows(14), "validation": toy_rows(5, "v"), "test": toy_rows(5, "t")} | splits
 
         def fill(folder: Path) -> dict[str, int]:
             (folder / "data").mkdir()
             for split, rows in splits.items():
                 keys = {name: [row.get(name, "rows.jsonl") for row in rows] for name in SCHEMA}
-                pl.DataFrame(keys, schema=SCHEMA).write_parquet(folder / "data" / f"{split}.parquet")
+                table = pl.DataFrame(keys, schema=SCHEMA)
+                if any("metadata" in row for row in rows):
+                    read = [json.dumps({"metadata": row.get("metadata")}) for row in rows]
+                    table = table.with_columns(record=pl.Series(read))
+                table.write_parquet(folder / "data" / f"{split}.parquet")
                 lines = [json.dumps(row.get("record") or {"messages": row["messages"]}) + "\n" for row in rows]
                 (folder / "data" / f"{split}.jsonl").write_text("".join(lines), "utf-8")
             return {}

@@ -242,3 +242,24 @@ def score_groups(group, hits, texts, segments, key, width, room, out):  # type: 
                     same[place] = cells[place, aligned[place]] == SAME
                     aligned[place] += low
         measure(aligned, same, seg_numbers[begin:stop], weights[begin:stop], out[row])
+
+
+@compiled
+def align_numbers(segment, text, weights, aligned, out):  # type: ignore[no-untyped-def]
+    """Align words that are given as numbers, equal where the words are, for callers that are not compiled.
+
+    Args:
+        segment: int64 [words], at least 1.
+        text: int64 [text words], at least 1; the product of both is at most MAX_CELLS.
+        weights: float32 [words].
+        aligned: int32 [words], filled: the word of the text for each word of the segment, or -1.
+        out: float64 [12], filled, as one group of `score_groups`.
+    """
+    cells = np.zeros((len(segment), len(text)), np.uint8)
+    for row in range(len(segment)):
+        for at in range(len(text)):
+            if segment[row] == text[at]:
+                cells[row, at] = SAME
+    align(cells, np.empty((len(segment) + 1, len(text) + 1), np.int32), aligned)
+    same = (aligned >= 0).astype(np.uint8)
+    measure(aligned, same, np.zeros(len(segment), np.uint8), weights, out)

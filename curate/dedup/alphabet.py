@@ -25,7 +25,7 @@ CODE_MASK = 0x1FFFFF
 IS_WORD, IS_UNSPACED, IS_CAPITAL, IS_DROPPED = 1 << 24, 1 << 25, 1 << 26, 1 << 27
 TABLE_SIZE = 0x20000
 
-_UNSPACED = (
+UNSPACED = (
     (0x0E00, 0x0EFF), (0x0F00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x2E80, 0x2FDF),
     (0x3005, 0x3007), (0x3040, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
     (0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x1B000, 0x1B16F),
@@ -190,7 +190,7 @@ def _fold_table() -> NDArray[np.uint32]:
     for char, plain in _PLAIN.items():
         target[ord(char) - 128] = ord(plain)
     unspaced = np.zeros(sys.maxunicode + 1, dtype=np.bool_)
-    for low, high in _UNSPACED:
+    for low, high in UNSPACED:
         unspaced[low : high + 1] = True
     kind = np.array(category)
     capital = np.where(np.isin(kind, ("Lu", "Lt")), IS_CAPITAL, 0)

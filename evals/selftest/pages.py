@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from evals.selftest.case import GATE
 from evals.selftest.data_rates import MAX_ALARMS as MAX_ROW_ALARMS
 from evals.selftest.data_rates import MIN_RECALL, DataRates
 from evals.selftest.rates import MAX_ALARMS, MEASUREMENTS, MIN_DETECTION, CaseRates, ModelRates, Rate, Spread
+from evals.tables import Table, markdown_cell, markdown_lines, text_lines
 from schemas.terminal import printable
 from schemas.verdict import Outcome
 
@@ -22,16 +23,6 @@ DECISIONS = {
 }
 INTERVAL = "In brackets the Clopper-Pearson interval; each end alone holds with 95%."
 SHOWN_SEEDS = 20
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table, its cells as text."""
-
-    title: str
-    note: str
-    heads: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -198,34 +189,19 @@ def _edits(rates: DataRates) -> Table:
 
 
 def as_text(page: Page) -> str:
-    """For a terminal: each row of a table is a few lines."""
-    lines = [f"{page.decision}: {page.title}", page.summary]
+    """For a terminal."""
+    lines = [printable(f"{page.decision}: {page.title}"), printable(page.summary)]
     for table in page.tables:
-        lines += ["", table.title, *([table.note] if table.note else [])]
-        widths = [max(len(cell) for cell in column) for column in zip(table.heads, *table.rows, strict=True)]
-        for row in (table.heads, *table.rows):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            lines.append(f"  {'  '.join(cells).rstrip()}")
-    return "".join(f"{printable(line)}\n" for line in lines)
+        lines += ["", *text_lines(table)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def as_markdown(page: Page) -> str:
     """GitHub-flavoured Markdown."""
-    lines = [f"# {page.decision}", "", f"{_cell(page.title)}. {_cell(page.summary)}."]
+    lines = [f"# {page.decision}", "", f"{markdown_cell(page.title)}. {markdown_cell(page.summary)}."]
     for table in page.tables:
-        lines += ["", f"## {table.title}", "", *([_cell(table.note), ""] if table.note else [])]
-        lines += [_row(table.heads), "|" + "---|" * len(table.heads), *(_row(row) for row in table.rows)]
+        lines += ["", *markdown_lines(table)]
     return "\n".join(lines) + "\n"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
-
-
-def _cell(text: str) -> str:
-    for mark in "\\|<>*_`[]":
-        text = text.replace(mark, f"\\{mark}")
-    return printable(text).replace("\n", " ")
 
 
 def as_html(page: Page) -> str:

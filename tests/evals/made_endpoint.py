@@ -59,7 +59,7 @@ class Endpoint:
                 torch.tensor([ids]), max_new_tokens=payload["max_tokens"], do_sample=False, pad_token_id=2
             )
         text = str(self.tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True))
-        for stop in payload["stop"]:
+        for stop in payload.get("stop") or ():
             text = text.split(stop, maxsplit=1)[0] if stop else text
         return text
 
