@@ -1,6 +1,7 @@
 """The tasks with a known winner are what they say, and go through the stages; a model that can do nothing wins none."""
 
 import re
+from random import Random
 
 import pytest
 
@@ -78,8 +79,6 @@ def test_conversations_are_written_as_a_comparison_writes_them(untrained):
 
 
 def test_what_is_learned_can_be_looked_up_or_is_unknown():
-    from random import Random
-
     known, drawn, seen = words(), Random(5), set()
     for _ in range(300):
         before = ""
@@ -104,7 +103,7 @@ def test_a_run_goes_through_all_stages_and_names_nothing_without_evidence(untrai
 
 
 def test_the_table_and_the_count_say_what_was_found():
-    quality = dict.fromkeys(ARMS, 0.5) | {"rag": None}
+    quality: dict[str, float | None] = {arm: None if arm == "rag" else 0.5 for arm in ARMS}
     results = [
         Result(TASK["format"], seed, arm, "", quality, 160, 160, 2.0) for seed, arm in enumerate(("tuned", "rag", None))
     ]
