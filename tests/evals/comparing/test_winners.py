@@ -93,12 +93,13 @@ def test_what_is_learned_can_be_looked_up_or_is_unknown():
     assert seen == {UNKNOWN, *known.values}
 
 
-def test_a_run_goes_through_all_stages_and_names_nothing_without_evidence(untrained, tmp_path):
-    found = compare_winners.run(TASK["both"], 0, untrained, tmp_path / "work", rows=60)
-    assert (found.arm, found.outcome) == (None, "inconclusive")
+def test_a_run_goes_through_all_stages_and_an_untrained_model_serves_nothing(untrained, tmp_path):
+    found = compare_winners.run(TASK["both"], 0, untrained, tmp_path / "work")
+    assert found.arm in (None, "tuned", "tuned_rag")
+    assert found.quality["zero_shot"] == found.quality["rag"] == 0.0
     assert set(found.quality) == set(ARMS)
     assert None not in found.quality.values()
-    assert found.items >= 10
+    assert found.items > 100
     assert not (tmp_path / "work").exists()
 
 
