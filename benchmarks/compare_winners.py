@@ -46,7 +46,7 @@ from curate.gate import gate_data
 from curate.pipeline import curate
 from evals.comparing.run import compare
 from evals.selftest.chain import ALL_LAYERS
-from evals.selftest.seeds import one_thread
+from evals.selftest.seeds import begin
 from evals.stats import clopper_pearson
 from schemas.compare import Compared
 from schemas.progress import SILENT
@@ -217,7 +217,9 @@ def runs(tasks: Sequence[Task], seeds: int, model: Path, processes: int) -> Iter
     wanted = [(task, seed) for seed in range(seeds) for task in tasks]
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     with tempfile.TemporaryDirectory() as scratch:
-        pool = ProcessPoolExecutor(min(processes, len(wanted)), mp_context=context, initializer=one_thread)
+        pool = ProcessPoolExecutor(
+            min(processes, len(wanted)), mp_context=context, initializer=begin, initargs=(os.getpid(),)
+        )
         with pool:
             jobs = [pool.submit(_job, task, seed, model, Path(scratch)) for task, seed in wanted]
             for job in jobs:
