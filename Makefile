@@ -19,6 +19,14 @@ STAGE = --config $(CONFIG) $(FLAGS)
 
 say = printf '\n== %s ==\n' '$(1)'
 
+# What every chain begins with.
+define gated_data
+@$(call say,curate)
+@$(ASSAY) curate $(STAGE)
+@$(call say,gate data)
+@$(ASSAY) gate data $(STAGE)
+endef
+
 .PHONY: help setup demo demo-overfit compare test test-all check fix docs bench clean
 .PHONY: audit curate gate-data train evals gate-model report
 
@@ -72,10 +80,7 @@ report: setup ## stage: one page with numbers, pictures and digests
 demo: setup ## the whole chain on real mail, from raw rows to a verdict
 	@$(call say,audit (findings are expected: the mail is as dirty as it was delivered))
 	@$(ASSAY) audit --config $(CONFIG) || [ $$? -eq 1 ]
-	@$(call say,curate)
-	@$(ASSAY) curate $(STAGE)
-	@$(call say,gate data)
-	@$(ASSAY) gate data $(STAGE)
+	$(gated_data)
 	@$(call say,train)
 	@$(ASSAY) train $(STAGE)
 	@$(call say,evals)
@@ -92,10 +97,7 @@ demo: setup ## the whole chain on real mail, from raw rows to a verdict
 
 demo-overfit: CONFIG := $(OVERFIT)
 demo-overfit: setup ## train it wrongly on purpose and check that the gate says so
-	@$(call say,curate)
-	@$(ASSAY) curate $(STAGE)
-	@$(call say,gate data)
-	@$(ASSAY) gate data $(STAGE)
+	$(gated_data)
 	@$(call say,train (a few dozen mails, many epochs))
 	@$(ASSAY) train $(STAGE)
 	@$(call say,evals)
@@ -106,10 +108,7 @@ demo-overfit: setup ## train it wrongly on purpose and check that the gate says 
 	  $(BIN)/python examples/spam/blames_overfitting.py $$code
 
 compare: setup ## was fine-tuning worth it, beside a prompt, examples and retrieval? (trains first, if nobody did)
-	@$(call say,curate)
-	@$(ASSAY) curate $(STAGE)
-	@$(call say,gate data)
-	@$(ASSAY) gate data $(STAGE)
+	$(gated_data)
 	@$(call say,train)
 	@$(ASSAY) train $(STAGE)
 	@$(call say,compare)

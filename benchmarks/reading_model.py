@@ -12,7 +12,6 @@ name that is asked; in the second, two look for tokens behind an equal name. All
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from curate.model_files import STAGE, model_cache
-from evals.selftest.base_model import PACKAGES, SPECIAL, TEMPLATE
+from evals.selftest.base_model import PACKAGES, SPECIAL, TEMPLATE, save_tokenizer
 from schemas.base import file_digest, fingerprint
 from schemas.stage import Stage, run_stage
 from train.base_model import waiting_lock
@@ -219,17 +218,7 @@ def write_tokenizer(folder: Path) -> Any:
         [pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation(), pre_tokenizers.Digits(individual_digits=True)]
     )
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": "<|im_start|>",
-        "eos_token": "<|im_end|>",
-        "pad_token": "<|endoftext|>",
-        "unk_token": UNREAD,
-        "model_max_length": SHAPE["max_position_embeddings"],
-        "chat_template": TEMPLATE,
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    save_tokenizer(folder, tokenizer, int(SHAPE["max_position_embeddings"]), unk_token=UNREAD)
     return tokenizer
 
 

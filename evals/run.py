@@ -137,6 +137,18 @@ def _base_inputs(project: Project, adapter: Path, folder: Path) -> Sequence[Inpu
     return found
 
 
+def require_installed() -> None:
+    """Refuse to begin where a package that models are asked with is missing.
+
+    Raises:
+        MissingExtra: an optional dependency is not installed.
+    """
+    for extra, modules in MODULES.items():
+        for module in modules:
+            if importlib.util.find_spec(module) is None:
+                raise MissingExtra(extra, module)
+
+
 def evaluate(project: Project, adapter: Path, progress: Progress) -> Finished:
     """Score base and tuned, or return the results that an equal run made; a killed run goes on where it was.
 
@@ -149,10 +161,7 @@ def evaluate(project: Project, adapter: Path, progress: Progress) -> Finished:
         UserError, ManifestError: see `evals_stage`.
         MissingExtra: an optional dependency is not installed.
     """
-    for extra, modules in MODULES.items():
-        for module in modules:
-            if importlib.util.find_spec(module) is None:
-                raise MissingExtra(extra, module)
+    require_installed()
     if project.config.evals.backend is not None:
         check_model(project.config.evals.backend)
     _, adapter_folder = open_stage(adapter, "train")

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from schemas.base import Count, Strict
+from schemas.base import Strict
+from schemas.compare_config import Prices
 from schemas.verdict import Outcome
-
-
-class Prices(Strict):
-    """What answers and trainings cost; without prices, arms are compared by the seconds that were measured."""
-
-    currency: str = "USD"
-    machine_hour: float | None = Field(default=None, ge=0.0)
-    """An hour of the machine that answers and trains."""
-    input_per_million: float | None = Field(default=None, ge=0.0)
-    """Tokens read, where the own models are served at a price a token; takes the place of machine hours."""
-    output_per_million: float | None = Field(default=None, ge=0.0)
-    training: float | None = Field(default=None, ge=0.0)
-    """One training; null takes the measured seconds at the price of the machine."""
-    retrain_every_days: float | None = Field(default=None, gt=0.0)
-    answers: Count | None = None
-    """Answers wanted of one training; null compares what the first 1,000 cost."""
-
-    @model_validator(mode="after")
-    def _prices_of_both(self) -> Self:
-        if (self.input_per_million is None) != (self.output_per_million is None):
-            raise ValueError("`input_per_million` and `output_per_million` are given together or not at all")
-        return self
 
 
 class Measured(Strict):

@@ -10,10 +10,31 @@ from pydantic import Field, field_validator, model_validator
 
 from schemas.backend import is_address, names_a_secret
 from schemas.base import Count, PathText, Seed, Strict
-from schemas.compare import Prices
 
 Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
 Price = Annotated[float, Field(ge=0.0)]
+
+
+class Prices(Strict):
+    """What answers and trainings cost; without prices, arms are compared by the seconds that were measured."""
+
+    currency: str = "USD"
+    machine_hour: float | None = Field(default=None, ge=0.0)
+    """An hour of the machine that answers and trains."""
+    input_per_million: float | None = Field(default=None, ge=0.0)
+    """Tokens read, where the own models are served at a price a token; takes the place of machine hours."""
+    output_per_million: float | None = Field(default=None, ge=0.0)
+    training: float | None = Field(default=None, ge=0.0)
+    """One training; null takes the measured seconds at the price of the machine."""
+    retrain_every_days: float | None = Field(default=None, gt=0.0)
+    answers: Count | None = None
+    """Answers wanted of one training; null compares what the first 1,000 cost."""
+
+    @model_validator(mode="after")
+    def _prices_of_both(self) -> Self:
+        if (self.input_per_million is None) != (self.output_per_million is None):
+            raise ValueError("`input_per_million` and `output_per_million` are given together or not at all")
+        return self
 
 
 class EndpointConfig(Strict):

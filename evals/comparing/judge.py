@@ -17,7 +17,8 @@ from evals.comparing.recommend import Contest, Decision, decide
 from evals.comparing.words import Story, headline, sentences
 from evals.comparing.written import Written, read_written
 from evals.comparison import Comparison, compare_scores
-from schemas.compare import ArmJudged, BreakEven, Compared, Cost, PairDifference, Prices, Recommendation
+from schemas.compare import ArmJudged, BreakEven, Compared, Cost, PairDifference, Recommendation
+from schemas.compare_config import Prices
 from schemas.verdict import Outcome
 
 BASE = "zero_shot"

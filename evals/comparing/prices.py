@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.compare import BreakEven, Cost, Prices
+from schemas.compare import BreakEven, Cost
+from schemas.compare_config import Prices
 
 SECONDS = "s"
 USUAL_VOLUME = 1000

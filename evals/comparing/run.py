@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +20,17 @@ from evals.comparing.prompting import Item
 from evals.comparing.reading import read_rows
 from evals.comparing.setting import Arm, Setting, arms, training_seconds
 from evals.comparing.tables import Lines, write_tables
+from evals.comparing.written import ARMS, SCHEMA
 from evals.discovery import named
 from evals.references import majority
 from evals.retrieval.passages import Read, read_passages
 from evals.retrieval.search import BM25
-from evals.run import MODULES, dataset_of
+from evals.run import dataset_of, require_installed
 from evals.tokenizer_check import require_same_tokenizer
 from schemas.atomic import write_atomic
 from schemas.base import canonical_json, digest, file_digest
 from schemas.compare import Compared
-from schemas.errors import AssayError, MissingExtra, UserError
+from schemas.errors import AssayError, UserError
 from schemas.manifest import InputRef, input_stage, manifest_path, open_stage, read_manifest
 from schemas.progress import Progress
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
@@ -40,7 +40,6 @@ from train.machine import device_class
 from train.run import ADAPTER, MODEL
 
 STAGE = "compare"
-ARMS = "arms.json"
 PACKAGES = ("numpy", "peft", "polars", "scikit-learn", "scipy", "torch", "transformers")
 
 
@@ -128,10 +127,7 @@ def compare(project: Project, adapter: Path, progress: Progress) -> Finished:
         UserError, ManifestError: see `compare_stage` and `read_rows`; or no arm could be asked.
         MissingExtra: an optional dependency is not installed.
     """
-    for extra, modules in MODULES.items():
-        for module in modules:
-            if importlib.util.find_spec(module) is None:
-                raise MissingExtra(extra, module)
+    require_installed()
     named(arms(), project.config.compare.arms or [], "arm", "compare.arms")
     _, adapter_folder = open_stage(adapter, "train")
     _, dataset_folder = open_stage(dataset_of(adapter), "curate")
@@ -176,7 +172,7 @@ class Comparison:
         write_tables(folder, [lines for _, lines in asked])
         plain = [item for item in setting.items if not item.variant]
         found = {
-            "schema": "assay/compare-arms/1",
+            "schema": SCHEMA,
             "metric": setting.metric.name,
             "items": len(plain),
             "arms": records,

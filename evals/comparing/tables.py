@@ -43,6 +43,7 @@ LATENCY: Schema = {
 }
 """One row for each arm and item that was timed."""
 FILES = {"answers.parquet": ANSWERS, "agreement.parquet": AGREEMENT, "latency.parquet": LATENCY}
+"""Name of a file -> its columns."""
 
 
 @dataclass

@@ -10,15 +10,12 @@ from typing import Any
 
 import polars as pl
 
+from evals.comparing.tables import FILES
 from schemas.errors import UserError
 
-ANSWERS, AGREEMENT, LATENCY, ARMS = "answers.parquet", "agreement.parquet", "latency.parquet", "arms.json"
-SCHEMA = "assay/compare-arms/1"
+ARMS, SCHEMA = "arms.json", "assay/compare-arms/1"
 ITEM = ("cluster", "fresh")
 """Columns of an item; the others are of an answer to it."""
-ANSWER_COLUMNS = ("arm", "item_id", *ITEM, "score", "formatted", "tokens_in", "tokens_out", "grounded", "cut")
-AGREEMENT_COLUMNS = ("arm", "item_id", "same")
-LATENCY_COLUMNS = ("arm", "seconds")
 NOTHING = "no right answer at all"
 """The floor where the run names none."""
 
@@ -67,13 +64,8 @@ def read_written(folder: Path) -> Written:
         raise UserError("the arms of a comparison cannot be read", where=str(path), found=str(error)) from error
     if not isinstance(about, dict) or about.get("schema") != SCHEMA:
         raise UserError("this does not list the arms of a comparison", where=str(path), expected=f"schema {SCHEMA}")
-    answers = _table(folder / ANSWERS, ANSWER_COLUMNS)
-    found = Written(
-        about,
-        _aligned(answers, about, folder / ANSWERS),
-        _table(folder / AGREEMENT, AGREEMENT_COLUMNS),
-        _table(folder / LATENCY, LATENCY_COLUMNS),
-    )
+    answers, agreement, latency = (_table(folder / name, tuple(columns)) for name, columns in FILES.items())
+    found = Written(about, _aligned(answers, about, folder), agreement, latency)
     _check_floor(found, path)
     return found
 

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import orjson
 
@@ -28,7 +28,7 @@ from curate.contamination.verdicts import (
 )
 from curate.readers import source_from_bytes
 from evals.retrieval.edited import MAX_EDGE, SHARE, Edited
-from evals.retrieval.passages import Passage, sentences
+from evals.retrieval.passages import AskedAndAnswered, Passage, sentences
 from evals.retrieval.search import WordIndex
 from evals.retrieval.words import length, spoken, word_lists
 
@@ -39,22 +39,6 @@ ALIKE = 0.7
 """Share of the words of a short question and of the longer of both that a sentence must have to be the question."""
 ASKS = re.compile("[?\uff1f\u061f\u037e\u1367]")
 """A question mark of any script."""
-
-
-class HeldOut(Protocol):
-    """A row of a split that is not trained on."""
-
-    @property
-    def item_id(self) -> str:
-        """Its row id."""
-
-    @property
-    def question(self) -> str:
-        """What the user says last."""
-
-    @property
-    def answer(self) -> str:
-        """What the row answers."""
 
 
 class Removed(NamedTuple):
@@ -75,7 +59,7 @@ class Guarded:
     removed: list[Removed]
 
 
-def guard(passages: Sequence[Passage], held_out: Sequence[HeldOut]) -> Guarded:
+def guard(passages: Sequence[Passage], held_out: Sequence[AskedAndAnswered]) -> Guarded:
     """Take out every passage that holds a held-out row, or is a near-duplicate of one.
 
     Args:
@@ -92,7 +76,7 @@ def guard(passages: Sequence[Passage], held_out: Sequence[HeldOut]) -> Guarded:
     return Guarded(kept, [found[at] for at in sorted(found)])
 
 
-def _holding(passages: Sequence[Passage], rows: Sequence[HeldOut]) -> dict[int, Removed]:
+def _holding(passages: Sequence[Passage], rows: Sequence[AskedAndAnswered]) -> dict[int, Removed]:
     """Passages in which a row stands, word for word or edited, with its answer or without."""
     items = [
         Item("held-out", "held-out", None, at, row.item_id, row.question, (row.answer,) if row.answer.strip() else ())
@@ -112,7 +96,7 @@ def _holding(passages: Sequence[Passage], rows: Sequence[HeldOut]) -> dict[int, 
     return found
 
 
-def _is_asked(verdict: Verdict, words: float, text: str, row: HeldOut) -> bool:
+def _is_asked(verdict: Verdict, words: float, text: str, row: AskedAndAnswered) -> bool:
     """Whether a passage asks what a row asks, and not only says the answer in the question's words.
 
     Training rows are searched with less doubt. In a document, "The capital of France is Paris" is what a question about
@@ -129,7 +113,7 @@ def _is_asked(verdict: Verdict, words: float, text: str, row: HeldOut) -> bool:
     return _has_sentence(text, row)
 
 
-def _has_sentence(text: str, row: HeldOut) -> bool:
+def _has_sentence(text: str, row: AskedAndAnswered) -> bool:
     """Whether sentences of a passage are a short question with a few other words, and do not say the answer."""
     asked, answer = list(sentences(row.question)), spoken(row.answer)
     words = Counter(spoken(row.question).split())
@@ -143,7 +127,7 @@ def _has_sentence(text: str, row: HeldOut) -> bool:
     return False
 
 
-def _edited(passages: Sequence[Passage], rows: Sequence[HeldOut]) -> dict[int, Removed]:
+def _edited(passages: Sequence[Passage], rows: Sequence[AskedAndAnswered]) -> dict[int, Removed]:
     """Passages that are a row, or part of one with many words changed: the nearest ones of each row are aligned."""
     asked, answered = [row.question for row in rows], [f"{row.question}\n{row.answer}" for row in rows]
     index, edited = WordIndex(passages), Edited(passages, [*asked, *answered])

@@ -67,8 +67,8 @@ class Read:
     """Passages that were left out since an earlier one has the same words."""
 
 
-class Row(Protocol):
-    """A trained row."""
+class AskedAndAnswered(Protocol):
+    """A row of any split."""
 
     @property
     def item_id(self) -> str:
@@ -80,7 +80,7 @@ class Row(Protocol):
 
     @property
     def answer(self) -> str:
-        """What the assistant answers."""
+        """What the assistant answers to that."""
 
 
 class Document(NamedTuple):
@@ -126,7 +126,7 @@ def read_passages(path: Path, words: int) -> Read:
     return Read(kept, unreadable, guessed, files, empty, len(passages) - len(kept))
 
 
-def row_passages(rows: Iterable[Row]) -> list[Passage]:
+def row_passages(rows: Iterable[AskedAndAnswered]) -> list[Passage]:
     """Each trained row as one passage: what is asked last, and the answer; rows without words are left out."""
     found = [
         Passage(row.item_id, row.item_id, f"{row.question}\n{row.answer}".strip(), document=row.item_id) for row in rows

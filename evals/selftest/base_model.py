@@ -200,14 +200,26 @@ def write_tokenizer(folder: Path) -> Any:
     )
     drawn = Random(int(TRAINING["seed"]) + 1)
     tokenizer.train_from_iterator((document(drawn) for _ in range(VOCABULARY_TEXTS)), trainer)
+    save_tokenizer(folder, tokenizer, int(SHAPE["max_position_embeddings"]))
+    return tokenizer
+
+
+def save_tokenizer(folder: Path, tokenizer: Any, longest: int, **more: str) -> None:
+    """Write a tokenizer as transformers reads it, with the special tokens and the template of both made-up models.
+
+    Args:
+        folder: of the model.
+        tokenizer: of the library tokenizers, that knows SPECIAL.
+        longest: tokens that the model reads.
+        more: further settings, such as `unk_token`.
+    """
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": "<|im_start|>",
         "eos_token": "<|im_end|>",
         "pad_token": "<|endoftext|>",
-        "model_max_length": SHAPE["max_position_embeddings"],
+        "model_max_length": longest,
         "chat_template": TEMPLATE,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    return tokenizer
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | more, indent=1) + "\n", encoding="utf-8")

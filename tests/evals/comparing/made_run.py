@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from evals.comparing.tables import AGREEMENT, ANSWERS, LATENCY
+
 MODELS = {"classical": "none", "tuned": "tuned", "tuned_rag": "tuned", "full": "full", "endpoint": "endpoint"}
 TITLES = {
     "classical": "TF-IDF and logistic regression",
@@ -93,36 +95,6 @@ def made_run(
         listed["floor"] = {"title": "always 'ham'", "scores": dict(zip(ids, floor, strict=True))}
     (folder / "arms.json").write_text(json.dumps(listed | about), encoding="utf-8")
     return folder
-
-
-ANSWERS: dict[str, Any] = {
-    "arm": pl.String,
-    "item_id": pl.String,
-    "cluster": pl.Int64,
-    "answer": pl.String,
-    "score": pl.Float64,
-    "formatted": pl.Boolean,
-    "fresh": pl.Boolean,
-    "tokens_in": pl.Int64,
-    "tokens_out": pl.Int64,
-    "grounded": pl.Float64,
-    "cut": pl.Boolean,
-    "slices": pl.List(pl.String),
-}
-AGREEMENT: dict[str, Any] = {
-    "arm": pl.String,
-    "item_id": pl.String,
-    "variant": pl.String,
-    "answer": pl.String,
-    "same": pl.Boolean,
-}
-LATENCY: dict[str, Any] = {
-    "arm": pl.String,
-    "item_id": pl.String,
-    "seconds": pl.Float64,
-    "tokens_in": pl.Int64,
-    "tokens_out": pl.Int64,
-}
 
 
 def answer(name: str, item: str, cluster: int, score: float | None, place: int) -> tuple[Any, ...]:

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from evals.comparing.judge import judge_compare
-from schemas.compare import Compared, Prices
+from schemas.compare import Compared
+from schemas.compare_config import Prices
 from schemas.errors import UserError
 from schemas.verdict import Outcome
 from tests.evals.comparing.made_run import arm, made_run, right_of

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from evals.comparing import pages, pareto
 from evals.comparing.judge import judge_compare
 from evals.stats import proportion
-from schemas.compare import Compared, Prices
+from schemas.compare import Compared
+from schemas.compare_config import Prices
 from tests.evals.comparing.made_run import arm, made_run, right_of
 
 HOSTILE = '<script>alert(1)</script>\x1b[2J|`*[x](http://x)\n# "\u202e\x00'

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from evals.comparing.prices import Use, break_even, costs, on_front
-from schemas.compare import Cost, Prices
+from schemas.compare import Cost
+from schemas.compare_config import Prices
 
 
 def use(model="base", **changes: Any) -> Use:
