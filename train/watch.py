@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,19 @@ from train.trainer import Job
 
 SPIKE_FLOOR = 0.5
 """Nats by which a loss must exceed the median at least, so that small losses may double without alarm."""
+HIGH, ABOVE_HIGH = 0.9, 2.0
+"""A loss must also be so many times what this share of the steps stays below: where every fourth batch is hard, as with
+batches of equal length, three hard ones in a row are no jump."""
 NOT_RECORDED = ("epoch", "learning_rate", "grad_norm", "loss", "num_tokens", "step_time")
 ROW_DIGITS = 6
 MEASURED = ("loss", "accuracy", "kl", "margin", "reward", "rewards/accuracies", "rewards/margins")
 """What is kept of a method's own evaluation."""
+
+
+def spike_limit(before: Sequence[float], spike: float) -> float:
+    """The loss above which a step is a spike, after steps with these losses."""
+    usual, high = statistics.median(before), sorted(before)[math.ceil(HIGH * len(before)) - 1]
+    return max(usual * spike, usual + SPIKE_FLOOR, high * ABOVE_HIGH)
 
 
 class LossJumped(Exception):
@@ -193,9 +203,8 @@ class Watch(TrainerCallback):
         before, recent = losses[: -guard.patience][-guard.window :], losses[-guard.patience :]
         if len(before) < guard.window:
             return
-        usual = statistics.median(before)
-        limit = max(usual * guard.spike, usual + SPIKE_FLOOR)
-        if min(recent) > limit:
+        if min(recent) > spike_limit(before, guard.spike):
+            usual = statistics.median(before)
             found = f"a loss of {loss:.4g} where the median of {guard.window} steps was {usual:.4g}"
             raise LossJumped(step, found, step - guard.patience + 1)
 

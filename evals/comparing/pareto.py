@@ -204,7 +204,7 @@ def _cost_axis(alt: Any, scale: Scale) -> Any:
     powers = range(math.floor(math.log10(scale.left)), math.ceil(math.log10(scale.right)) + 1)
     steps = (1, 2, 5) if len(powers) <= 4 else (1,)
     ticks = [step * 10.0**power for power in powers for step in steps]
-    return alt.Axis(format="~g", grid=False, values=[tick for tick in ticks if scale.left <= tick <= scale.right])
+    return alt.Axis(format=".0e", grid=False, values=[tick for tick in ticks if scale.left <= tick <= scale.right])
 
 
 def _rows(points: Sequence[Dot], scale: Scale) -> list[dict[str, Any]]:

@@ -195,6 +195,14 @@ def test_a_lasting_spike_is_seen_and_one_outlier_is_not(tiny_model_folder, tmp_p
     assert "median of 4 steps" in caught.value.problems[0].found
 
 
+def test_batches_that_are_hard_every_time_are_no_spike():
+    usual, hard = 0.001, 2.6  # rows that can be answered, and rows of another length that cannot
+    assert watch.spike_limit([usual] * 15 + [hard] * 5, 5.0) > 1.5 * hard
+    assert watch.spike_limit([usual] * 19 + [hard], 5.0) < hard
+    assert watch.spike_limit([hard] * 20, 5.0) == pytest.approx(5 * hard)
+    assert watch.spike_limit([usual] * 20, 5.0) == pytest.approx(usual + watch.SPIKE_FLOOR)
+
+
 def test_a_killed_run_goes_on_at_the_lowered_rate(tiny_model_folder, tmp_path):
     folder = tmp_path / "checkpoints"
     folder.mkdir()
