@@ -1,0 +1,96 @@
+"""What a finished release claims, checked again from its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from evals.release.conclude import digests, judge, summary
+from evals.release.written import BILL, RELEASE, SIGNATURE
+from schemas.base import file_digest
+from schemas.manifest import Manifest
+from schemas.release import Release, ReleasedTarget
+from schemas.verdict import Outcome, combine
+
+
+def release_problems(manifest: Manifest, folder: Path) -> list[str]:
+    """Every claim of a release that its own files contradict, in words.
+
+    Args:
+        manifest: of the release; its files were compared with it before.
+        folder: of the release.
+
+    Raises:
+        ValueError, KeyError, OSError: a file is not what a release holds.
+    """
+    said = Release.model_validate_json((folder / RELEASE).read_bytes())
+    return [
+        *_outcome(said),
+        *_subject(said, manifest),
+        *_files(said, manifest, folder),
+        *_bill(said, folder),
+    ]
+
+
+def _outcome(said: Release) -> list[str]:
+    """Whether outcome and summary follow from the checks, and whether this may have been released at all."""
+    proofs = [*(target.equivalence for target in said.targets), *([said.smoke] if said.smoke else [])]
+    found = [
+        f"a proof says {proof.outcome.value}, its checks combine to {combined.value}"
+        for proof in proofs
+        if (combined := combine(check.outcome for check in proof.checks)) != proof.outcome
+    ]
+    outcome = judge(said.targets, said.smoke)
+    if said.outcome != outcome:
+        found.append(f"the release says {said.outcome.value}, its proofs combine to {outcome.value}")
+    if outcome is not Outcome.PASS:
+        found.append(f"it was published although its proofs combine to {outcome.value}")
+    if said.summary != summary(said.targets, said.smoke):
+        found.append("its summary is not what its proofs say")
+    if (said.gate is Outcome.PASS) != (said.override is None):
+        found.append(f"the gate said {said.gate.value}, and the override is {said.override!r}")
+    return found
+
+
+def _subject(said: Release, manifest: Manifest) -> list[str]:
+    """Whether what was signed and what the manifest names are the same."""
+    found = []
+    made_from = digests(manifest.inputs)
+    if said.subject != made_from:
+        unlike = sorted(role for role in said.subject | made_from if said.subject.get(role) != made_from.get(role))
+        found.append(f"release.json and the manifest name another {', '.join(unlike)}")
+    config = manifest.config
+    for name, value in (("override", said.override), ("signed_by", said.signed_by)):
+        if config[name] != value:
+            found.append(f"release.json says {name} {value!r}, the manifest {config[name]!r}")
+    if config["smoke"] != (said.smoke is not None):
+        found.append("the manifest and release.json differ on whether a smoke test was made")
+    return found
+
+
+def _files(said: Release, manifest: Manifest, folder: Path) -> list[str]:
+    """Whether every file is the one that release.json names."""
+    named = said.evidence | {file.path: file.sha256 for target in said.targets for file in target.files}
+    own = {RELEASE, *([SIGNATURE] if said.signed_by else [])}
+    there = {entry.path for entry in manifest.files} - own
+    found = [f"release.json names {path}, which is not there" for path in sorted(set(named) - there)]
+    found += [f"release.json does not name {path}" for path in sorted(there - set(named))]
+    if said.signed_by and not (folder / SIGNATURE).is_file():
+        found.append(f"release.json says that it is signed, and there is no {SIGNATURE}")
+    return found + [
+        f"{path} is not the file that release.json names"
+        for path, sha256 in sorted(named.items())
+        if path in there and file_digest(folder / path) != sha256
+    ]
+
+
+def _bill(said: Release, folder: Path) -> list[str]:
+    """Whether the bill names the exported files by the digests that they have."""
+    described = json.loads((folder / BILL).read_bytes())["metadata"]["component"]
+    billed = {
+        file["name"]: file["hashes"][0]["content"] for one in described["components"] for file in one["components"]
+    }
+    targets: tuple[ReleasedTarget, ...] = said.targets
+    exported = {file.path: file.sha256 for target in targets for file in target.files}
+    unlike = sorted(path for path in billed.keys() | exported if billed.get(path) != exported.get(path))
+    return [f"the bill and release.json differ on {', '.join(unlike)}"] if unlike else []
