@@ -24,6 +24,7 @@ MAX_FUNCTION_LINES = 70
 NEEDED_UNSEEN = {
     "accelerate": "transformers' Trainer runs on it",
     "tenacity": "lm-eval's models for endpoints try again with it",
+    "pyopenssl": "model-signing imports it without asking for it",
     "gguf": "transformers reads the bundled base model with it",
 }
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "lm_eval", "sklearn")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from evals.release.conclude import digests, judge, summary
 from evals.release.written import BILL, RELEASE, SIGNATURE
 from schemas.base import file_digest
@@ -23,7 +25,10 @@ def release_problems(manifest: Manifest, folder: Path) -> list[str]:
     Raises:
         ValueError, KeyError, OSError: a file is not what a release holds.
     """
-    said = Release.model_validate_json((folder / RELEASE).read_bytes())
+    try:
+        said = Release.model_validate_json((folder / RELEASE).read_bytes())
+    except ValidationError as error:
+        return [f"{RELEASE} is no release: {error.error_count()} fields do not fit"]
     return [
         *_outcome(said),
         *_subject(said, manifest),

@@ -117,9 +117,15 @@ def release(project: Project, verdict: Path, wish: Wish, progress: Progress) -> 
     require_pass(judged, wish.override)
     stage = release_stage(project, judged, wish)
     source = judged.source(ensure_base_model(project.config.train.base_model, project.root))
-    return run_stage(
-        stage, Publication(project, stage, judged, source, tuple(targets), wish, progress).fill, device=device_class
-    )
+    publication = Publication(project, stage, judged, source, tuple(targets), wish, progress)
+    made = run_stage(stage, publication.fill, device=device_class)
+    shutil.rmtree(failed(stage), ignore_errors=True)
+    return made
+
+
+def failed(stage: Stage) -> Path:
+    """Where the evidence of a release that was kept back lies."""
+    return stage.folder.with_name(stage.folder.name + FAILED)
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,7 @@ class Publication:
         outcome = judge(proven, tested)
         if outcome is Outcome.PASS:
             return
-        kept = self.stage.folder.with_name(self.stage.folder.name + FAILED)
+        kept = failed(self.stage)
         shutil.rmtree(kept, ignore_errors=True)
         with partial_folder(kept) as evidence:
             for page in PAGES:

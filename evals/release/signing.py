@@ -6,8 +6,10 @@ signature and the manifest, which is written after it. That the manifest fits wh
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib.util
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +27,15 @@ from cryptography.hazmat.primitives.serialization import (
 from evals.release.written import SIGNATURE
 from schemas.atomic import readable_disk_errors
 from schemas.errors import MissingExtra, UnopenedError, UserError
-from schemas.manifest import MANIFEST_NAME
+from schemas.manifest import MANIFEST_NAME, list_files
+from schemas.terminal import printable
 
 PASSWORD = "ASSAY_SIGN_PASSWORD"
 """Variable of the environment with the password of an encrypted key."""
+SHOWN_CHARS = 300
+"""Of what the library says."""
+MISMATCH = "Signature mismatch"
+"""How the library begins to say that files differ; it then quotes digests as Python writes bytes."""
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 MAKE_KEY = "`openssl ecparam -genkey -name prime256v1 -noout -out key.pem` makes one"
 
@@ -172,5 +179,19 @@ def signature_problem(folder: Path, public_key: Path) -> str:
     except InvalidSignature:
         return "the signature was changed, or another key made it"
     except Exception as error:  # the library lets everything through that a broken bundle leads to
-        return f"the signature does not hold: {str(error).strip()[:300] or type(error).__name__}"
+        if str(error).startswith(MISMATCH):  # the signature is genuine, the files are not those that were signed
+            return f"these files are not those that were signed: {', '.join(_unlike(folder))}"
+        found = printable(str(error).strip())[:SHOWN_CHARS]
+        return f"the signature does not hold: {found or type(error).__name__}"
     return ""
+
+
+def _unlike(folder: Path) -> list[str]:
+    """Files that differ from those of a genuine signature, with what became of them."""
+    envelope = json.loads((folder / SIGNATURE).read_bytes())["dsseEnvelope"]
+    resources = json.loads(base64.b64decode(envelope["payload"]))["predicate"]["resources"]
+    signed = {one["name"]: one["digest"] for one in resources}
+    there = {entry.path: entry.sha256 for entry in list_files(folder) if entry.path != SIGNATURE}
+    names = sorted(name for name in signed | there if signed.get(name) != there.get(name))
+    words = {(True, True): "changed", (True, False): "missing", (False, True): "put in"}
+    return [f"{name} {words[name in signed, name in there]}" for name in names]
