@@ -51,8 +51,7 @@ class ReleaseConfig(Strict):
     """Largest mean KL divergence from the judged model, in nats per token, for 16 bits and quantised exports: the upper
     end of its interval must be below."""
     margin: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.02
-    """Largest loss of score that is acceptable on a gated task: the lower end of the paired interval must be above its
-    negative."""
+    """Largest difference of a task's score, either way: the whole paired interval must lie within it."""
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     """Level of the two-sided intervals."""
     seed: Seed = 0

@@ -182,13 +182,15 @@ def _metrics(facts: ReleaseFacts) -> Iterator[dict[str, Any]]:
 
 
 def _proofs(target: ReleasedTarget) -> Iterator[dict[str, Any]]:
-    """Every number of a proof, with the interval where its check has one."""
-    for check in target.equivalence.checks:
-        found = check.measured
-        for name, value in found.items():
-            if isinstance(value, int | float) and not isinstance(value, bool) and name not in ("low", "high"):
-                ends = (found.get("low"), found.get("high")) if name == "estimate" else (None, None)
-                yield _metric(name, value, *ends, check.name)
+    """Every number of a proof, with the interval where there is one."""
+    found = target.equivalence
+    if found.max_log_p is not None:
+        yield _metric("largest difference of a log-probability, nats", found.max_log_p, None, None, "all tokens")
+    shares = {"KL divergence a token, nats": found.kl, "same top token": found.top_1, "same answer": found.greedy}
+    shares |= {f"difference of {one.metric}, {one.task}": one.difference for one in found.tasks}
+    for name, one in shares.items():
+        if one is not None and one.estimate is not None:
+            yield _metric(name, one.estimate, one.low, one.high, f"{target.name} and the judged model")
 
 
 def _metric(kind: str, value: float, low: float | None, high: float | None, where: str) -> dict[str, Any]:

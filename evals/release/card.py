@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
+from evals.release.equivalence_pages import tables
 from evals.release.facts import UNKNOWN, ReleaseFacts
 from evals.release.written import CARD
 from evals.report_page import markdown_document
@@ -21,12 +22,25 @@ from schemas.results import TaskScore
 from schemas.terminal import printable
 
 TASK = "text-generation"
+
+
+class Kind(NamedTuple):
+    """What the files of a folder are."""
+
+    what: str
+    library: str
+    """That loads them, as the hub calls it."""
+    relation: str
+    """To the base model, as the hub calls it."""
+    use: str
+
+
 KINDS = {
-    "adapter": ("a LoRA adapter", "peft", "adapter"),
-    "merged": ("merged weights", "transformers", "finetune"),
-    "gguf": ("GGUF files", "gguf", "quantized"),
+    "adapter": Kind("LoRA adapter", "peft", "adapter", "peft loads it on the base model with the digest below."),
+    "merged": Kind("Merged weights", "transformers", "finetune", "transformers loads them without an adapter."),
+    "gguf": Kind("GGUF files", "gguf", "quantized", "llama.cpp and what is built on it load them."),
 }
-"""Folder -> what its files are, the library that loads them, and what they are to the base model."""
+"""Folder -> what its files are."""
 TUNED = "tuned"
 
 
@@ -49,13 +63,13 @@ def card(facts: ReleaseFacts, folder: str) -> str:
         folder: of exported files.
     """
     targets = [target for target in facts.targets if target.folder == folder]
-    what = _kind(folder)[0]
+    kind = _kind(folder)
     block = yaml.safe_dump(metadata(facts, folder), sort_keys=False, allow_unicode=True, width=120)
-    page = markdown_document("card.md.jinja", facts=facts, targets=targets, title=what, what=what.capitalize())
+    page = markdown_document("card.md.jinja", facts=facts, targets=targets, kind=kind, tables=tables(targets))
     return f"---\n{block}---\n\n{page}"
 
 
-def _kind(folder: str) -> tuple[str, str, str]:
+def _kind(folder: str) -> Kind:
     return KINDS[folder.strip("/").partition("/")[0]]
 
 
@@ -66,14 +80,14 @@ def metadata(facts: ReleaseFacts, folder: str) -> dict[str, Any]:
         facts: what is known; what is not known is left out, but for the licence, which is said to be unknown.
         folder: of exported files.
     """
-    _, library, relation = _kind(folder)
+    kind = _kind(folder)
     card = facts.card
     found: dict[str, Any] = {
         "license": (card.license or UNKNOWN).lower(),
         "language": card.language,
         "base_model": facts.base.hub_id,
-        "base_model_relation": relation if facts.base.hub_id else None,
-        "library_name": library,
+        "base_model_relation": kind.relation if facts.base.hub_id else None,
+        "library_name": kind.library,
         "pipeline_tag": TASK,
         "tags": [facts.name, "assay", *dict.fromkeys(target.name for target in _of(facts.targets, folder))],
         "datasets": card.datasets,

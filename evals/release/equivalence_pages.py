@@ -53,7 +53,7 @@ def _title(proven: Sequence[ReleasedTarget], tested: SmokeTest | None) -> str:
     return TITLES.get(judge(proven, tested), "Not proven either way")
 
 
-def tables(proven: Sequence[ReleasedTarget], tested: SmokeTest | None) -> list[Table]:
+def tables(proven: Sequence[ReleasedTarget]) -> list[Table]:
     """Numbers and scores of every target, those that there are."""
     numbers = Table(
         "Token by token",
@@ -110,7 +110,7 @@ def _interval(found: Measured | None, form: str) -> str:
 
 def _markdown(name: str, proven: Sequence[ReleasedTarget], tested: SmokeTest | None) -> str:
     lines = [f"# {_title(proven, tested)}: {markdown_cell(name)}", "", f"{markdown_cell(summary(proven, tested))}.", ""]
-    for table in tables(proven, tested):
+    for table in tables(proven):
         lines += [*markdown_lines(table), ""]
     heads = ("part", "check", "outcome", "what was found", "what to do")
     rows = [_check(target.name, check) for target in proven for check in target.equivalence.checks]
@@ -134,7 +134,7 @@ def _html(name: str, proven: Sequence[ReleasedTarget], tested: SmokeTest | None)
         title=_title(proven, tested),
         outcome=judge(proven, tested),
         summary=summary(proven, tested),
-        tables=tables(proven, tested),
+        tables=tables(proven),
         parts=[*parts, *([("smoke test", tested)] if tested else [])],
     )
 

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from evals.release.conclude import digests, judge, summary
 from evals.release.written import BILL, RELEASE, SIGNATURE
 from schemas.base import file_digest
+from schemas.compare import Measured
 from schemas.manifest import Manifest
-from schemas.release import Release, ReleasedTarget
+from schemas.release import Equivalence, Release, ReleasedTarget
+from schemas.release_config import ReleaseConfig
 from schemas.verdict import Outcome, combine
 
 
@@ -31,10 +33,40 @@ def release_problems(manifest: Manifest, folder: Path) -> list[str]:
         return [f"{RELEASE} is no release: {error.error_count()} fields do not fit"]
     return [
         *_outcome(said),
+        *_numbers(said, manifest),
         *_subject(said, manifest),
         *_files(said, manifest, folder),
         *_bill(said, folder),
     ]
+
+
+def _numbers(said: Release, manifest: Manifest) -> list[str]:
+    """Whether the numbers of every proof are within the bounds of the config, whatever its checks say."""
+    bounds = ReleaseConfig.model_validate(manifest.config["release"])
+    found = [f"the manifest asks for {bounds.targets}"] if bounds.targets != [one.name for one in said.targets] else []
+    return found + [
+        f"{target.name}: {what} outside the bounds that the config sets"
+        for target in said.targets
+        for what in _outside(target.equivalence, bounds)
+    ]
+
+
+def _outside(found: Equivalence, bounds: ReleaseConfig) -> list[str]:
+    """Which numbers of a proof are not those of an equivalent model."""
+    alike = [one for one in (found.kl, found.answer_kl) if one is not None and one.estimate is not None]
+    tokens = found.max_log_p is not None and found.max_log_p <= bounds.max_log_p
+    near = bool(alike) and all(one.high is not None and one.high < bounds.max_kl for one in alike)
+    problems = [] if tokens or (near and not found.exact) else ["its log-probabilities are"]
+    return problems + [
+        f"the answers to {one.task} are"
+        for one in found.tasks
+        if one.same + one.ties != one.items and (found.exact or not _within(one.difference, bounds.margin))
+    ]
+
+
+def _within(difference: Measured, margin: float) -> bool:
+    low, high = difference.low, difference.high
+    return low is not None and high is not None and -margin < low and high < margin
 
 
 def _outcome(said: Release) -> list[str]:

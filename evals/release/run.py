@@ -23,7 +23,7 @@ from evals.release.facts import gather_release
 from evals.release.judged import Judged, read_judged, require_pass
 from evals.release.serving_files import serving_files
 from evals.release.signing import Key, sign
-from evals.release.smoke import smoke
+from evals.release.smoke import require_servers, smoke
 from evals.release.source import Source
 from evals.release.written import RELEASE
 from evals.run import base_inputs, require_installed
@@ -115,6 +115,8 @@ def release(project: Project, verdict: Path, wish: Wish, progress: Progress) -> 
     targets = named(known_targets(), project.config.release.targets, "target", "release.targets")
     judged = read_judged(verdict)
     require_pass(judged, wish.override)
+    if wish.smoke:
+        require_servers(targets)
     stage = release_stage(project, judged, wish)
     source = judged.source(ensure_base_model(project.config.train.base_model, project.root))
     publication = Publication(project, stage, judged, source, tuple(targets), wish, progress)
