@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from evals.release.conclude import digests, judge, summary
+from evals.release.conclude import digests, judge, parts, summary
 from evals.release.written import BILL, RELEASE, SIGNATURE
 from schemas.base import file_digest
 from schemas.compare import Measured
@@ -71,11 +71,10 @@ def _within(difference: Measured, margin: float) -> bool:
 
 def _outcome(said: Release) -> list[str]:
     """Whether outcome and summary follow from the checks, and whether this may have been released at all."""
-    proofs = [*(target.equivalence for target in said.targets), *([said.smoke] if said.smoke else [])]
     found = [
-        f"a proof says {proof.outcome.value}, its checks combine to {combined.value}"
-        for proof in proofs
-        if (combined := combine(check.outcome for check in proof.checks)) != proof.outcome
+        f"the proof of {name} says {claimed.value}, its checks combine to {combined.value}"
+        for name, (claimed, checks) in parts(said.targets, said.smoke).items()
+        if (combined := combine(check.outcome for check in checks)) != claimed
     ]
     outcome = judge(said.targets, said.smoke)
     if said.outcome != outcome:

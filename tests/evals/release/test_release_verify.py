@@ -88,7 +88,7 @@ def set_evidence(said: dict[str, Any]) -> None:
 
 
 FORGED: list[tuple[Callable[[dict[str, Any]], None], str]] = [
-    (set_check, "a proof says pass, its checks combine to fail"),
+    (set_check, "the proof of merged says pass, its checks combine to fail"),
     (set_outcome, "it was published although its proofs combine to fail"),
     (set_log_p, "adapter: its log-probabilities are outside the bounds that the config sets"),
     (set_kl, "adapter: its log-probabilities are outside the bounds that the config sets"),
