@@ -72,7 +72,7 @@ def copy_release(made: Finished, target: Path) -> Path:
         with readable_disk_errors(folder):
             for entry in manifest.files:
                 (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(made.folder / entry.path, folder / entry.path)
+                shutil.copy(made.folder / entry.path, folder / entry.path)  # a script stays executable
         problems = file_problems(manifest, folder)
         if problems:
             raise UserError(

@@ -167,14 +167,14 @@ def test_a_folder_inside_a_result_is_refused(made, tmp_path, capsys):
 
 def test_a_full_disk_leaves_nothing_of_the_copy(made, tmp_path, monkeypatch):
     done = made.release()
-    real = shutil.copyfile
+    real = shutil.copy
 
     def full(source, target):
         real(source, target)
         if Path(target).name == "release.json":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(shutil, "copy", full)
     with pytest.raises(UserError, match="the disk is full"):
         copy_release(done, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_nothing_of_the_copy(made, tmp_path, monkeypatch):
 
 def test_a_copy_that_differs_is_not_published(made, tmp_path, monkeypatch):
     done = made.release()
-    monkeypatch.setattr(shutil, "copyfile", lambda source, target: Path(target).write_bytes(b"rot"))
+    monkeypatch.setattr(shutil, "copy", lambda source, target: Path(target).write_bytes(b"rot"))
     with pytest.raises(UserError, match="the copy is not what was released"):
         copy_release(done, tmp_path / "out")
     assert not (tmp_path / "out").exists()
