@@ -28,6 +28,7 @@ FAMILIES = ("llama", "mistral")
 ROPE_TYPES = ("default", "linear", "llama3")
 """Ways to stretch positions that only divide the rotary frequencies."""
 ENDS = ("token_embd.weight", "output.weight")
+LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def export_gguf(source: Source, path: Path, kind: Kind) -> list[Path]:
         sys.stderr.write(
             f"{path.name}: {len(wider)} tensors stay f16, the first is {wider[0]}: their rows do not divide by 32\n"
         )
+    _check_range(path, tensors, chosen)
     with readable_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, _header(path, config, vocabulary, source.name, kind), tensors, chosen)
@@ -218,21 +220,32 @@ def _write(path: Path, writer: gguf.GGUFWriter, tensors: dict[str, Any], chosen:
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for name, tensor in tensors.items():
-            writer.write_tensor_data(_numbers(path, name, tensor, chosen[name]))
+            writer.write_tensor_data(_numbers(tensor, chosen[name]))
+    except OSError as error:
+        if error.errno is None:  # numpy tells how many numbers it wrote and not what stopped it: ask the system
+            with path.open("ab") as stream:
+                stream.write(bytes(gguf.GGUF_DEFAULT_ALIGNMENT))
+        raise
     finally:
         writer.close()
 
 
-def _numbers(path: Path, name: str, tensor: Any, stored: Stored) -> NDArray[Any]:
+def _check_range(path: Path, tensors: dict[str, Any], chosen: dict[str, Stored]) -> None:
+    """Half-precision numbers, and the scales of blocks, end at 65,504."""
+    for name, tensor in tensors.items():
+        largest = float(tensor.abs().max())
+        limit = LARGEST if chosen[name] is not Stored.F32 else float(np.finfo(np.float32).max)
+        if not largest <= limit:  # so that what is no number is caught as well
+            raise UserError(
+                "a weight is too large for GGUF's half-precision numbers",
+                where=f"{path.name}: {name}",
+                found=f"{largest:g}",
+                expected=f"at most {limit:g}",
+                help="drop the gguf targets from release.targets",
+            )
+
+
+def _numbers(tensor: Any, stored: Stored) -> NDArray[Any]:
     weights: NDArray[np.float32] = tensor.detach().float().contiguous().numpy()
-    largest = float(np.abs(weights).max(initial=0.0))
-    if not np.isfinite(largest) or (stored is not Stored.F32 and largest > np.finfo(np.float16).max):
-        raise UserError(
-            "a weight is too large for GGUF's half-precision numbers",
-            where=f"{path.name}: {name}",
-            found=f"{largest:g}",
-            expected=f"at most {np.finfo(np.float16).max:g}",
-            help="drop the gguf targets from release.targets",
-        )
     numbers: NDArray[Any] = gguf.quants.quantize(weights, stored)
     return numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def load_gguf(path: Path) -> Loaded:
         model, report = loaded
         fields, factors = _fields(path)
         tokenizer = AutoTokenizer.from_pretrained(**where)
-    except (ValueError, KeyError, OSError, IndexError, RuntimeError) as error:
+    except (ValueError, KeyError, OSError, IndexError, RuntimeError, struct.error) as error:
         raise UserError(
             "the GGUF file cannot be read back",
             where=str(path),

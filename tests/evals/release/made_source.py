@@ -19,6 +19,13 @@ MERGES = [
     ("i", "n"),
     ("Ġ", "in"),
 ]
+PIECES = ["th", "in", "▁t", "he", "the", "▁th", "▁the", "▁in", "▁▁", "ing", "thing", "▁thing", "nn", "inn", "▁inn"]
+ZEPHYR = (
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
 TEXTS = [
     "the thin thing in the inn",
     "a\n\n1. x\n\n\n7",
@@ -61,12 +68,37 @@ def write_tokenizer(folder: Path, cut: str = "smollm", template: str | None = CH
     return len(tokens)
 
 
+def write_sentencepiece_tokenizer(folder: Path, **model: Any) -> int:
+    """A tokenizer as one converted from sentencepiece looks; gives the number of its tokens."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, processors
+
+    specials = ["<unk>", "<s>", "</s>"]
+    letters = ["▁", *"abcdefghijklmnopqrstuvwxyz.,'"]
+    tokens = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), *letters, *PIECES]
+    vocabulary = {token: k for k, token in enumerate(tokens)}
+    splits = [(whole[:cut], whole[cut:]) for whole in PIECES for cut in range(1, len(whole))]
+    merges = [pair for pair in splits if pair[0] in vocabulary and pair[1] in vocabulary]
+    settings = {"merges": merges, "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True, **model}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, **settings))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    tokenizer.decoder = decoders.Sequence(steps)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.add_special_tokens(specials)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    stated = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>", "bos_token": "<s>"}
+    stated |= {"eos_token": "</s>", "model_max_length": 512, "chat_template": ZEPHYR}
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated), "utf-8")
+    return len(tokens)
+
+
 def write_base(folder: Path, cut: str = "smollm", *, mistral: bool = False, seed: int = 0, **settings: Any) -> Path:
     """A base model of 3 layers of width 32; `settings` are of its config."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-    tokens = write_tokenizer(folder, cut)
+    tokens = write_sentencepiece_tokenizer(folder) if cut == "sentencepiece" else write_tokenizer(folder, cut)
     shape: dict[str, Any] = {
         "vocab_size": tokens,
         "hidden_size": 32,
@@ -79,6 +111,7 @@ def write_base(folder: Path, cut: str = "smollm", *, mistral: bool = False, seed
         "eos_token_id": 2,
         "pad_token_id": 0,
         "tie_word_embeddings": True,
+        "initializer_range": 0.2,  # large enough that attention, and so the order of its rows, decides answers
         **settings,
     }
     torch.manual_seed(seed)
