@@ -123,6 +123,6 @@ class Release(Strict):
     evidence: dict[str, str]
     """Path -> sha256 of every other file of the release but the signature: cards, bill, pages, what a server needs."""
     signed_by: str | None = None
-    """sha256 of the public key (DER, SubjectPublicKeyInfo) that model.sig is checked with; null where it is unsigned."""
+    """sha256 of the public key (DER, SubjectPublicKeyInfo) that checks model.sig; null where it is unsigned."""
 
     model_config = Strict.model_config | {"populate_by_name": True, "serialize_by_alias": True}
