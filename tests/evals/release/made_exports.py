@@ -63,7 +63,7 @@ def merged(source: Source, *, scale: float = 1.0) -> Any:
 def export(
     source: Source, folder: Path, change: Callable[[Any], Any] = lambda model: model, *, scale: float = 1.0
 ) -> Path:
-    """A folder as `save_pretrained` leaves it, with the base's tokenizer; `change` makes another model of the merged."""
+    """A folder as `save_pretrained` leaves it, with the base's tokenizer; `change` makes another model of it."""
     model = change(merged(source, scale=scale))
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
