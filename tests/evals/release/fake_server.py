@@ -1,6 +1,8 @@
 """A model server without a model: `fake_server.py KIND MODEL PORT`, told what to do by `fake.json` in its folder.
 
 answers   what it says, by the last message's content
+tokens    token ids, by text
+prompts   what its template makes, by messages as JSON
 die       ends with this status before it listens
 late_s    listens after this time
 status    of every answer to a chat
@@ -34,9 +36,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with Path("asked.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps([self.path, body]) + "\n")
+        if self.path == "/tokenize":
+            return self.answer(200, {"tokens": told.get("tokens", {}).get(body["content"], [0])})
+        if self.path == "/apply-template":
+            return self.answer(200, {"prompt": told.get("prompts", {}).get(json.dumps(body["messages"]), "?")})
         said = told.get("answers", {}).get(body["messages"][-1]["content"], "?")
         message = {"role": "assistant", "content": said}
-        self.answer(told.get("status", 200), told.get("raw", {"choices": [{"message": message}]}))
+        return self.answer(told.get("status", 200), told.get("raw", {"choices": [{"message": message}]}))
 
 
 if __name__ == "__main__":
