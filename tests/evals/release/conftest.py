@@ -1,5 +1,6 @@
 """A made-up chain that is ready to be released, and a judged tiny model that was evaluated once."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -21,4 +22,6 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
 @pytest.fixture(scope="session")
 def judged(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Judged:
     """The model and the stage folder of its evaluation; only to be read."""
-    return made_judged(tmp_path_factory.mktemp("judged"), tiny_model_folder)
+    made = made_judged(tmp_path_factory.mktemp("judged"), tiny_model_folder)
+    gc.freeze()  # each proof collects twice, and need not look through all that pytest holds
+    return made
