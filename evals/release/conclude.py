@@ -55,14 +55,9 @@ def against(proven: Sequence[ReleasedTarget], tested: SmokeTest | None) -> list[
 def advice(proven: Sequence[ReleasedTarget], tested: SmokeTest | None) -> str:
     """What a person can do about a release that is kept back."""
     found = parts(proven, tested)
-    targets = [name for name, (outcome, _) in found.items() if outcome is not Outcome.PASS and name != SMOKE]
-    said = []
-    if targets:
-        lossy = [target.name for target in proven if target.name in targets and not target.lossless]
-        said.append(f"take {' and '.join(targets)} out of release.targets")
-        said += [f"give {' and '.join(lossy)} a form with more bits"] if lossy else []
-    if any(outcome is Outcome.INCONCLUSIVE for outcome, _ in found.values()):
-        said.append("give it more evidence: a larger evals.limit and release.sequences")
-    if SMOKE in found and found[SMOKE][0] is not Outcome.PASS:
-        said.append("see what the server answered")
-    return f"{', or '.join(said)}; the numbers are in the folder that is named above, and nothing was published"
+    behind = [name for name, (outcome, _) in found.items() if outcome is not Outcome.PASS and name != SMOKE]
+    unsure = any(outcome is Outcome.INCONCLUSIVE for outcome, _ in found.values())
+    said = ["give it more evidence, with a larger evals.limit or release.sequences"] if unsure else []
+    said += [f"take {' and '.join(behind)} out of release.targets"] if behind else []
+    said += ["release without --smoke"] if not behind else []
+    return f"{', or '.join(said)}; nothing was published, and the numbers are in the folder that is named above"

@@ -140,6 +140,10 @@ def reasons(checks: tuple[Check, ...]) -> list[str]:
         for check in checks
         if check.outcome is outcome
     ]
-    lines = [f"{check.name} ({check.outcome.value}): {check.message}" for check in against[:SHOWN_REASONS]]
+    lines = [_reason(check) for check in against[:SHOWN_REASONS]]
     more = len(against) - len(lines)
     return [*lines, f"and {more} more"] if more else lines
+
+
+def _reason(check: Check) -> str:
+    return f"{check.name} ({check.outcome.value}): {check.message}" + (f"; {check.help}" if check.help else "")

@@ -43,7 +43,8 @@ def release_problems(manifest: Manifest, folder: Path) -> list[str]:
 def _numbers(said: Release, manifest: Manifest) -> list[str]:
     """Whether the numbers of every proof are within the bounds of the config, whatever its checks say."""
     bounds = ReleaseConfig.model_validate(manifest.config["release"])
-    found = [f"the manifest asks for {bounds.targets}"] if bounds.targets != [one.name for one in said.targets] else []
+    released, wanted = sorted(target.name for target in said.targets), sorted(bounds.targets)
+    found = [f"it holds {', '.join(released)}, asked for were {', '.join(wanted)}"] if released != wanted else []
     return found + [
         f"{target.name}: {what} outside the bounds that the config sets"
         for target in said.targets
