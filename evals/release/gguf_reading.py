@@ -29,7 +29,11 @@ def load_gguf(path: Path) -> Loaded:
     from train.machine import device_class
 
     transformers_logging.disable_progress_bar()
-    where = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name, "trust_remote_code": False}
+    where: dict[str, Any] = {
+        "pretrained_model_name_or_path": path.parent,
+        "gguf_file": path.name,
+        "trust_remote_code": False,
+    }
     dense = GgufConfig(
         gguf_file=path.name, dequantize=True
     )  # otherwise it could neither be scored in float32 nor moved

@@ -47,7 +47,8 @@ def _full(source: Source) -> Any:
     from train.adapter import load_weights
 
     assert source.full is not None
-    return load_weights(source.full).to(getattr(torch, source.dtype)).eval()
+    model: Any = load_weights(source.full)
+    return model.to(getattr(torch, source.dtype)).eval()
 
 
 def _separate_embeddings(model: Any) -> None:
@@ -59,7 +60,7 @@ def _separate_embeddings(model: Any) -> None:
     first, last = inner.get_input_embeddings(), inner.get_output_embeddings()
     if not isinstance(first, LoraLayer) and not isinstance(last, LoraLayer):
         return
-    head = last.get_base_layer() if isinstance(last, LoraLayer) else last
+    head: Any = last.get_base_layer() if isinstance(last, LoraLayer) else last
     head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from evals.release.merging import merged_model
 from evals.release.source import Loaded, Source
@@ -46,5 +47,6 @@ def load(source: Source, folder: Path) -> Loaded:
 
     from train.machine import device_class
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, source.dtype), trust_remote_code=False)
+    number = getattr(torch, source.dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=number, trust_remote_code=False)
     return Loaded(model.to(device_class()).eval(), AutoTokenizer.from_pretrained(folder, trust_remote_code=False))

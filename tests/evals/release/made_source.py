@@ -60,7 +60,11 @@ def write_tokenizer(folder: Path, cut: str = "smollm", template: str | None = CH
     tokenizer.add_special_tokens(list(SPECIAL))
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    stated = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
+    stated: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<|im_start|>",
+        "eos_token": "<|im_end|>",
+    }
     stated |= {"pad_token": "<|endoftext|>", "model_max_length": 512, **settings}
     if template is not None:
         stated["chat_template"] = template
@@ -87,7 +91,7 @@ def write_sentencepiece_tokenizer(folder: Path, **model: Any) -> int:
     tokenizer.add_special_tokens(specials)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    stated = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>", "bos_token": "<s>"}
+    stated: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>", "bos_token": "<s>"}
     stated |= {"eos_token": "</s>", "model_max_length": 512, "chat_template": ZEPHYR}
     (folder / "tokenizer_config.json").write_text(json.dumps(stated), "utf-8")
     return len(tokens)
