@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -22,7 +23,7 @@ TOLERANCE = 1e-3
 class Letters:
     """A tokenizer whose tokens are letters; 0 ends an answer."""
 
-    bos_token = None
+    bos_token: str | None = None
     eos_token_id = 0
 
     def encode(self, text, add_special_tokens=True):
@@ -42,7 +43,7 @@ def suite(kind, recorded, **more):
     columns = ITEM_SCHEMA | {name: kind for name, (kind, _) in MORE_COLUMNS.items()}
     lines = [("t", "tuned", f"i{k}", k, k, "a", *one, SHA, 0, 0, "{}") for k, one in enumerate(recorded)]
     table = pl.DataFrame(lines, schema=columns, orient="row")
-    settings = {"generation": {}, "filters": False} | more
+    settings: dict[str, Any] = {"generation": {}, "filters": False, **more}
     return Suite("t", kind, True, "acc", False, recorded=table, **settings)
 
 
