@@ -12,9 +12,10 @@ from evals.consistency import ITEM_SCHEMA, MORE_COLUMNS
 from evals.harness import TaskRun
 from evals.item_scores import ItemScore
 from evals.release.answers import compared, task_check, task_equivalence, with_ties
-from evals.release.prompts import Choice, Prompt, Suite, interleaved
+from evals.release.prompts import Choice, Prompt, PromptReader, Suite, interleaved
 from evals.release.reading import encode, places, sequences
 from schemas.verdict import Outcome
+from tests.tiny_model import CHATML, write_tiny_tokenizer
 
 SHA = "0" * 64
 TOLERANCE = 1e-3
@@ -244,3 +245,19 @@ def test_places_lie_in_prompt_and_answer_and_are_no_more_than_asked_for(most):
     assert all(19 <= place < 24 for place in in_answer)
     assert in_prompt
     assert len(in_answer) == min(5, max(1, most // 2, most - 19))
+
+
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
+
+
+def test_prompts_are_rendered_as_lm_eval_does_where_a_template_refuses_a_system(tmp_path):
+    from transformers import AutoTokenizer
+
+    write_tiny_tokenizer(tmp_path, template=NO_SYSTEM)
+    reader = PromptReader(AutoTokenizer.from_pretrained(tmp_path))
+    user = {"role": "user", "content": "hi"}
+    prompt = reader.apply_chat_template([{"role": "system", "content": "Be kind."}, user])
+    assert prompt == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    assert reader.conversations[prompt] == [user]
+    begun = reader.apply_chat_template([user, {"role": "assistant", "content": "so"}], add_generation_prompt=False)
+    assert begun.endswith("assistant\nso")
