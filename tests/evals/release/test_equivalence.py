@@ -125,6 +125,17 @@ def test_files_that_cannot_be_loaded_back_fail(judged, tmp_path):
     assert "cannot be loaded back" in said(found, "load")
 
 
+def test_a_model_that_knows_fewer_tokens_cannot_read_what_was_read(judged, tmp_path):
+    def narrow(model):
+        model.resize_token_embeddings(100)
+        return model
+
+    found = proven(judged, export(judged[0], tmp_path, narrow))
+    assert {"reading", "structure:vocabulary"} <= outcomes(found)
+    assert found.sequences == 0
+    assert found.max_log_p is None
+
+
 # ------------------------------------------------------------------------------------------- what stands around them
 
 
