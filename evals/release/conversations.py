@@ -73,9 +73,9 @@ def _conversation(suite: Suite, prompt: Prompt, tokenizer: Any) -> Conversation 
     if suite.generates:
         if suite.filters:
             return None
-        until = suite.generation.get("until") or ()
+        until = prompt.generation.get("until") or ()
         stop = tuple([until] if isinstance(until, str) else until)
-        most = int(suite.generation.get("max_gen_toks") or ANSWER_TOKENS)
+        most = int(prompt.generation.get("max_gen_toks") or ANSWER_TOKENS)
         return Conversation(prompt, messages, prompt.answer, True, stop, most)
     best = max(prompt.choices, key=lambda one: one.log_likelihood, default=None)
     if best is None or best.log_likelihood <= CERTAIN or not best.text.strip():

@@ -174,7 +174,7 @@ def _ask_exported(
     try:
         found.readings = read_all(loaded.model, asked.rows, found.facts.vocabulary[0], progress.advance)
     except (RuntimeError, IndexError) as error:  # another vocabulary, or out of memory
-        found.problems.append(_problem("log-probabilities", f"it does not read the sequences: {error}"))
+        found.problems.append(_problem("reading", f"it does not read the sequences: {error}"))
     _answer(loaded, target, asked, settings, progress, found)
 
 

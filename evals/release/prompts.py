@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from jinja2 import TemplateError
 
 from evals.consistency import read_items_table
 from evals.tasks import resolved_task
@@ -70,6 +71,8 @@ class Prompt:
     choices: tuple[Choice, ...] = ()
     """Of a task without generation; empty where the recorded scores do not fit the requests."""
     document: dict[str, Any] = field(default_factory=dict)
+    generation: dict[str, Any] = field(default_factory=dict)
+    """How a text was asked for, as lm-eval puts it: `until`, `max_gen_toks`."""
     messages: tuple[dict[str, str], ...] | None = None
     """The conversation that lm-eval's template made the prompt of."""
 
@@ -132,17 +135,15 @@ class PromptReader:
         return ""
 
     def apply_chat_template(self, messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """See lm-eval's model for transformers, which renders in the same way."""
-        prompt = str(
-            self._tokenizer.apply_chat_template(
-                messages,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                continue_final_message=not add_generation_prompt,
-            )
-        )
-        self.conversations[prompt] = messages
-        return prompt
+        """See lm-eval's model for transformers, which leaves the system's turn out where the template refuses it."""
+        how = {"add_generation_prompt": add_generation_prompt, "continue_final_message": not add_generation_prompt}
+        try:
+            prompt = self._tokenizer.apply_chat_template(messages, tokenize=False, **how)
+        except TemplateError:
+            messages = [message for message in messages if message["role"] != "system"]
+            prompt = self._tokenizer.apply_chat_template(messages, tokenize=False, **how)
+        self.conversations[str(prompt)] = messages
+        return str(prompt)
 
     def loglikelihood(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
         """Nothing is likely."""
@@ -202,6 +203,7 @@ def _prompt(suite: Suite, line: dict[str, Any], requests: Sequence[Any], reader:
         answer=answer,
         choices=choices,
         document=dict(requests[0].doc),
+        generation=dict(requests[0].args[1]) if suite.generates else {},
         messages=tuple(messages) if messages else None,
     )
 

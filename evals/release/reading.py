@@ -23,6 +23,8 @@ from evals.token_scores import MAX_LOGITS, Progress
 
 HELD = 200_000_000
 """Most probabilities of the first model that are kept (places x vocabulary): 800 MB in float32."""
+LEAST = 2
+"""Places of a sequence: one in the prompt and one in the answer."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def sequences(prompts: Sequence[Prompt], tokenizer: Any, longest: int) -> list[T
 def places(one: TokenRow, most: int) -> tuple[list[int], list[int]]:
     """Entries of a sequence at which whole distributions are compared: in the prompt, and in the answer.
 
-    Both are spread evenly; the answer gets up to half of them, and what either does not need is the other's.
+    Both are spread evenly; the answer gets up to half of them, and what either does not need is the other's. At least
+    LEAST are asked for.
     """
     prompt, answer = one.start - 1, len(one.ids) - one.start
     for_answer = min(answer, max(most // 2, most - prompt))
@@ -143,7 +146,7 @@ def read_all(
     model: Any, asked: Sequence[TokenRow], vocabulary: int, progress: Progress
 ) -> list[tuple[Reading, tuple[list[int], list[int]]]]:
     """What a model makes of all sequences, with the places at which it keeps distributions."""
-    most = HELD // vocabulary // max(len(asked), 1)
+    most = max(LEAST, HELD // vocabulary // max(len(asked), 1))
     found = []
     for done, one in enumerate(asked):
         chosen = places(one, most)

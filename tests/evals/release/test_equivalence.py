@@ -62,6 +62,13 @@ def test_places_are_spread_where_distributions_are_many(judged, tmp_path, monkey
     assert 100 <= found.positions <= 20 * 6 < found.tokens
 
 
+def test_no_sequence_goes_without_a_place(judged, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "HELD", 1)
+    found = proven(judged, export(judged[0], tmp_path, scale=0.0), target("gguf-f16", lossless=False), max_kl=1e-3)
+    assert found.positions == 2 * found.sequences
+    assert "divergence" in outcomes(found)
+
+
 def test_a_long_sequence_is_read_in_pieces(judged, tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "MAX_LOGITS", 16 * 259)
     found = proven(judged, export(judged[0], tmp_path))
@@ -116,6 +123,17 @@ def test_files_that_cannot_be_loaded_back_fail(judged, tmp_path):
     assert found.outcome is Outcome.FAIL
     assert outcomes(found) == {"load"}
     assert "cannot be loaded back" in said(found, "load")
+
+
+def test_a_model_that_knows_fewer_tokens_cannot_read_what_was_read(judged, tmp_path):
+    def narrow(model):
+        model.resize_token_embeddings(100)
+        return model
+
+    found = proven(judged, export(judged[0], tmp_path, narrow))
+    assert {"reading", "structure:vocabulary"} <= outcomes(found)
+    assert found.sequences == 0
+    assert found.max_log_p is None
 
 
 # ------------------------------------------------------------------------------------------- what stands around them
