@@ -46,7 +46,8 @@ DOCUMENTED_EXIT = re.compile(r"^(?P<command>[^#\n]+?)\s+# exit (?P<code>\d+)\b.*
 # shell syntax is checked, and their commands and flags against --help.
 ELSEWHERE = re.compile(
     r"\bmake (setup|demo|demo-overfit|test|test-all|check|docs|bench)\b"
-    r"|\bassay (train|evals|gate model|bless|report|release)\b|\bassay sweep\b(?!.*# exit 2)|\bgit clone\b|\bpip install\b|\bnpm\b|\bpre-commit run\b"
+    r"|\bassay (train|evals|gate model|bless|report|release)\b"
+    r"|\bassay sweep\b(?!.*# exit 2)|\bgit clone\b|\bpip install\b|\bnpm\b|\bpre-commit run\b"
 )
 TINY = re.compile(r"\btiny\b")
 """Blocks that name the tiny model take seconds, and are run."""
