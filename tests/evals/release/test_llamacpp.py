@@ -29,7 +29,7 @@ def agreeing(judged, tmp_path, monkeypatch):
     tokenizer = AutoTokenizer.from_pretrained(source.base)
     suites = read_suites(results)
     prompts = [prompt for suite in suites for prompt in read_prompts(suite, results / "tasks", tokenizer)]
-    asked = conversations(suites, prompts, tokenizer, 8)
+    asked = conversations(suites, prompts, {}, tokenizer, 8)
     (tmp_path / "toy-q8_0.gguf").write_bytes(b"GGUF")
     (tmp_path / "toy-f16.gguf").write_bytes(b"GGUF")
     monkeypatch.setattr(llamacpp, "serving", functools.partial(serving, program=FAKE))
