@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from evals.release.prompts import Prompt, Suite
+import polars as pl
+
+from evals.evidence import TOKENS
+from evals.release.prompts import JUDGED, Prompt, Suite
 from evals.release.reading import encode
 from evals.release.serving import Server, answer_of, chat_body
+from evals.scoring import ORIGINAL
 from schemas.release import Served
 from schemas.terminal import printable
 from schemas.verdict import Check, Outcome
@@ -44,15 +49,49 @@ class Conversation:
         return said == expected if self.whole else said.startswith(expected)
 
 
-def conversations(suites: Sequence[Suite], prompts: Sequence[Prompt], tokenizer: Any, count: int) -> list[Conversation]:
+@dataclass(frozen=True)
+class Known:
+    """The judged model's greedy answer to a row of the dataset."""
+
+    text: str
+    whole: bool
+    """Whether it ends there; otherwise it begins so."""
+    tokens: int
+
+
+def known_answers(results: Path, tokenizer: Any) -> dict[str, Known]:
+    """Row id -> the greedy answer, of test rows whose own answer is that: each of its tokens was the likeliest.
+
+    Args:
+        results: stage folder of evals.
+        tokenizer: the judged model's.
+    """
+    table = pl.read_parquet(results / TOKENS, columns=["model", "split", "variant", "row_id", "runs", "ids", "greedy"])
+    rows = table.filter(pl.col("model") == JUDGED, pl.col("split") == "test", pl.col("variant") == ORIGINAL)
+    found = {}
+    for row_id, runs, ids, greedy in rows.select("row_id", "runs", "ids", "greedy").iter_rows():
+        length = runs[-1] if runs else 0
+        answer, likeliest = ids[len(ids) - length :], greedy[len(greedy) - length :]
+        if not length or len(likeliest) != length or not all(likeliest):
+            continue
+        ends = [place for place, token in enumerate(answer) if token == tokenizer.eos_token_id]
+        said = answer[: ends[0]] if ends else answer
+        found[row_id] = Known(str(tokenizer.decode(said)), bool(ends), length)
+    return found
+
+
+def conversations(
+    suites: Sequence[Suite], prompts: Sequence[Prompt], known: Mapping[str, Known], tokenizer: Any, count: int
+) -> list[Conversation]:
     """The first items of which both the messages and the judged model's greedy answer are known.
 
-    The answer is known where it was recorded word for word, and where a recorded choice was more likely than everything
-    else together: then every one of its tokens was the likeliest.
+    The answer is known where it was recorded word for word; where every token of the row's own answer was recorded to
+    be the likeliest; and where a recorded choice was more likely than everything else together.
 
     Args:
         suites: the tasks.
         prompts: of all their items.
+        known: of `known_answers`.
         tokenizer: the judged model's.
         count: most items.
     """
@@ -61,12 +100,12 @@ def conversations(suites: Sequence[Suite], prompts: Sequence[Prompt], tokenizer:
     for prompt in prompts:
         if len(found) == count:
             break
-        one = _conversation(by_name[prompt.task], prompt, tokenizer)
+        one = _conversation(by_name[prompt.task], prompt, known.get(prompt.item_id), tokenizer)
         found += [one] if one else []
     return found
 
 
-def _conversation(suite: Suite, prompt: Prompt, tokenizer: Any) -> Conversation | None:
+def _conversation(suite: Suite, prompt: Prompt, known: Known | None, tokenizer: Any) -> Conversation | None:
     messages = _messages(prompt, tokenizer)
     if messages is None or suite.drawn:
         return None
@@ -77,6 +116,8 @@ def _conversation(suite: Suite, prompt: Prompt, tokenizer: Any) -> Conversation 
         stop = tuple([until] if isinstance(until, str) else until)
         most = int(prompt.generation.get("max_gen_toks") or ANSWER_TOKENS)
         return Conversation(prompt, messages, prompt.answer, True, stop, most)
+    if known is not None:
+        return Conversation(prompt, messages, known.text, known.whole, (), known.tokens + MORE_TOKENS)
     best = max(prompt.choices, key=lambda one: one.log_likelihood, default=None)
     if best is None or best.log_likelihood <= CERTAIN or not best.text.strip():
         return None

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from evals.release.answers import Answered, compared, task_check, task_equivalence, with_ties
-from evals.release.conversations import conversations
+from evals.release.conversations import conversations, known_answers
 from evals.release.divergence_checks import divergence_check, log_p_check, record_check
 from evals.release.llamacpp import llamacpp_checks
 from evals.release.numbers import measured, rounded
@@ -122,7 +122,8 @@ def prove(
     _free()
     progress.begin(f"{target.NAME}: by llama.cpp")
     texts = [row.prompt.context + row.prompt.answer for row in asked.rows]
-    items = conversations(asked.suites, asked.prompts, asked.tokenizer, ASKED_OF_LLAMACPP)
+    known = known_answers(results, asked.tokenizer)
+    items = conversations(asked.suites, asked.prompts, known, asked.tokenizer, ASKED_OF_LLAMACPP)
     more = llamacpp_checks(target, folder, texts, items, asked.tokenizer)
     return _judged(source, target, folder, results, asked, found, settings, more)
 

@@ -17,7 +17,8 @@ def sentencepiece_scores(
 
     Merging by scores joins the two neighbours whose joint text is the token of the highest score; merging by rank joins
     the pair that stands first in a list. They agree where the list holds every pair that makes a token, and all pairs
-    that make the same token stand together: so it is for every vocabulary that sentencepiece made.
+    that make the same token stand together. Lists that sentencepiece's own conversion made are so, but for some older
+    ones, which lack the pair of the very first piece: with these a file would form a token that the model never saw.
 
     Args:
         path: tokenizer.json, for messages.

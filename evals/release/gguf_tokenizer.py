@@ -91,7 +91,7 @@ def read_vocabulary(folder: Path, rows: int) -> Vocabulary:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _no_equal(path, f"{type(error).__name__}: {error}"[:200], "a vocabulary in `model.vocab`") from error
     added = [token for token in written.get("added_tokens") or [] if isinstance(token, dict)]
-    _check_added(path, added)
+    _check_added(path, added, normalised=written.get("normalizer") is not None)
     tokens, types = _tokens(path, vocabulary, added, rows)
     merges = [pair.split(" ", 1) if isinstance(pair, str) else pair for pair in pieces.get("merges") or []]
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -157,11 +157,13 @@ def _step(step: Any) -> Any:
     return {"use_regex": True} | {key: value for key, value in step.items() if key != "trim_offsets"}
 
 
-def _check_added(path: Path, added: list[dict[str, Any]]) -> None:
+def _check_added(path: Path, added: list[dict[str, Any]], normalised: bool) -> None:
+    """Refuse added tokens that stand for more or less than their own text wherever it occurs."""
+    flags = ("lstrip", "rstrip", "single_word", *(["normalized"] if normalised else []))
     for token in added:
-        odd = [flag for flag in ("lstrip", "rstrip", "single_word") if token.get(flag)]
+        odd = [flag for flag in flags if token.get(flag)]
         if odd:
-            expected = "added tokens that take no neighbouring blanks and need no word boundary"
+            expected = "added tokens that are found wherever their text stands, and take nothing beside it"
             raise _no_equal(path, f"{token.get('content')!r} with {', '.join(odd)}"[:200], expected)
 
 

@@ -98,8 +98,8 @@ def _conversation(base: Path) -> tuple[Turns | None, list[str], str]:
     from curate.load_supervisor import load_supervisor, template_source, tokenizer_settings
 
     try:
-        source = template_source(base, tokenizer_settings(base), needed=True)
-        supervisor = load_supervisor(base, MOST_CONTEXT)
+        source = template_source(base, tokenizer_settings(base), needed=False)
+        supervisor = load_supervisor(base, MOST_CONTEXT, needs_template=False)
     except UserError as error:
         return None, [], str(error)
     ids = (supervisor.eos_token_id, *answer_ends(base))
@@ -116,6 +116,8 @@ def _conversation(base: Path) -> tuple[Turns | None, list[str], str]:
             raise ValueError(text)
         return text[len(added) :]  # in Ollama the tokenizer writes the start token
 
+    if not source:
+        return None, stops, "the base model has no chat template"
     if "strftime_now" in source:
         return None, stops, "the chat template writes the day's date, which Ollama cannot"
     turns = find_turns(render)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evals.release.conversations import Conversation, answers_check, ask, conversations
+from evals.release.conversations import Conversation, answers_check, ask, conversations, known_answers
 from evals.release.llamacpp import context_tokens, gguf_file
 from evals.release.prompts import read_prompts, read_suites
 from evals.release.serving import missing_modules, serving
@@ -86,7 +86,7 @@ def smoke(
     tokenizer = AutoTokenizer.from_pretrained(source.base, trust_remote_code=False)
     suites = read_suites(results)
     prompts = [prompt for suite in suites for prompt in read_prompts(suite, results / "tasks", tokenizer)]
-    asked = conversations(suites, prompts, tokenizer, ITEMS)
+    asked = conversations(suites, prompts, known_answers(results, tokenizer), tokenizer, ITEMS)
     exact = source.dtype == "float32"
     checks: list[Check] = []
     answers: dict[str, tuple[Served, ...]] = {}

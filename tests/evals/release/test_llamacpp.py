@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from curate.model_files import BUNDLED, bundled_file
 from evals.release import llamacpp
 from evals.release.conversations import conversations
-from evals.release.llamacpp import context_tokens, gguf_file, llamacpp_checks
+from evals.release.llamacpp import _template, _tokens, context_tokens, gguf_file, llamacpp_checks
 from evals.release.prompts import read_prompts, read_suites
-from evals.release.serving import serving
+from evals.release.serving import missing_modules, serving
 from evals.release.structure import NASTY, PROBES
+from schemas.errors import UserError
 from schemas.verdict import Outcome
 from tests.evals.release.made_exports import target
+from train.base_model import ensure_base_model
 
 FAKE = Path(__file__).with_name("fake_server.py")
 GGUF = target("gguf-q8_0", "gguf", lossless=False)
@@ -29,7 +32,7 @@ def agreeing(judged, tmp_path, monkeypatch):
     tokenizer = AutoTokenizer.from_pretrained(source.base)
     suites = read_suites(results)
     prompts = [prompt for suite in suites for prompt in read_prompts(suite, results / "tasks", tokenizer)]
-    asked = conversations(suites, prompts, tokenizer, 8)
+    asked = conversations(suites, prompts, {}, tokenizer, 8)
     (tmp_path / "toy-q8_0.gguf").write_bytes(b"GGUF")
     (tmp_path / "toy-f16.gguf").write_bytes(b"GGUF")
     monkeypatch.setattr(llamacpp, "serving", functools.partial(serving, program=FAKE))
@@ -110,3 +113,28 @@ def test_the_context_holds_every_item_with_its_answer(agreeing):
     _, asked, tokenizer, _ = agreeing
     needed = [len(tokenizer.encode(one.prompt.context)) + one.most for one in asked]
     assert max(needed) < context_tokens(asked, tokenizer) < max(needed) + 100
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_modules("llamacpp")), reason="xllamacpp is not installed")
+def test_the_real_reader_splits_and_renders_as_the_base_model_does():
+    """The bundled GGUF and the folder that was made of it, whose digits the conversion had to repair."""
+    from transformers import AutoTokenizer
+
+    name = "smollm2-135m-instruct"
+    file, tokenizer = bundled_file(BUNDLED[name]), AutoTokenizer.from_pretrained(ensure_base_model(name))
+    assert file is not None
+    with serving("llamacpp", file.name, file.parent, 256) as server:
+        checks = [_tokens(server, TEXTS, tokenizer), *_template(server, [], tokenizer)]
+    assert [(check.name, check.outcome) for check in checks] == [
+        ("llamacpp:tokenizer", Outcome.PASS),
+        ("llamacpp:chat-template", Outcome.PASS),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_modules("llamacpp")), reason="xllamacpp is not installed")
+def test_a_broken_file_ends_its_process_and_not_ours(tmp_path):
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(100))
+    with pytest.raises(UserError, match="ended before it was ready"), serving("llamacpp", "broken.gguf", tmp_path, 64):
+        pass

@@ -98,6 +98,14 @@ def test_template_that_cannot_be_said_safely_is_left_out_with_the_reason(templat
     assert "\nSYSTEM" not in text
     (comment,) = [line for line in text.splitlines() if line.startswith("# No TEMPLATE: ")]
     assert reason in comment
+    assert ('PARAMETER stop "<|im_end|>"' in text) == (reason != "does not compile")
+
+
+def test_base_without_a_chat_template_has_stops_all_the_same(tmp_path):
+    source = made_release(tmp_path, [gguf_f16])
+    write_tokenizer(source.base, template=None)
+    text = written(tmp_path, source, [gguf_f16])["Modelfile"]
+    assert "# No TEMPLATE: the base model has no chat template." in text
     assert 'PARAMETER stop "<|im_end|>"' in text
 
 

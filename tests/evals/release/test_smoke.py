@@ -3,14 +3,18 @@
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
+from evals.evidence import TOKENS
 from evals.release import smoke as smoke_module
-from evals.release.conversations import answers_check, conversations
-from evals.release.prompts import read_prompts, read_suites
+from evals.release.conversations import Known, answers_check, conversations, known_answers
+from evals.release.prompts import Choice, Prompt, Suite, read_prompts, read_suites
 from evals.release.serving import missing_modules, serving
 from evals.release.smoke import require_servers, smoke
+from evals.scoring import TOKEN_SCHEMA
 from schemas.errors import UserError
 from schemas.progress import SILENT
 from schemas.release import Served
@@ -35,7 +39,7 @@ def asked_of(source, results):
     tokenizer = AutoTokenizer.from_pretrained(source.base)
     suites = read_suites(results)
     prompts = [prompt for suite in suites for prompt in read_prompts(suite, results / "tasks", tokenizer)]
-    return conversations(suites, prompts, tokenizer, 8)
+    return conversations(suites, prompts, {}, tokenizer, 8)
 
 
 @pytest.fixture
@@ -154,3 +158,88 @@ def test_the_real_server_gives_the_recorded_answers(judged, tmp_path):
     assert [check.message for check in found.checks] == ["8 of 8 answers over HTTP are the recorded ones"]
     export(source, tmp_path / "merged", scale=0.0)
     assert smoke(source, tmp_path, [target()], results, ReleaseConfig(), SILENT).outcome is Outcome.FAIL
+
+
+# -------------------------------------------------------------------------------------------------- what is on record
+
+
+class Bytes:
+    """A tokenizer of letters whose token 0 ends an answer, and whose template is the content itself."""
+
+    bos_token, eos_token_id = None, 0
+
+    def encode(self, text, **_):
+        return [ord(letter) - 96 for letter in text]
+
+    def decode(self, ids):
+        return "".join(chr(96 + one) for one in ids)
+
+    def apply_chat_template(self, messages, **_):
+        return "/".join(message["content"] for message in messages)
+
+
+def written(folder, *rows):
+    """Tables of tokens as an evaluation leaves them: (row id, runs, ids, greedy)."""
+    lines = [
+        ("tuned", "test", row_id, 0, 1.0, len(ids), "original", runs, ids, [-1.0], [0.0], greedy)
+        for row_id, runs, ids, greedy in rows
+    ]
+    lines.append(("base", "test", "other", 0, 1.0, 1, "original", [1], [1], [-1.0], [0.0], [True]))
+    pl.DataFrame(lines, schema=TOKEN_SCHEMA, orient="row").write_parquet(folder / TOKENS)
+    return folder
+
+
+def test_an_answer_is_known_where_each_of_its_tokens_was_the_likeliest(tmp_path):
+    rows = [
+        ("whole", [3], [1, 2, 0], [True] * 3),
+        ("and more", [4], [1, 0, 9, 9], [True] * 4),
+        ("cut", [2], [1, 2], [True] * 2),
+        ("last turn", [2, 2], [7, 0, 3, 0], [False, False, True, True]),
+        ("unsure", [3], [1, 2, 0], [True, False, True]),
+        ("no details", [3], [1, 2, 0], []),
+    ]
+    assert known_answers(written(tmp_path, *rows), Bytes()) == {
+        "whole": Known("ab", True, 3),
+        "and more": Known("a", True, 4),
+        "cut": Known("ab", False, 2),
+        "last turn": Known("c", True, 2),
+    }
+
+
+def one_suite(kind="multiple_choice", **more):
+    settings: dict[str, Any] = {"generation": {}, "filters": False, **more}
+    return Suite("t", kind, True, "acc", False, recorded=pl.DataFrame(), **settings)
+
+
+def one_prompt(**more):
+    settings: dict[str, Any] = {"context": "q", "answer": "a", "document": {"user": "q"}, **more}
+    return Prompt("t", "i", 0, 0, **settings)
+
+
+def expected_of(prompt, suite=None, known=None):
+    found = conversations([suite or one_suite()], [prompt], {"i": known} if known else {}, Bytes(), 8)
+    return [(one.expected, one.whole, one.stop, one.most) for one in found]
+
+
+def test_a_choice_that_is_more_likely_than_all_else_begins_the_answer():
+    sure, unsure = Choice("ab", -0.69), Choice("ab", -0.70)
+    assert expected_of(one_prompt(choices=(Choice("b", -3.0), sure))) == [("ab", False, (), 4)]
+    assert expected_of(one_prompt(choices=(Choice("b", -3.0), unsure))) == []
+    assert expected_of(one_prompt(choices=(unsure,)), known=Known("b", True, 2)) == [("b", True, (), 4)]
+
+
+def test_a_recorded_text_is_the_answer_with_its_stops():
+    text = one_prompt(answer="so", generation={"until": "\n", "max_gen_toks": 9})
+    assert expected_of(text, one_suite("generate_until")) == [("so", True, ("\n",), 9)]
+    assert expected_of(text, one_suite("generate_until", filters=True)) == []
+    assert expected_of(text, one_suite("generate_until", generation={"do_sample": True})) == []
+
+
+def test_the_messages_must_make_exactly_the_prompt():
+    sure = (Choice("ab", -0.1),)
+    (found,) = conversations(
+        [one_suite()], [one_prompt(context="s/q", document={"user": "q", "system": "s"}, choices=sure)], {}, Bytes(), 8
+    )
+    assert [message["role"] for message in found.messages] == ["system", "user"]
+    assert expected_of(one_prompt(context="another", choices=sure)) == []
+    assert expected_of(one_prompt(messages=({"role": "assistant", "content": "q"},), document={}, choices=sure)) == []

@@ -128,6 +128,7 @@ def metaspace(written: dict[str, Any]) -> None:
         (drop_a_split, "no merge of 'th' and 'e', whose text is a token"),
         (repeat_later, "at several places of the list"),
         (metaspace, "Metaspace"),
+        (lambda written: written["added_tokens"][1].update(normalized=True), "'<s>' with normalized"),
     ],
 )
 def test_merges_that_scores_cannot_say_are_refused(change, found, tmp_path):
