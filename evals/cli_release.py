@@ -11,6 +11,7 @@ import click
 from curate.cli_options import chosen_project, optional_project_options
 from evals.cli_evidence import CONFIG_SUFFIXES, verdict_of
 from schemas.errors import ExitCode, UserError
+from schemas.terminal import printable
 
 if TYPE_CHECKING:
     from schemas.release import Release
@@ -89,4 +90,4 @@ def _tell(made: Finished, said: Release) -> None:
         click.echo("this release was made before, from the same model and settings; it is unchanged", err=True)
     click.echo(said.summary, err=True)
     if said.override is not None:
-        click.echo(f"note: released against the gate ({said.gate.value}): {said.override}", err=True)
+        click.echo(f"note: released against the gate ({said.gate.value}): {printable(said.override)}", err=True)

@@ -21,11 +21,12 @@ def require_free(target: Path) -> None:
     Raises:
         UserError: it is there already and not empty, lies in a finished result, or its folder does not exist.
     """
-    partial = target.with_name(target.name + ".partial")
-    for path in (target, partial):
+    place = Path(os.path.abspath(target))
+    partial = place.parent / f"{place.name}.partial"
+    for path in (place, partial):
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise UserError("the release would replace a file", where=str(path), help="name a folder that is not there")
-    for path in (target, partial):
+    for path in (place, partial):
         if path.is_dir() and any(path.iterdir()):
             raise UserError(
                 "the folder for the release is not empty",
@@ -34,7 +35,6 @@ def require_free(target: Path) -> None:
                 expected="an empty folder, or none",
                 help="name another one; a .partial folder that a stopped release left can be deleted",
             )
-    place = target.absolute()
     if not place.parent.is_dir():
         raise UserError("the folder for the result does not exist", where=str(place.parent), help="create it first")
     inside = next((above for above in place.resolve().parents if (above / MANIFEST_NAME).is_file()), None)
@@ -61,7 +61,7 @@ def copy_release(made: Finished, target: Path) -> Path:
         UserError: the folder is not free, or the disk refuses; then it is as it was.
     """
     require_free(target)
-    place, home = target.absolute(), made.folder.resolve()
+    place, home = Path(os.path.abspath(target)), made.folder.resolve()
     resolved = place.parent.resolve() / place.name
     inputs = tuple(
         ref.model_copy(update={"path": os.path.relpath(os.path.normpath(home / ref.path), resolved)})

@@ -165,6 +165,12 @@ def test_a_folder_inside_a_result_is_refused(made, tmp_path, capsys):
         require_free(tmp_path / "no" / "such")
 
 
+@pytest.mark.parametrize("place", [".", "..", "/", "runs"])
+def test_a_folder_that_holds_something_has_no_room(made, verdict, capsys, place):
+    assert assay.run(["release", verdict, "--to", place]) == ExitCode.USAGE
+    assert "the folder for the release is not empty" in capsys.readouterr().err
+
+
 def test_a_full_disk_leaves_nothing_of_the_copy(made, tmp_path, monkeypatch):
     done = made.release()
     real = shutil.copy
