@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from evals.release.conclude import digests, judge, parts, summary
 from evals.release.written import BILL, RELEASE, SIGNATURE
-from schemas.base import file_digest
 from schemas.compare import Measured
 from schemas.manifest import Manifest
 from schemas.release import Equivalence, Release, ReleasedTarget
@@ -109,15 +108,15 @@ def _files(said: Release, manifest: Manifest, folder: Path) -> list[str]:
     """Whether every file is the one that release.json names."""
     named = said.evidence | {file.path: file.sha256 for target in said.targets for file in target.files}
     own = {RELEASE, *([SIGNATURE] if said.signed_by else [])}
-    there = {entry.path for entry in manifest.files} - own
-    found = [f"release.json names {path}, which is not there" for path in sorted(set(named) - there)]
-    found += [f"release.json does not name {path}" for path in sorted(there - set(named))]
+    there = {entry.path: entry.sha256 for entry in manifest.files if entry.path not in own}
+    found = [f"release.json names {path}, which is not there" for path in sorted(named.keys() - there)]
+    found += [f"release.json does not name {path}" for path in sorted(there.keys() - named)]
     if said.signed_by and not (folder / SIGNATURE).is_file():
         found.append(f"release.json says that it is signed, and there is no {SIGNATURE}")
     return found + [
         f"{path} is not the file that release.json names"
         for path, sha256 in sorted(named.items())
-        if path in there and file_digest(folder / path) != sha256
+        if there.get(path, sha256) != sha256
     ]
 
 
