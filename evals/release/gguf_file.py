@@ -97,26 +97,23 @@ def _llama_config(folder: Path) -> Any:
             help="drop the gguf targets from release.targets; llama.cpp's own converter takes the folder `merged`",
         )
     rope = config.rope_parameters.get("rope_type", "default")
+    window = getattr(config, "sliding_window", None)
     odd = {
         "attention_bias": getattr(config, "attention_bias", False),
         "mlp_bias": getattr(config, "mlp_bias", False),
         f"hidden_act {config.hidden_act}": config.hidden_act != "silu",
         f"rope_type {rope}": rope not in ROPE_TYPES,
+        f"sliding_window {window}": window is not None,
     }
     if any(odd.values()):
         raise UserError(
             "this model has parts that GGUF's `llama` would lose when it is read back",
             where=where,
             found=", ".join(name for name, present in odd.items() if present),
-            expected=f"no biases, hidden_act silu, rope_type one of {', '.join(ROPE_TYPES)}",
+            expected=f"no biases, no sliding window, hidden_act silu, rope_type one of {', '.join(ROPE_TYPES)}",
             help="drop the gguf targets from release.targets",
         )
     return config
-
-
-def context_length(config: Any) -> int:
-    """Tokens that the model reads with full attention; llama.cpp sees what slides out of Mistral's window."""
-    return int(min(config.max_position_embeddings, getattr(config, "sliding_window", None) or sys.maxsize))
 
 
 def _header(path: Path, config: Any, vocabulary: Vocabulary, name: str, kind: Kind) -> gguf.GGUFWriter:
@@ -126,7 +123,7 @@ def _header(path: Path, config: Any, vocabulary: Vocabulary, name: str, kind: Ki
     writer.add_file_type(kind.file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(context_length(config))
+    writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)

@@ -11,13 +11,21 @@ from typing import Any
 from evals.release.source import Loaded
 from schemas.errors import UserError
 
+ENDS = tuple(f"tokenizer.ggml.{role}_token_id" for role in ("eos", "eot", "eom"))
+"""Keys of tokens at which llama.cpp ends an answer."""
 
-def load_gguf(path: Path) -> Loaded:
+
+def load_gguf(path: Path, base: Path) -> Loaded:
     """The model in float32 and its tokenizer, as the file has them.
 
-    transformers 5 reads weights and vocabulary, and leaves two things out that llama.cpp reads: the rotary factors
-    (`rope_freqs.weight`), and of some cutting rules that the file names (`tokenizer.ggml.pre`) the part that splits
-    digits. Both are taken from the file here. A rule that is not known here is refused.
+    transformers 5 reads weights and vocabulary, and leaves three things out that llama.cpp reads: the rotary factors
+    (`rope_freqs.weight`), further tokens that end an answer, and of some cutting rules that the file names
+    (`tokenizer.ggml.pre`) the part that splits digits. All are taken from the file here. A rule that is not known here
+    is refused.
+
+    Args:
+        path: the file.
+        base: folder of the base model. Its config only lends the words for rotary frequencies that are the file's.
 
     Raises:
         UserError: the file cannot be read, lacks weights, or names a cutting rule that is not known here.
@@ -58,18 +66,32 @@ def load_gguf(path: Path) -> Loaded:
             "the GGUF file lacks weights", where=str(path), found=f"{len(missing)}, the first is {missing[0]}"
         )
     if factors is not None:
-        model.model.rotary_emb.inv_freq.div_(torch.from_numpy(factors))
+        _stretch(model, torch.from_numpy(factors), base)
+    ends = [fields[key] for key in ENDS if key in fields]
+    model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0] if ends else None
     _cut_as_named(path, tokenizer, fields)
     tokenizer.model_max_length = model.config.max_position_embeddings  # transformers then cuts longer texts, or says so
     return Loaded(model.to(device_class()).eval(), tokenizer)
 
 
+def _stretch(model: Any, factors: Any, base: Path) -> None:
+    """Divide the rotary frequencies; a config has no word for factors, but the base model's may have one for these."""
+    import torch
+    from transformers import AutoConfig
+
+    rotary = model.model.rotary_emb
+    rotary.inv_freq.div_(factors)
+    config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+    if torch.allclose(type(rotary)(config=config).inv_freq, rotary.inv_freq, atol=0, rtol=1e-5):
+        model.config.rope_parameters = config.rope_parameters
+
+
 def _fields(path: Path) -> tuple[dict[str, Any], Any]:
-    """How the file says that text is cut, and its rotary factors."""
+    """What the file says of cutting text and of ending answers, and its rotary factors."""
     from gguf import GGUFReader
 
     reader = GGUFReader(path)
-    wanted = ("tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.add_space_prefix")
+    wanted = ("tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.add_space_prefix", *ENDS)
     fields = {key: reader.fields[key].contents() for key in wanted if key in reader.fields}
     factors = [tensor.data.copy() for tensor in reader.tensors if tensor.name == "rope_freqs.weight"]
     return fields, factors[0] if factors else None

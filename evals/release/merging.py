@@ -14,7 +14,7 @@ def merged_model(source: Source) -> Any:
     """The judged model without peft, on the CPU, in the dtype in which it was evaluated.
 
     Of a model whose input and output embeddings are one tensor, an adapter on either end would reach both once it is
-    merged, which is not how it was judged: the two are separated first, and stay so if they differ afterwards.
+    merged, which is not how it was judged: the two are separated first, and the config then says so.
 
     Raises:
         UserError: as `open_adapter`; merged weights are not finite; the fully fine-tuned model cannot be read.
@@ -22,7 +22,6 @@ def merged_model(source: Source) -> Any:
     if source.full is not None:
         return _full(source)
     model = open_adapter(source).to("cpu")
-    was_tied = bool(model.get_base_model().config.get_text_config().tie_word_embeddings)
     _separate_embeddings(model)
     try:
         with warnings.catch_warnings():
@@ -36,8 +35,6 @@ def merged_model(source: Source) -> Any:
             expected="finite weights that can be added to those of the base model",
             help="release the adapter alone (release.targets: [adapter]), or train again",
         ) from error
-    if was_tied:
-        _tie_if_equal(merged)
     return merged.eval()
 
 
@@ -62,14 +59,3 @@ def _separate_embeddings(model: Any) -> None:
         return
     head: Any = last.get_base_layer() if isinstance(last, LoraLayer) else last
     head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
-
-
-def _tie_if_equal(merged: Any) -> None:
-    import torch
-
-    first, last = merged.get_input_embeddings().weight, merged.get_output_embeddings().weight
-    tied = first is last or torch.equal(first, last)
-    merged.config.get_text_config().tie_word_embeddings = tied
-    merged.config.tie_word_embeddings = tied
-    if tied:
-        merged.tie_weights()

@@ -22,4 +22,4 @@ def load(source: Source, folder: Path) -> Loaded:
     """The file as transformers reads it, in float32."""
     from evals.release.gguf_reading import load_gguf, only_file
 
-    return load_gguf(only_file(folder, "q4_0"))
+    return load_gguf(only_file(folder, "q4_0"), source.base)

@@ -41,6 +41,7 @@ def test_other_architecture_is_refused_by_name(tmp_path):
         ({"attention_bias": True}, "attention_bias"),
         ({"mlp_bias": True}, "mlp_bias"),
         ({"hidden_act": "gelu"}, "hidden_act gelu"),
+        ({"model_type": "mistral", "sliding_window": 128}, "sliding_window 128"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}, "rope_type yarn"),
     ],
 )
