@@ -28,7 +28,6 @@ import polars as pl
 
 from evals.release.equivalence import prove
 from evals.release.source import Source
-from evals.release.targets import merged as merged_target
 from schemas.manifest import read_manifest
 from schemas.progress import Progress
 from schemas.release_config import ReleaseConfig
@@ -63,8 +62,9 @@ def export_scaled(source: Source, folder: Path, name: str) -> list[Path]:
 
 
 def wrong_target() -> ModuleType:
-    """A target whose export is another model."""
-    made = SimpleNamespace(NAME=WRONG, FOLDER="merged", LOSSLESS=True, export=export_scaled, load=merged_target.load)
+    """A target whose export is another model, read back as the right one is."""
+    load = importlib.import_module("evals.release.targets.merged").load
+    made = SimpleNamespace(NAME=WRONG, FOLDER="merged", LOSSLESS=True, export=export_scaled, load=load)
     return cast(ModuleType, made)
 
 
