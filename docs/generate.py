@@ -30,6 +30,7 @@ from schemas.lock import Lock  # noqa: E402
 from schemas.manifest import Manifest  # noqa: E402
 from schemas.plan import Plan  # noqa: E402
 from schemas.records import ROW_MODELS  # noqa: E402
+from schemas.release import Release  # noqa: E402
 from schemas.results import EvalResults  # noqa: E402
 from schemas.verdict import Verdict  # noqa: E402
 
@@ -43,6 +44,7 @@ MODELS: dict[str, type[Strict]] = {
     "lock": Lock,
     "manifest": Manifest,
     "plan": Plan,
+    "release": Release,
     "results": EvalResults,
     "verdict": Verdict,
     **{f"row-{kind}": model for kind, model in ROW_MODELS.items()},

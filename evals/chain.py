@@ -19,6 +19,8 @@ from schemas.manifest import MANIFEST_NAME, InputRef, Manifest, manifest_path, r
 
 MAX_DEPTH = 64
 """Longest chain that is followed; a real one has about eight stages."""
+SHOWN_DIFFERENCES = 10
+"""As many as a message names."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,28 @@ def verify_chain(root: Node) -> Verification:
     verification.files = sum(isinstance(found, str) for found in digests.values())
     verification.differences = list(dict.fromkeys(verification.differences))
     return verification
+
+
+def unchanged_chain(path: Path, but: str) -> Node:
+    """The chain behind a verdict, every file of it re-hashed.
+
+    Args:
+        path: the verdict's folder or manifest.
+        but: what is not done where something was changed, for the message.
+
+    Raises:
+        ManifestError: anything in the chain is not as it was written.
+    """
+    root = read_chain(path)
+    differences = verify_chain(root).differences
+    if differences:
+        raise ManifestError(
+            f"the chain behind this verdict is not as it was written, so {but}",
+            where=str(root.path),
+            found="\n".join(f"{found.path}: {found.what}" for found in differences[:SHOWN_DIFFERENCES]),
+            help=f"`assay verify {root.folder}` names every difference",
+        )
+    return root
 
 
 def _unreadable(path: Path, error: ManifestError) -> Difference:

@@ -40,18 +40,23 @@ def show(run: Path, form: str) -> int:
 @click.command()
 @RUN
 @FORMAT
-def verify(run: Path, form: str) -> int:
+@click.option(
+    "--public-key", type=click.Path(path_type=Path), metavar="KEY", help="Key (PEM) that must have signed the release."
+)
+def verify(run: Path, form: str, public_key: Path | None) -> int:
     """Re-hash everything behind RUN, a result's folder or its manifest.json, or an index, and name every difference.
 
     Raw rows, datasets, adapters, results and the base model are compared with what each stage recorded; fingerprints
-    are computed again; ledgers, split proofs and verdicts are checked again. Exit 0: unchanged. 1: something changed.
-    2: RUN cannot be opened.
+    are computed again; ledgers, split proofs, verdicts and releases are checked again. Exit 0: unchanged. 1: something
+    changed, or the signature is not that of the key. 2: RUN cannot be opened.
     """
     from evals.chain import read_chain, read_index_node, verify_chain
     from evals.chain_text import verification_json, verification_text
+    from evals.release.signed import check_signature
     from schemas.index import is_index
 
     verification = verify_chain(read_index_node(run) if is_index(run) else read_chain(run))
+    check_signature(verification, public_key)
     click.echo(verification_text(verification) if form == "text" else verification_json(verification))
     return ExitCode.FAIL if verification.differences else ExitCode.PASS
 
@@ -69,7 +74,7 @@ def report(
     """
     verdict = None if given is None or given.suffix in CONFIG_SUFFIXES else given
     if verdict is None:
-        verdict = _verdict_of(chosen_project(given, config, overrides, out))
+        verdict = verdict_of(chosen_project(given, config, overrides, out))
     elif config is not None or overrides or out is not None:
         raise UserError(
             "a verdict is named, and options that would look for another one",
@@ -92,8 +97,8 @@ def report(
     return ExitCode.PASS
 
 
-def _verdict_of(project: Project) -> Path:
-    """The verdict that this config's data, training and evaluation led to."""
+def verdict_of(project: Project) -> Path:
+    """The verdict of the model gate that this config's data, training and evaluation led to."""
     from curate.pipeline import curate_stage
     from evals.gate import model_gate_stage
     from evals.run import evals_stage

@@ -134,9 +134,16 @@ def _comparison(manifest: Manifest, folder: Path) -> list[str]:
     return [f"compare.json does not follow from the answers: {', '.join(unlike)}"] if unlike else []
 
 
+def _release(manifest: Manifest, folder: Path) -> list[str]:
+    from evals.release.proof import release_problems  # it reads chains, which come here
+
+    return release_problems(manifest, folder)
+
+
 PROOFS: dict[str, Callable[[Manifest, Path], list[str]]] = {
     "curate": _dataset,
     "gate-data": _verdict,
     "gate-model": _verdict,
     "compare": _comparison,
+    "release": _release,
 }

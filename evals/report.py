@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from evals import report_curves, report_pictures
-from evals.chain import read_chain, verify_chain
+from evals.chain import unchanged_chain
 from evals.report_facts import Facts, gather
 from evals.report_page import markdown_page, report_page
 from evals.selftest.stored import newest_selftest, quoted
 from schemas.atomic import write_atomic
-from schemas.errors import ManifestError
 from schemas.manifest import InputRef, input_stage, manifest_path, open_stage
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 
 STAGE = "report"
-SHOWN_DIFFERENCES = 10
 
 
 def report_stage(verdict: Path) -> Stage:
@@ -56,15 +54,7 @@ def write_report(verdict: Path) -> Finished:
         MissingExtra: the packages that draw are not installed.
     """
     stage = report_stage(verdict)
-    root = read_chain(verdict)
-    differences = verify_chain(root).differences
-    if differences:
-        raise ManifestError(
-            "the chain behind this verdict is not as it was written, so no report is made of it",
-            where=str(root.path),
-            found="\n".join(f"{found.path}: {found.what}" for found in differences[:SHOWN_DIFFERENCES]),
-            help=f"`assay verify {root.folder}` names every difference",
-        )
+    root = unchanged_chain(verdict, "no report is made of it")
 
     def fill(folder: Path) -> dict[str, int]:
         selftest = next((ref for ref in stage.inputs if ref.role == "selftest"), None)

@@ -28,9 +28,17 @@ CANARY_NOTE = (
 
 def markdown_page(facts: Facts) -> str:
     """The report as GitHub-flavoured Markdown; pictures are files beside it."""
-    text: str = (
-        _environment(_markdown_text).get_template("report.md.jinja").render(facts=facts, canary_note=CANARY_NOTE)
-    )
+    return markdown_document("report.md.jinja", facts=facts, canary_note=CANARY_NOTE)
+
+
+def markdown_document(template: str, **values: Any) -> str:
+    """A page of GitHub-flavoured Markdown in which no value can start markup of any kind.
+
+    Args:
+        template: its file name.
+        values: what it shows.
+    """
+    text: str = _environment(_markdown_text).get_template(template).render(**values)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 

@@ -68,7 +68,7 @@ def evals_stage(project: Project, adapter: Path) -> Stage:
     inputs = [
         input_stage("adapter", adapter, folder),
         input_stage("dataset", dataset_of(adapter), folder),
-        *_base_inputs(project, adapter, folder),
+        *base_inputs(project, adapter, folder),
         *(input_file("task", path, folder) for task in tasks for path in task.files),
         *(input_file("general_text", path, folder) for path in general_files(project)),
     ]
@@ -122,7 +122,17 @@ def package_version(name: str, where: Path) -> str:
         ) from error
 
 
-def _base_inputs(project: Project, adapter: Path, folder: Path) -> Sequence[InputRef]:
+def base_inputs(project: Project, adapter: Path, folder: Path) -> Sequence[InputRef]:
+    """The base model of a config as inputs of the stage that will live in `folder`.
+
+    Args:
+        project: the config.
+        adapter: manifest (or folder) of the train stage.
+        folder: where the stage will live.
+
+    Raises:
+        UserError: the adapter was trained on another base model.
+    """
     name = project.config.train.base_model
     found = base_model_inputs(ensure_base_model(name, project.root), folder)
     trained = sorted(ref.identity for ref in read_manifest(adapter).inputs if ref.role == "base_model")

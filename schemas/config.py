@@ -12,6 +12,7 @@ from schemas.backend import BackendConfig
 from schemas.base import Count, PathText, Seed, Share, Strict
 from schemas.compare_config import CompareConfig
 from schemas.records import Kind
+from schemas.release_config import ReleaseConfig
 from schemas.sweep_config import SweepConfig
 from schemas.train_config import TrainConfig
 
@@ -266,6 +267,7 @@ class AuditFile(Strict):
     sweep: SweepConfig = SweepConfig()
     evals: EvalsConfig | None = None
     compare: CompareConfig = CompareConfig()
+    release: ReleaseConfig = ReleaseConfig()
     runs: PathText = "runs"
     """Folder for results, relative to the config file."""
 

@@ -5,6 +5,7 @@
     |   +-- ConfigError      exit 2   every problem of a config at once
     |   +-- ManifestError    exit 2   a stage folder that does not hash to its manifest
     |   +-- MissingExtra     exit 2   an optional dependency is not installed
+    +-- Withheld             exit 1 or 4   evidence against it, or too little of it
     +-- ConservationError    exit 3   rows in != rows kept + rows dropped: our bug
 
 Anything else that escapes is our bug too (exit 3, with a report file).
@@ -100,6 +101,14 @@ class MissingExtra(UserError):
             f"this command needs the package {package!r}, which is not installed",
             help=f"pip install 'assay[{extra}]', or run `make setup`",
         )
+
+
+class Withheld(AssayError):
+    """A release that is not published: exit 1 where the evidence is against it, 4 where it does not suffice."""
+
+    def __init__(self, exit_code: ExitCode, problem: Problem) -> None:
+        super().__init__(problem)
+        self.exit_code = exit_code
 
 
 class ConservationError(AssayError):

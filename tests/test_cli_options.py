@@ -9,7 +9,7 @@ import assay
 from schemas.errors import ExitCode
 from tests.evals.made_chain import make_chain
 
-COMMANDS = (["curate"], ["gate", "data"], ["preview"], ["train"], ["evals"], ["gate", "model"], ["report"])
+COMMANDS = (["curate"], ["gate", "data"], ["preview"], ["train"], ["evals"], ["gate", "model"], ["report"], ["release"])
 SHARED = {
     "config": ["--config", "-c"],
     "overrides": ["--set"],

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from schemas.config import EvalsConfig
+from schemas.release_config import ReleaseConfig
 from schemas.train_config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +27,7 @@ PAGES = (
     "docs/contamination.md",
     "docs/indexes.md",
     "docs/plan.md",
+    "docs/release.md",
     "docs/regression-gate.md",
     "docs/reward_models.md",
     "docs/suites.md",
@@ -43,7 +45,8 @@ DOCUMENTED_EXIT = re.compile(r"^(?P<command>[^#\n]+?)\s+# exit (?P<code>\d+)\b.*
 # Blocks with one of these take minutes, the real model or the network: .ci/run and the slow tests run them. Here their
 # shell syntax is checked, and their commands and flags against --help.
 ELSEWHERE = re.compile(
-    r"\bmake (setup|demo|demo-overfit|test|test-all|check|docs|bench)\b|\bassay (train|evals|gate model|bless|report)\b"
+    r"\bmake (setup|demo|demo-overfit|test|test-all|check|docs|bench)\b"
+    r"|\bassay (train|evals|gate model|bless|report|release)\b"
     r"|\bassay sweep\b(?!.*# exit 2)|\bgit clone\b|\bpip install\b|\bnpm\b|\bpre-commit run\b"
 )
 TINY = re.compile(r"\btiny\b")
@@ -153,6 +156,8 @@ def test_data_blocks_parse(page):
             assert found is not None, place_of(page, block)
             if "train" in found:
                 TrainConfig.model_validate(found["train"])
+            if "release" in found:
+                ReleaseConfig.model_validate(found["release"])
             if "evals" in found:
                 EvalsConfig.model_validate({"suites": ["s"]} | found["evals"])
         elif block.language == "json":

@@ -1,0 +1,25 @@
+"""One GGUF file for llama.cpp and Ollama, linear layers in blocks of 32 numbers of 4 bits, embeddings in 8 bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evals.release.source import Loaded, Source
+
+NAME = "gguf-q4_0"
+FOLDER = "gguf"
+LOSSLESS = False
+
+
+def export(source: Source, folder: Path, name: str) -> list[Path]:
+    """Merge the adapter and write `<name>-q4_0.gguf`; errors as `export_gguf`."""
+    from evals.release.gguf_file import Q4_0, export_gguf
+
+    return export_gguf(source, folder / f"{name}-q4_0.gguf", Q4_0)
+
+
+def load(source: Source, folder: Path) -> Loaded:
+    """The file as transformers reads it, in float32."""
+    from evals.release.gguf_reading import load_gguf, only_file
+
+    return load_gguf(only_file(folder, "q4_0"), source.base)
