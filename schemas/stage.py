@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from schemas.atomic import partial_folder
+from schemas.atomic import TargetExistsError, clear_lock, partial_folder
 from schemas.errors import ManifestError, UserError
 from schemas.manifest import (
     MANIFEST_NAME,
@@ -113,34 +113,42 @@ def run_stage(
         UserError: the folder is held by another process, or the disk refuses.
     """
     if stage.folder.exists():
-        manifest, folder = open_stage(stage.folder, stage.stage)
-        if manifest.fingerprint != stage.fingerprint:
-            raise ManifestError(
-                "a folder of this name holds another result",
-                where=str(folder),
-                found=manifest.fingerprint,
-                expected=stage.fingerprint,
-                help="rename or delete that folder, and run the command again",
-            )
-        return Finished(folder, manifest, reused=True)
+        return _made_before(stage)
     _require_inputs(stage)
     started, clock = datetime.now(UTC), time.monotonic()
-    with partial_folder(stage.folder, resume=resume) as folder:
-        counts = fill(folder)
-        manifest = Manifest(
-            stage=stage.stage,
-            name=stage.name,
-            fingerprint=stage.fingerprint,
-            code=stage.code,
-            config=stage.config,
-            config_given=stage.config_given,
-            inputs=stage.inputs,
-            files=list_files(folder),
-            counts=counts,
-            provenance=_provenance(stage, started, time.monotonic() - clock, device() if device else "cpu"),
-        )
-        write_manifest(folder, manifest)
+    try:
+        with partial_folder(stage.folder, resume=resume) as folder:
+            counts = fill(folder)
+            manifest = Manifest(
+                stage=stage.stage,
+                name=stage.name,
+                fingerprint=stage.fingerprint,
+                code=stage.code,
+                config=stage.config,
+                config_given=stage.config_given,
+                inputs=stage.inputs,
+                files=list_files(folder),
+                counts=counts,
+                provenance=_provenance(stage, started, time.monotonic() - clock, device() if device else "cpu"),
+            )
+            write_manifest(folder, manifest)
+    except TargetExistsError:
+        return _made_before(stage)
     return Finished(stage.folder, manifest, reused=False)
+
+
+def _made_before(stage: Stage) -> Finished:
+    manifest, folder = open_stage(stage.folder, stage.stage)
+    if manifest.fingerprint != stage.fingerprint:
+        raise ManifestError(
+            "a folder of this name holds another result",
+            where=str(folder),
+            found=manifest.fingerprint,
+            expected=stage.fingerprint,
+            help="rename or delete that folder, and run the command again",
+        )
+    clear_lock(folder)
+    return Finished(folder, manifest, reused=True)
 
 
 def _require_inputs(stage: Stage) -> None:

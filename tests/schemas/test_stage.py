@@ -100,6 +100,30 @@ def test_an_interrupted_stage_runs_again_from_the_start(source):
     assert run_stage(plan(source), fill).reused is False
 
 
+def test_a_result_that_another_run_finished_just_before_is_returned(source, monkeypatch):
+    stage = plan(source)
+    entered = Path.mkdir
+
+    def late(path: Path, *given: Any, **named: Any) -> None:
+        entered(path, *given, **named)
+        if path == stage.folder.parent:  # this run has seen no result, and holds no lock yet
+            monkeypatch.undo()
+            run_stage(stage, fill)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    assert run_stage(stage, refuse).reused is True
+    assert os.listdir(stage.folder.parent) == [stage.folder.name]
+
+
+def test_the_lock_of_a_run_that_was_killed_at_its_very_end_goes(source):
+    stage = plan(source)
+    run_stage(stage, fill)
+    lock = stage.folder.with_name(f".{stage.folder.name}.lock")
+    lock.write_text("process 4711")
+    assert run_stage(stage, refuse).reused is True
+    assert not lock.exists()
+
+
 def test_what_was_not_made_yet_is_asked_for_by_its_command(source):
     with pytest.raises(UserError) as caught:
         require(plan(source), "curate")
