@@ -180,7 +180,10 @@ def _provenance(stage: Stage, started: datetime, seconds: float, device: str) ->
 def _git_state() -> dict[str, Any] | None:
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=False)
+            # Without the option `status` writes the index: killed meanwhile, it would leave the lock of a commit.
+            done = subprocess.run(
+                ["git", "--no-optional-locks", *words], capture_output=True, text=True, timeout=10, check=False
+            )
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None

@@ -1,4 +1,5 @@
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,24 @@ def test_the_lock_of_a_run_that_was_killed_at_its_very_end_goes(source):
     lock.write_text("process 4711")
     assert run_stage(stage, refuse).reused is True
     assert not lock.exists()
+
+
+def test_the_repository_that_a_run_is_started_in_is_only_read(source, monkeypatch):
+    def git(*words: str) -> None:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+        subprocess.run(["git", *identity, *words], cwd=source.parent, check=True, capture_output=True)
+
+    git("init")
+    git("add", source.name)
+    git("commit", "-m", "rows")
+    os.utime(source, (0, 0))  # so that `git status` has something to note in its index
+    index = source.parent / ".git" / "index"
+    before = index.read_bytes()
+    monkeypatch.chdir(source.parent)
+    recorded = run_stage(plan(source), fill).manifest.provenance.git
+    assert recorded is not None
+    assert recorded["dirty"] is True
+    assert index.read_bytes() == before
 
 
 def test_what_was_not_made_yet_is_asked_for_by_its_command(source):
