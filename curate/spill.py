@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import math
 import mmap
+import stat
 import tempfile
 import threading
 import time
@@ -164,6 +165,15 @@ def _resident() -> int:
         return int(numbers.read().split()[2]) * mmap.PAGESIZE
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 of what is no file, or cannot be looked at: whoever reads it says so."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
 def blocks_of(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
     """What a file holds from here on."""
     while block := file.read(BLOCK_BYTES):
@@ -178,7 +188,7 @@ def spill_for(paths: Iterable[Path], folder: Path | None, memory_mb: int | None 
         folder: a folder for files without names; null for the system's own, see TMPDIR.
         memory_mb: size in megabytes from which on they do; null for SPILL_BYTES.
     """
-    size = sum(path.stat().st_size for path in paths if path.is_file())
+    size = sum(map(size_of, paths))
     most = SPILL_BYTES if memory_mb is None else memory_mb * 1_000_000
     if size < most or importlib.util.find_spec("pyarrow") is None:
         return None

@@ -16,6 +16,7 @@ import pytest
 import assay
 from curate import pipeline, spill
 from curate.configfile import Project
+from curate.keep import read_keep_list
 from curate.pipeline import curate, curate_stage
 from curate.readers import read_corpus
 from curate.rules.near_duplicate import EDITED, STORY
@@ -258,6 +259,67 @@ def test_a_file_that_changes_before_it_is_read_is_exit_2_and_a_run_after_that_is
     assert digests(Path(capsys.readouterr().out.strip()).parent) | {MANIFEST_NAME: ""} == digests(first.folder) | {
         MANIFEST_NAME: ""
     }
+
+
+def changed_while_curating(project: Project, change: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        change_while_reading(patch, change, before=True)
+        assert assay.run(["curate", str(project.path), "-q"]) == 2
+    assert published(project.runs) == []
+    err = capsys.readouterr().err
+    assert "changed while it was being curated" in err
+    return err
+
+
+def test_two_files_that_take_each_others_names_are_a_change_although_their_bytes_are_the_same(tmp_path, capsys):
+    write_rows(tmp_path / "more.jsonl", distinct_rows(30, start=500))
+    project = make_project(tmp_path, ROWS, data={"sources": ["rows.jsonl", "more.jsonl"]})
+    rows, more, aside = (tmp_path / name for name in ("rows.jsonl", "more.jsonl", "aside"))
+
+    def swap() -> None:
+        rows.rename(aside)
+        more.rename(rows)
+        aside.rename(more)
+
+    assert "a source changed" in changed_while_curating(project, swap, capsys)
+
+
+def once_the_stage_is_known(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """The pipeline begins with the keep list."""
+    monkeypatch.setattr(pipeline, "read_keep_list", lambda *given: (change(), read_keep_list(*given))[1])
+
+
+def test_a_task_file_that_reads_its_items_otherwise_than_the_result_says_is_a_change(tmp_path, monkeypatch, capsys):
+    write_rows(tmp_path / "items.jsonl", [{"q": "what do seven llamas eat", "r": "hay and grass"}])
+    task = "task: t\ndataset_path: json\ndataset_kwargs: {data_files: items.jsonl}\ndoc_to_text: "
+    (tmp_path / "t.yaml").write_text(task + "q\n", "utf-8")
+    project = make_project(tmp_path, ROWS, data={"sources": ["rows.jsonl"], "evals": ["t.yaml"]})
+    once_the_stage_is_known(monkeypatch, lambda: (tmp_path / "t.yaml").write_text(task + "r\n", "utf-8"))
+    assert assay.run(["curate", str(project.path), "-q"]) == 2
+    assert "a task file changed while it was being curated" in capsys.readouterr().err
+
+
+def test_the_schema_of_a_rule_that_changes_is_a_change(tmp_path, capsys):
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}', "utf-8")
+    curated = {"steps": ["schema", "metadata-schema"], "rules": {"metadata-schema": {"json_schema": "schema.json"}}}
+    project = make_project(tmp_path, ROWS, curate=curated)
+    said = changed_while_curating(project, lambda: schema.write_text('{"type": "array"}', "utf-8"), capsys)
+    assert "the file of a rule changed" in said
+
+
+def test_a_source_that_goes_just_before_it_is_read_is_named(tmp_path, monkeypatch, capsys):
+    project = make_project(tmp_path, ROWS)
+    files = Project.source_files
+
+    def gone(self: Project) -> tuple[Path, ...]:
+        found = files(self)
+        (tmp_path / "rows.jsonl").unlink()
+        return found
+
+    once_the_stage_is_known(monkeypatch, lambda: monkeypatch.setattr(Project, "source_files", gone))
+    assert assay.run(["curate", str(project.path), "-q"]) == 2
+    assert "the data file cannot be opened" in capsys.readouterr().err
 
 
 def test_what_is_appended_after_the_reading_belongs_to_the_next_run(undisturbed, tmp_path, monkeypatch):
