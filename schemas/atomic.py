@@ -13,7 +13,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from glob import escape
@@ -49,16 +49,34 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
+    _publish(path, data, os.replace, 0o666)
+
+
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """Make a file in one step; one that is there stays as it is.
+
+    Args:
+        path: of the file.
+        data: its bytes.
+        mode: who may read and write it, from its first moment on.
+
+    Raises:
+        UserError: there is something of this name, the disk is full, or the folder cannot be written.
+    """
+    _publish(path, data, os.link, mode)
+
+
+def _publish(path: Path, data: bytes, name: Callable[[Path, Path], None], mode: int) -> None:
     temporary = _beside(path)
     with readable_disk_errors(path):
         _clear_killed(path)
-        handle = _locked(temporary, 0o666)
+        handle = _locked(temporary, mode)
         try:
             with os.fdopen(os.dup(handle), "wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.replace(temporary, path)
+            name(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
             os.close(handle)

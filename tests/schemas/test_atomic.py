@@ -19,6 +19,7 @@ from schemas.atomic import (
     partial_folder,
     refuse_to_replace,
     write_atomic,
+    write_new,
 )
 from schemas.errors import ExitCode, UserError
 
@@ -98,6 +99,28 @@ def test_what_a_killed_write_left_goes_with_the_next_one_and_what_another_writes
         assert sorted(os.listdir(tmp_path)) == [other.name, "report.json"]
     write_atomic(path, b"again")
     assert os.listdir(tmp_path) == ["report.json"]
+
+
+KILLED_KEY = """
+import os, signal, sys
+from pathlib import Path
+import schemas.atomic
+schemas.atomic.os.link = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+schemas.atomic.write_new(Path(sys.argv[1]), b"secret", 0o600)
+"""
+
+
+def test_a_new_file_is_whole_or_not_there_private_from_the_start_and_replaces_none(tmp_path):
+    path = tmp_path / "eval.key"
+    done = subprocess.run([sys.executable, "-c", KILLED_KEY, str(path)], cwd=os.getcwd(), check=False)
+    assert done.returncode == -signal.SIGKILL
+    [left] = tmp_path.iterdir()
+    assert (left.name != path.name, left.stat().st_mode & 0o777) == (True, 0o600)
+    write_new(path, b"key", 0o600)
+    with pytest.raises(UserError, match="something else stands in the way"):
+        write_new(path, b"another", 0o600)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"key", 0o600)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_finished_folder_appears_in_one_step(tmp_path):
