@@ -132,7 +132,7 @@ def _remove_unheld(path: Path) -> None:
 
 
 @contextmanager
-def readable_disk_errors(path: Path, *, only_named: bool = False) -> Iterator[None]:
+def readable_disk_errors(path: Path, *, only_named: bool = False, chosen: str = "with --out") -> Iterator[None]:
     """Turn a full disk or a refused write into an error that says what to do.
 
     Only what concerns writing at or under `path` is turned: a file that cannot be read passes as it is. Libraries
@@ -141,6 +141,7 @@ def readable_disk_errors(path: Path, *, only_named: bool = False) -> Iterator[No
     Args:
         path: the file or folder that is written.
         only_named: let errors pass that name no file, because the block does more than write.
+        chosen: how a person chooses another folder, in words.
     """
     try:
         yield
@@ -148,10 +149,10 @@ def readable_disk_errors(path: Path, *, only_named: bool = False) -> Iterator[No
         if isinstance(error, OSError) and error.errno is not None:
             if error.errno not in WRITING and not (_concerns(error, path) if error.filename else not only_named):
                 raise
-            raise disk_error(path, error) from error
+            raise disk_error(path, error, chosen) from error
         for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             if os.strerror(code) in str(error):
-                raise disk_error(path, OSError(code, os.strerror(code))) from error
+                raise disk_error(path, OSError(code, os.strerror(code)), chosen) from error
         raise
 
 
@@ -163,35 +164,35 @@ def _concerns(error: OSError, path: Path) -> bool:
     return any(name == _beside(whole) or name.is_relative_to(whole) or whole.is_relative_to(name) for name in named)
 
 
-def disk_error(path: Path, error: OSError) -> UserError:
+def disk_error(path: Path, error: OSError, chosen: str = "with --out") -> UserError:
     """The error a person sees for an operating-system error met while writing under `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
             "the disk is full; nothing was published",
             where=str(path),
-            help="free some space, or choose another folder with --out, and run the same command again",
+            help=f"free some space, or choose another folder {chosen}, and run the same command again",
         )
     if error.errno == errno.EFBIG:
         return UserError(
             "a file would be larger than this disk or account allows; nothing was published",
             where=str(path),
-            help="raise the limit (ulimit -f), or choose a folder on another disk with --out",
+            help=f"raise the limit (ulimit -f), or choose a folder on another disk {chosen}",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError(
             "no permission to write",
             where=str(path),
             found=os.strerror(error.errno),
-            help="choose a folder that you can write to with --out",
+            help=f"choose a folder that you can write to {chosen}",
         )
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY):
         return UserError(
             "something else stands in the way of what is to be written",
             where=str(path),
             found=str(error),
-            help="move it away, or choose another place with --out",
+            help=f"move it away, or choose another place {chosen}",
         )
-    return UserError("writing failed", where=str(path), found=str(error), help="choose another place with --out")
+    return UserError("writing failed", where=str(path), found=str(error), help=f"choose another place {chosen}")
 
 
 @contextmanager
