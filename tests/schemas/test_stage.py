@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import ManifestError, UserError
-from schemas.manifest import input_file
+from schemas.manifest import input_file, input_stage
 from schemas.stage import Stage, code_digest, require, run_stage, stage_folder
 
 
@@ -123,6 +123,26 @@ def test_the_lock_of_a_run_that_was_killed_at_its_very_end_goes(source):
     lock.write_text("process 4711")
     assert run_stage(stage, refuse).reused is True
     assert not lock.exists()
+
+
+@pytest.mark.parametrize("kind", ["a file", "a result"])
+@pytest.mark.parametrize("how", ["changed", "removed"])
+def test_what_was_made_of_an_input_that_changed_meanwhile_is_thrown_away(source, kind, how):
+    earlier = run_stage(plan(source, name="earlier"), fill)
+    changed = source if kind == "a file" else earlier.folder / "train.jsonl"
+    stage = plan(
+        source, inputs=(plan(source).inputs[0], input_stage("dataset", earlier.path, earlier.folder.parent / "any"))
+    )
+
+    def work(folder: Path) -> dict[str, int]:
+        changed.unlink() if how == "removed" else changed.write_bytes(b"other")
+        return fill(folder)
+
+    with pytest.raises(UserError, match="an input changed while it was being used"):
+        run_stage(stage, work, resume=True, rehash=True)
+    assert os.listdir(stage.folder.parent) == [earlier.folder.name]
+    changed.write_bytes(b"{}\n")
+    assert run_stage(stage, fill, resume=True, rehash=True).reused is False
 
 
 def test_the_repository_that_a_run_is_started_in_is_only_read(source, monkeypatch):
