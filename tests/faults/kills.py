@@ -82,8 +82,8 @@ def interrupt(theatre: Theatre, phase: Phase, times: int) -> Tally:
             tally.said(running, 128 + asked)
             if "interrupted: finished results are kept" not in running.err or len(running.err.splitlines()) > 3:
                 tally.found.append(f"{asked.name} is told as {running.err[-500:]!r}")
-            left = differences(before, tree(folder))
-            if left and not phase.models:
+            left = [name for name in differences(before, tree(folder)) if not name.endswith("/")]
+            if left and differences(known.after, tree(folder)) and not phase.models:
                 tally.found.append(f"{asked.name} leaves {left[:8]}")
         known.check(known.run(forks, folder), folder, tally, f"the run after {asked.name}")
     return tally

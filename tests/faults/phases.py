@@ -48,6 +48,8 @@ class Phase:
     """In the long form."""
     exit_code: int = 0
     """Of the undisturbed command."""
+    refuses: str = ""
+    """What it says where its result is there already; without it, it returns that result."""
     models: bool = False
     """Whether it loads a model, so that a process that is forked for it must know torch."""
 
@@ -166,6 +168,7 @@ def _with(scene: Scene, *more: str) -> Scene:
     return lambda folder, model: [*scene(folder, model), *more]
 
 
+BUILT = "there is something of this name already"
 ON_DISK = ("--memory", "0")
 """Sources of any size count as large: their text lies in files without a name."""
 
@@ -175,8 +178,8 @@ PHASES = (
     Phase("curate", curation, 35),
     Phase("curate, text on disk", _with(curation, *ON_DISK), 25),
     Phase("contamination", partial(curation, against=True), 35),
-    Phase("index build, rows", index_build, 20),
-    Phase("index build, eval items", index_build_evals, 20),
+    Phase("index build, rows", index_build, 20, refuses=BUILT),
+    Phase("index build, eval items", index_build_evals, 20, refuses=BUILT),
     Phase("index add", index_add, 20),
     Phase("gate data", gate_data, 10),
     *(
