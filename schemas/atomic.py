@@ -26,6 +26,8 @@ WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 LEFTOVER = re.compile(r"\..+\.[0-9]+\.tmp")
 """Names that `write_atomic` gives to files before they are complete."""
+SHORT = re.compile(r"[0-9]+ requested and [0-9]+ written")
+"""What numpy says of a full disk, without the system's number."""
 HOLDER_CHARS = 300
 """Of what a lock says of the process that holds it."""
 
@@ -151,7 +153,7 @@ def readable_disk_errors(path: Path, *, only_named: bool = False, chosen: str = 
                 raise
             raise disk_error(path, error, chosen) from error
         for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            if os.strerror(code) in str(error):
+            if os.strerror(code) in str(error) or (SHORT.search(str(error)) and code == errno.ENOSPC):
                 raise disk_error(path, OSError(code, os.strerror(code)), chosen) from error
         raise
 

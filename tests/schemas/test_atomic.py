@@ -188,6 +188,8 @@ def test_a_full_disk_that_a_library_reports_in_its_own_way_is_told_the_same_way(
 
     with pytest.raises(UserError, match="the disk is full"):
         fill(RuntimeError("parquet: underlying IO error: No space left on device (os error 28)"))
+    with pytest.raises(UserError, match="the disk is full"):
+        fill(OSError("4896 requested and 2016 written"))
     with pytest.raises(RuntimeError, match="something else"):
         fill(RuntimeError("something else"))
 
