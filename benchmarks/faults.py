@@ -60,7 +60,10 @@ FAULTS: dict[str, tuple[Try, Callable[[Phase], bool]]] = {
     "kill": (_kill, lambda phase: True),
     "ask": (lambda stage, phase, share: interrupt(stage, phase, _times(12, share)), lambda phase: True),
     "disk": (lambda stage, phase, share: fill_disk(stage, phase, _times(12, share)), lambda phase: True),
-    "read-only": (lambda stage, phase, share: refuse_writing(stage, phase), lambda phase: not phase.models),
+    "read-only": (
+        lambda stage, phase, share: refuse_writing(stage, phase),
+        lambda phase: phase.name in ("audit", "curate", "index add"),
+    ),
     "change": (
         lambda stage, phase, share: change_inputs(stage, phase, INPUTS[phase.name], _times(32, share)),
         lambda phase: phase.name in INPUTS,
