@@ -26,8 +26,8 @@ WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 LEFTOVER = re.compile(r"\..+\.[0-9]+\.tmp")
 """Names that `write_atomic` gives to files before they are complete."""
-SHORT = re.compile(r"[0-9]+ requested and [0-9]+ written")
-"""What numpy says of a full disk, without the system's number."""
+SHORT = re.compile(r"[0-9]+ requested and [0-9]+ written|Invalid thrift: transport error")
+"""What numpy and polars say of a full disk, in words of their own."""
 HOLDER_CHARS = 300
 """Of what a lock says of the process that holds it."""
 

@@ -186,10 +186,13 @@ def test_a_full_disk_that_a_library_reports_in_its_own_way_is_told_the_same_way(
         with partial_folder(tmp_path / "made"):
             raise error
 
-    with pytest.raises(UserError, match="the disk is full"):
-        fill(RuntimeError("parquet: underlying IO error: No space left on device (os error 28)"))
-    with pytest.raises(UserError, match="the disk is full"):
-        fill(OSError("4896 requested and 2016 written"))
+    for error in (
+        RuntimeError("parquet: underlying IO error: No space left on device (os error 28)"),
+        RuntimeError("parquet: File out of specification: Invalid thrift: transport error"),
+        OSError("4896 requested and 2016 written"),
+    ):
+        with pytest.raises(UserError, match="the disk is full"):
+            fill(error)
     with pytest.raises(RuntimeError, match="something else"):
         fill(RuntimeError("something else"))
 
