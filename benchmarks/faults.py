@@ -33,7 +33,7 @@ from tests.faults.together import jump_clock, run_twice
 
 Try = Callable[[Theatre, Phase, float], Tally]
 COLUMNS = ("fault", "phase", "disturbed", "as typed", "stopped", "clear", "run again", "equal")
-LINES_SHARE = 0.2
+LINES_SHARE = 0.1
 """Of the kills, those of true command-line processes."""
 INPUTS = {
     "audit": ("rows.jsonl", "more.jsonl", "evals.jsonl"),

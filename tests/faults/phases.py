@@ -183,7 +183,7 @@ PHASES = (
     Phase("index add", index_add, 20),
     Phase("gate data", gate_data, 10),
     *(
-        Phase(f"train, {name}", partial(training, settings=settings), 20, models=True)
+        Phase(f"train, {name}", partial(training, settings=settings), 6 if name == "sft" else 2, models=True)
         for name, settings in TRAININGS.items()
     ),
     Phase("evals", evaluation, 20, models=True),
