@@ -3,6 +3,7 @@
     python benchmarks/faults.py                                # all of it: see docs/faults.md for how long it takes
     python benchmarks/faults.py --faults kill --phases audit curate
     python benchmarks/faults.py --share 0.1                    # a tenth of the tries
+    python benchmarks/faults.py --faults kill --typed 1        # each process begins with its own imports
 
 Each line is one fault in one phase: commands that were disturbed (of these, started as a person starts them; the others
 were forked from a process with everything imported); commands that it stopped; of those that could still speak, how
@@ -31,10 +32,8 @@ from tests.faults.phases import PHASES, Phase
 from tests.faults.theatre import Tally, Theatre, theatre
 from tests.faults.together import jump_clock, run_twice
 
-Try = Callable[[Theatre, Phase, float], Tally]
+Try = Callable[[Theatre, Phase, float, float], Tally]
 COLUMNS = ("fault", "phase", "disturbed", "as typed", "stopped", "clear", "run again", "equal")
-LINES_SHARE = 0.1
-"""Of the kills, those of true command-line processes."""
 INPUTS = {
     "audit": ("rows.jsonl", "more.jsonl", "evals.jsonl"),
     "audit, text on disk": ("rows.jsonl", "more.jsonl", "evals.jsonl"),
@@ -51,25 +50,25 @@ def _times(count: float, share: float) -> int:
     return max(round(count * share), 1)
 
 
-def _kill(stage: Theatre, phase: Phase, share: float) -> Tally:
+def _kill(stage: Theatre, phase: Phase, share: float, typed: float) -> Tally:
     kills = _times(phase.kills, share)
-    return kill_often(stage, phase, kills, command_lines=_times(kills * LINES_SHARE, 1.0))
+    return kill_often(stage, phase, kills, command_lines=round(kills * typed))
 
 
 FAULTS: dict[str, tuple[Try, Callable[[Phase], bool]]] = {
     "kill": (_kill, lambda phase: True),
-    "ask": (lambda stage, phase, share: interrupt(stage, phase, _times(12, share)), lambda phase: True),
-    "disk": (lambda stage, phase, share: fill_disk(stage, phase, _times(12, share)), lambda phase: True),
+    "ask": (lambda stage, phase, share, _: interrupt(stage, phase, _times(12, share)), lambda phase: True),
+    "disk": (lambda stage, phase, share, _: fill_disk(stage, phase, _times(12, share)), lambda phase: True),
     "read-only": (
-        lambda stage, phase, share: refuse_writing(stage, phase),
+        lambda stage, phase, share, _: refuse_writing(stage, phase),
         lambda phase: phase.name in ("audit", "curate", "index add"),
     ),
     "change": (
-        lambda stage, phase, share: change_inputs(stage, phase, INPUTS[phase.name], _times(32, share)),
+        lambda stage, phase, share, _: change_inputs(stage, phase, INPUTS[phase.name], _times(32, share)),
         lambda phase: phase.name in INPUTS,
     ),
-    "twice": (lambda stage, phase, share: run_twice(stage, phase, _times(9, share)), lambda phase: True),
-    "clock": (lambda stage, phase, share: jump_clock(stage, phase, _times(6, share)), lambda phase: True),
+    "twice": (lambda stage, phase, share, _: run_twice(stage, phase, _times(9, share)), lambda phase: True),
+    "clock": (lambda stage, phase, share, _: jump_clock(stage, phase, _times(6, share)), lambda phase: True),
 }
 """Name -> how it is tried, and in which phases."""
 
@@ -92,6 +91,9 @@ def main() -> int:
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--phases", nargs="+", choices=[phase.name for phase in PHASES])
     parser.add_argument("--share", type=float, default=1.0, help="share of the tries")
+    parser.add_argument(
+        "--typed", type=float, default=0.1, help="share of the kills of commands as a person types them"
+    )
     given = parser.parse_args()
     begun, tallies = time.monotonic(), []
     show(COLUMNS)
@@ -103,7 +105,7 @@ def main() -> int:
                 if not applies(phase) or (given.phases and phase.name not in given.phases):
                     continue
                 try:
-                    tallies.append(attempt(stage, phase, given.share))
+                    tallies.append(attempt(stage, phase, given.share, given.typed))
                 except NoSmallDisk:
                     print("no small file system can be mounted here: a full disk is not tried", file=sys.stderr)
                     break
