@@ -82,8 +82,9 @@ def interrupt(theatre: Theatre, phase: Phase, times: int) -> Tally:
             tally.said(running, 128 + asked)
             if "interrupted: finished results are kept" not in running.err or len(running.err.splitlines()) > 3:
                 tally.found.append(f"{asked.name} is told as {running.err[-500:]!r}")
-            left = [name for name in differences(before, tree(folder)) if not name.endswith("/")]
-            if left and differences(known.after, tree(folder)) and not phase.models:
-                tally.found.append(f"{asked.name} leaves {left[:8]}")
+            left = tree(folder)
+            half = [name for name in differences(before, left) if left.get(name) not in ("", known.after.get(name))]
+            if half and not phase.models:
+                tally.found.append(f"{asked.name} leaves {half[:8]}")
         known.check(known.run(forks, folder), folder, tally, f"the run after {asked.name}")
     return tally
