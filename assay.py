@@ -1,7 +1,8 @@
 """The `assay` command: a table of commands that are imported only when called, and what each error leads to.
 
 Exit codes: 0 pass, 1 findings or a failed gate, 2 usage or input, 3 a bug of ours, 4 inconclusive or stale, 130
-interrupted. A reader of our output that goes away early (`assay show RUN | head -1`) ends the command with 141.
+interrupted, 143 the same asked for with SIGTERM. A reader of our output that goes away early (`assay show RUN | head
+-1`) ends the command with 141.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 import importlib.util
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +27,10 @@ from schemas.terminal import printable
 ROOMS = ("schemas", "curate", "train", "evals")
 BROKEN_PIPE = 141
 """128 + SIGPIPE, as a shell shows it."""
+
+
+class Terminated(KeyboardInterrupt):
+    """A scheduler or a service manager asks, with SIGTERM, for what a person asks for with Ctrl-C."""
 
 
 class Entry(NamedTuple):
@@ -258,9 +264,9 @@ def run(args: Sequence[str]) -> int:
         ctx = getattr(error, "ctx", None)
         path = ctx.command_path if ctx else "assay"
         show_problem(Problem(error.format_message(), help=f"`{path} --help` lists what it takes"))
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         click.echo("\ninterrupted: finished results are kept, nothing half-written was published", err=True)
-        return ExitCode.INTERRUPTED
+        return ExitCode.TERMINATED if isinstance(error, Terminated) else ExitCode.INTERRUPTED
     except BrokenPipeError:
         _discard_stdout()
         return BROKEN_PIPE
@@ -282,13 +288,20 @@ def run(args: Sequence[str]) -> int:
     return ExitCode.USAGE
 
 
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise Terminated
+
+
 def main() -> NoReturn:
     """Entry point of the `assay` command."""
+    signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
         if reconfigure:
             reconfigure(errors="backslashreplace")  # a row's lone surrogate, or a terminal that is not UTF-8
     code = run(sys.argv[1:])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # nothing is left to be put in order, and the code stands
     gc.freeze()  # all of it ends with the process: looking for cycles in it takes long
     sys.exit(code)
 

@@ -62,8 +62,9 @@ def open_indexes(paths: Sequence[Path], key_file: Path | None = None) -> Indexes
         UserError: one is neither, is damaged, of another version, or needs a key; two are of one kind.
     """
     opened = Indexes()
-    for path in paths:
-        seen = (*opened.sha256, file_digest(_named(path)))
+    # From the header on, not from the folder: somebody may add to the index meanwhile, which makes another header.
+    for path in map(_named, paths):
+        seen = (*opened.sha256, file_digest(path))
         if holds_rows(path):
             _once(opened.rows, path)
             from curate.row_store import load_rows

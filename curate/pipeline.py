@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,15 @@ from curate.readers import read_corpus
 from curate.readers.builder import ROWS_PER_CHUNK
 from curate.readers.mapping import shape_records
 from curate.readers.shapes import Shaped
-from curate.rows import Corpus
+from curate.rows import Corpus, Source
 from curate.rules.base import Need, Rule
 from curate.rules.catalogue import select_rules
 from curate.sensitive import masked, masker
+from curate.spill import size_of
 from curate.split import SPLITS
 from curate.splitting import Splits, published_ids, split_rows
 from curate.steps import as_published, rows_found, run_steps
+from schemas.base import file_digest
 from schemas.errors import ExitCode, UnopenedError, UserError
 from schemas.finding import Finding
 from schemas.manifest import InputRef, input_file
@@ -201,7 +203,7 @@ def run_pipeline(
 
 def _read(project: Project, progress: Progress, rows_per_chunk: int, folder: Path | None) -> Corpus:
     paths = project.source_files()
-    total, done = sum(path.stat().st_size for path in paths), 0
+    total, done = sum(map(size_of, paths)), 0
 
     def count(size: int) -> None:
         nonlocal done
@@ -253,24 +255,34 @@ def _drop_unwritable(corpus: Corpus, unwritable: NDArray[np.bool_], ledger: Ledg
 
 
 def check_unchanged(stage: Stage, made: Curated) -> None:
-    """Make sure that the bytes that were read are those that the stage is named after.
+    """Make sure that the bytes that were read are those that the stage is named after, under the same names.
 
     Raises:
-        UserError: a source, or the keep file, is not what it was when the run began.
+        UserError: a source, or another file that decides the result, is not what it was when the run began.
     """
 
     def promised(role: str) -> list[str]:
-        return sorted(ref.sha256 for ref in stage.inputs if ref.role == role)
+        return [ref.sha256 for ref in stage.inputs if ref.role == role]
 
-    sources = made.whole.sources
-    if promised("source") != sorted(source.sha256 for source in sources):
-        what, where = "a source", ", ".join(source.path for source in sources)[:500]
+    sources, items = made.whole.sources, made.whole.evals.sources if made.whole.evals else ()
+    tasks = made.whole.evals.tasks if made.whole.evals else {}
+    asked = [tasks.get(source.path) for source in items]
+    if promised("source") != [source.sha256 for source in sources]:
+        what, where = "a source", _named(sources)
     elif promised("keep") != ([made.keep.sha256] if made.keep.sha256 else []):
         what, where = "the keep file", str(stage.config["curate"]["keep_file"])
-    elif promised("index") != sorted(made.indexes.sha256):
+    elif promised("index") != list(made.indexes.sha256):
         what, where = "an index", ", ".join(stage.config["data"]["index"])
-    elif made.whole.evals and promised("evals") != sorted(source.sha256 for source in made.whole.evals.sources):
-        what, where = "a file of eval items", ", ".join(source.path for source in made.whole.evals.sources)[:500]
+    elif promised("evals") != [source.sha256 for source in items]:
+        what, where = "a file of eval items", _named(items)
+    elif stage.config["files"] != [source.path for source in (*sources, *items)]:
+        what, where = "the name of a file", _named((*sources, *items))
+    elif stage.config["eval_tasks"] != [task and vars(task) for task in asked]:
+        what, where = "a task file", _named(items)
+    elif changed := [
+        ref.path for ref in stage.inputs if ref.role == "rule" and _now(stage.place_of(ref)) != ref.sha256
+    ]:
+        what, where = "the file of a rule", ", ".join(changed)
     else:
         return
     raise UserError(
@@ -278,6 +290,18 @@ def check_unchanged(stage: Stage, made: Curated) -> None:
         where=where,
         help="wait until nothing writes to it, and run the command again",
     )
+
+
+def _named(sources: Iterable[Source]) -> str:
+    return ", ".join(source.path for source in sources)[:500]
+
+
+def _now(path: Path) -> str:
+    """The digest that a file has now; empty where it cannot be read."""
+    try:
+        return file_digest(path)
+    except OSError:
+        return ""
 
 
 def publish(made: Curated, project: Project, folder: Path, progress: Progress = SILENT) -> dict[str, int]:

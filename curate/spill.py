@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import math
 import mmap
+import stat
 import tempfile
 import threading
 import time
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from curate.frame_file import FrameFile, addresses
 from schemas.atomic import readable_disk_errors
+from schemas.errors import UserError
 
 SPILL_BYTES = 64_000_000
 """Sources that together are smaller than this stay in memory, unless the user names another size."""
@@ -37,6 +39,7 @@ BLOCK_BYTES = 1 << 22
 RESIDENT_BYTES = 4 << 20
 """Mapped bytes that may be in memory: a scan needs each page once, and one that is asked for again costs little."""
 WATCH_S = 0.002
+TEMPORARY = "by the variable TMPDIR"
 Bytes = bytes | mmap.mmap
 
 
@@ -45,6 +48,8 @@ class Spill:
     """Where such files are made: a folder on a disk, not in memory."""
 
     folder: Path
+    chosen: str = "with --out"
+    """How a person chooses another one, in words."""
     _maps: weakref.WeakKeyDictionary[mmap.mmap, tuple[int, int]] = field(
         default_factory=weakref.WeakKeyDictionary, repr=False, compare=False
     )
@@ -141,7 +146,7 @@ class Spill:
             UserError: the disk is full or refuses.
         """
         with (
-            readable_disk_errors(self.folder, only_named=True),
+            readable_disk_errors(self.folder, only_named=True, chosen=self.chosen),
             tempfile.TemporaryFile(dir=self.folder, prefix=".assay-spill-") as file,
         ):
             yield file
@@ -164,6 +169,15 @@ def _resident() -> int:
         return int(numbers.read().split()[2]) * mmap.PAGESIZE
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 of what is no file, or cannot be looked at: whoever reads it says so."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
 def blocks_of(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
     """What a file holds from here on."""
     while block := file.read(BLOCK_BYTES):
@@ -177,13 +191,27 @@ def spill_for(paths: Iterable[Path], folder: Path | None, memory_mb: int | None 
         paths: the sources; what cannot be looked at counts as small.
         folder: a folder for files without names; null for the system's own, see TMPDIR.
         memory_mb: size in megabytes from which on they do; null for SPILL_BYTES.
+
+    Raises:
+        UserError: there is no temporary folder to be had.
     """
-    size = sum(path.stat().st_size for path in paths if path.is_file())
+    size = sum(map(size_of, paths))
     most = SPILL_BYTES if memory_mb is None else memory_mb * 1_000_000
     if size < most or importlib.util.find_spec("pyarrow") is None:
         return None
-    spill = Spill(folder or Path(tempfile.gettempdir()))
+    spill = Spill(_temporary(), TEMPORARY) if folder is None else Spill(folder)
     return spill.kept_small() if Path("/proc/self/statm").exists() else spill
+
+
+def _temporary() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise UserError(
+            "there is no folder for temporary files that can be written to",
+            found=str(error),
+            help=f"choose one {TEMPORARY}, or let the rows stay in memory with a larger --memory",
+        ) from error
 
 
 def frame_parts(rows: pl.DataFrame, size: pl.Expr) -> Iterator[tuple[int, int]]:

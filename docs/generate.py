@@ -57,6 +57,7 @@ MEANINGS = {
     ExitCode.BUG: "a bug in assay; a report file says what happened",
     ExitCode.INCONCLUSIVE: "inconclusive or stale: there is not enough evidence either way",
     ExitCode.INTERRUPTED: "interrupted",
+    ExitCode.TERMINATED: "asked to end with SIGTERM",
 }
 
 

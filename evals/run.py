@@ -187,7 +187,7 @@ def evaluate(project: Project, adapter: Path, progress: Progress) -> Finished:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    return run_stage(stage, fill, resume=True, device=lambda: evaluation.device[-1])
+    return run_stage(stage, fill, resume=True, rehash=True, device=lambda: evaluation.device[-1])
 
 
 def finished_parts(project: Project, adapter: Path) -> int:

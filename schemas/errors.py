@@ -28,6 +28,7 @@ class ExitCode(IntEnum):
     BUG = 3
     INCONCLUSIVE = 4
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 @dataclass(frozen=True)

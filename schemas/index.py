@@ -20,7 +20,15 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from schemas.atomic import exclusive, partial_folder, readable_disk_errors, sync, write_atomic
+from schemas.atomic import (
+    clear_leftovers,
+    clear_lock,
+    exclusive,
+    partial_folder,
+    readable_disk_errors,
+    sync,
+    write_atomic,
+)
 from schemas.base import Strict, file_digest, fingerprint
 from schemas.errors import UnopenedError, UserError
 from schemas.manifest import FileEntry, list_files
@@ -231,6 +239,7 @@ def create_index(folder: Path, format: IndexFormat, fill: Fill) -> IndexHeader:
         UserError: the folder exists, or cannot be written.
     """
     if folder.exists():
+        clear_lock(folder)
         raise UserError(
             "there is something of this name already",
             where=str(folder),
@@ -258,6 +267,7 @@ def add_segment(folder: Path, fill: Callable[[IndexHeader, Path], dict[str, int]
     """
     folder = header_path(folder).parent
     with exclusive(folder):
+        clear_leftovers(folder)
         header = read_header(folder)
         number = len(header.segments) + 1
         segment = _filled(folder, number, lambda path: fill(header, path))

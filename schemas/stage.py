@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from schemas.atomic import partial_folder
+from schemas.atomic import TargetExistsError, clear_lock, partial_folder
+from schemas.base import file_digest
 from schemas.errors import ManifestError, UserError
 from schemas.manifest import (
     MANIFEST_NAME,
@@ -98,6 +100,7 @@ def run_stage(
     fill: Callable[[Path], dict[str, int]],
     *,
     resume: bool = False,
+    rehash: bool = False,
     device: Callable[[], str] | None = None,
 ) -> Finished:
     """Return the finished stage, running `fill(folder) -> counts` only if no verified result exists.
@@ -106,41 +109,53 @@ def run_stage(
         stage: what is done.
         fill: does it.
         resume: whether what a killed run left in the folder is kept for `fill`.
+        rehash: whether the inputs are hashed once more in the end, because `fill` reads them more than once, or by
+            libraries that do not say what they read.
         device: asked once the stage is filled: the class of device that computed; null says cpu.
 
     Raises:
         ManifestError: a folder of this fingerprint exists and was changed.
-        UserError: the folder is held by another process, or the disk refuses.
+        UserError: the folder is held by another process, the disk refuses, or an input changed meanwhile.
     """
     if stage.folder.exists():
-        manifest, folder = open_stage(stage.folder, stage.stage)
-        if manifest.fingerprint != stage.fingerprint:
-            raise ManifestError(
-                "a folder of this name holds another result",
-                where=str(folder),
-                found=manifest.fingerprint,
-                expected=stage.fingerprint,
-                help="rename or delete that folder, and run the command again",
-            )
-        return Finished(folder, manifest, reused=True)
+        return _made_before(stage)
     _require_inputs(stage)
     started, clock = datetime.now(UTC), time.monotonic()
-    with partial_folder(stage.folder, resume=resume) as folder:
-        counts = fill(folder)
-        manifest = Manifest(
-            stage=stage.stage,
-            name=stage.name,
-            fingerprint=stage.fingerprint,
-            code=stage.code,
-            config=stage.config,
-            config_given=stage.config_given,
-            inputs=stage.inputs,
-            files=list_files(folder),
-            counts=counts,
-            provenance=_provenance(stage, started, time.monotonic() - clock, device() if device else "cpu"),
-        )
-        write_manifest(folder, manifest)
+    try:
+        with partial_folder(stage.folder, resume=resume) as folder:
+            counts = fill(folder)
+            if rehash:
+                _require_unchanged(stage, folder)
+            manifest = Manifest(
+                stage=stage.stage,
+                name=stage.name,
+                fingerprint=stage.fingerprint,
+                code=stage.code,
+                config=stage.config,
+                config_given=stage.config_given,
+                inputs=stage.inputs,
+                files=list_files(folder),
+                counts=counts,
+                provenance=_provenance(stage, started, time.monotonic() - clock, device() if device else "cpu"),
+            )
+            write_manifest(folder, manifest)
+    except TargetExistsError:
+        return _made_before(stage)
     return Finished(stage.folder, manifest, reused=False)
+
+
+def _made_before(stage: Stage) -> Finished:
+    manifest, folder = open_stage(stage.folder, stage.stage)
+    if manifest.fingerprint != stage.fingerprint:
+        raise ManifestError(
+            "a folder of this name holds another result",
+            where=str(folder),
+            found=manifest.fingerprint,
+            expected=stage.fingerprint,
+            help="rename or delete that folder, and run the command again",
+        )
+    clear_lock(folder)
+    return Finished(folder, manifest, reused=True)
 
 
 def _require_inputs(stage: Stage) -> None:
@@ -153,6 +168,25 @@ def _require_inputs(stage: Stage) -> None:
                 found=f"role {ref.role!r}, recorded as {ref.path!r}",
                 help="it was there a moment ago; restore it and run the command again",
             )
+
+
+def _require_unchanged(stage: Stage, folder: Path) -> None:
+    """Throw away what was made of inputs that are not those that the result would name: nobody may go on with it."""
+    changed = [str(place) for ref in stage.inputs if _identity(place := stage.place_of(ref), ref) != ref.identity]
+    if changed:
+        shutil.rmtree(folder)
+        raise UserError(
+            "an input changed while it was being used",
+            where=", ".join(changed[:5]),
+            help="wait until nothing writes to it, and run the command again; nothing was published",
+        )
+
+
+def _identity(path: Path, ref: InputRef) -> str:
+    try:
+        return file_digest(path) if ref.content is None else open_stage(path)[0].content_digest
+    except (OSError, ManifestError):
+        return ""
 
 
 def _provenance(stage: Stage, started: datetime, seconds: float, device: str) -> Provenance:
@@ -172,7 +206,10 @@ def _provenance(stage: Stage, started: datetime, seconds: float, device: str) ->
 def _git_state() -> dict[str, Any] | None:
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=False)
+            # Without the option `status` writes the index: killed meanwhile, it would leave the lock of a commit.
+            done = subprocess.run(
+                ["git", "--no-optional-locks", *words], capture_output=True, text=True, timeout=10, check=False
+            )
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None

@@ -287,13 +287,16 @@ def test_a_row_with_a_lone_surrogate_is_escaped_on_output_and_no_crash(tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\\ud800\n", "")
 
 
-def test_an_interrupted_process_ends_with_130(tmp_path):
-    script = "import assay, os, signal; assay.check_rooms = lambda: os.kill(os.getpid(), signal.SIGINT); assay.main()"
+@pytest.mark.parametrize(("asked", "code"), [("SIGINT", ExitCode.INTERRUPTED), ("SIGTERM", ExitCode.TERMINATED)])
+def test_a_process_that_is_asked_to_end_says_so_in_one_line(tmp_path, asked, code):
+    script = f"import assay, os, signal; assay.check_rooms = lambda: os.kill(os.getpid(), signal.{asked}); assay.main()"
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
+        text=True,
         check=False,
     )
-    assert done.returncode == ExitCode.INTERRUPTED
+    assert done.returncode == code
+    assert done.stderr == "\ninterrupted: finished results are kept, nothing half-written was published\n"

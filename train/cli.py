@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +101,6 @@ def train(project: Project, form: str, quiet: bool, dataset: Path | None, allow_
     if not is_main_process():
         assist(project, manifest, allow_ungated=allow_ungated)
         return ExitCode.PASS
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's way to say what Ctrl-C says
     finished = run_training(project, manifest, choose_view(quiet), allow_ungated=allow_ungated)
     result = {"manifest": str(finished.path), "reused": finished.reused, "counts": finished.manifest.counts}
     if finished.reused and not quiet:

@@ -127,7 +127,11 @@ def train(project: Project, dataset: Path, view: View, *, allow_ungated: bool = 
         return run_stage(stage, lambda folder: {})
     try:
         return run_stage(
-            stage, lambda folder: _fill_or_clear(folder, project, prepared, view), resume=True, device=device_class
+            stage,
+            lambda folder: _fill_or_clear(folder, project, prepared, view),
+            resume=True,
+            rehash=True,
+            device=device_class,
         )
     except KeyboardInterrupt:
         sys.stderr.write(_what_is_kept(stage))

@@ -35,6 +35,7 @@ from curate.contamination.index import (
 )
 from curate.contamination.items import Item
 from curate.contamination.seal import WrongKeyError, seal, unseal
+from schemas.atomic import write_new
 from schemas.errors import ExitCode, UnopenedError, UserError
 from schemas.index import (
     AGAIN,
@@ -188,12 +189,7 @@ def make_key(path: Path) -> Key:
         UserError: the file exists, or cannot be written.
     """
     text = secrets.token_hex(16)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise UnopenedError("a new key file", path, error) from error
-    with os.fdopen(handle, "w", encoding="ascii") as stream:
-        stream.write(text + "\n")
+    write_new(path, f"{text}\n".encode("ascii"), 0o600)
     return int(text[:16], 16), int(text[16:], 16)
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import pickle
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,20 +58,44 @@ _CONFIG = threading.Lock()
 @cache
 def cache_folder() -> Path | None:
     """Where machine code is kept: $NUMBA_CACHE_DIR, or a folder under the user's cache; null where none is writable."""
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(os.environ["NUMBA_CACHE_DIR"])
+    try:
+        folder = Path(os.environ.get("NUMBA_CACHE_DIR") or _own_folder())
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError):  # a user without a home
+        return None
+
+
+def _own_folder() -> Path:
     digest = hashlib.sha256()
     rooms = Path(__file__).parents[1]
     for source in sorted(path for room in ("contamination", "dedup") for path in (rooms / room).glob("*.py")):
         digest.update(source.read_bytes())
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root / "assay" / f"compiled-{digest.hexdigest()[:12]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
+    return root / "assay" / f"compiled-{digest.hexdigest()[:12]}"
+
+
+def _at_best(cache: Any) -> None:
+    """Let a function's cache be a help and no condition: on a full disk nothing is kept, and what is broken goes.
+
+    What a machine had not yet written when it lost its power is an empty file, which numba would stumble over for ever.
+    """
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_if_whole(*given: Any) -> Any:
+        try:
+            return load(*given)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            with suppress(OSError):
+                cache.flush()
         return None
+
+    def save_if_there_is_room(*given: Any) -> None:
+        with suppress(OSError):
+            save(*given)
+
+    cache.load_overload, cache.save_overload = load_if_whole, save_if_there_is_room
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,4 +129,6 @@ def _compiled(function: Callable[..., Any], *, cache: bool = False, **options: b
             )(function)
         finally:
             numba.config.CACHE_DIR = before
+    if cache and folder is not None:
+        _at_best(made._cache)  # type: ignore[attr-defined]
     return made

@@ -9,13 +9,17 @@ import polars as pl
 import pytest
 
 import assay
+from curate import indexes
 from curate.earlier import index_rows
 from curate.indexes import open_indexes
+from curate.indexing import add_to_index, build_index
 from curate.pipeline import curate, run_pipeline
 from curate.readers import read_corpus
 from curate.row_store import add_rows, build_rows
 from curate.rules.near_duplicate import EDITED, STORY
+from schemas.base import file_digest
 from schemas.errors import ExitCode
+from schemas.progress import SILENT
 from tests.curate.made_rows import (
     WORDS,
     chat,
@@ -248,3 +252,20 @@ def test_rows_of_every_kind_are_found_again_in_the_dataset_that_they_became(tmp_
     assert found["index"].to_list() == list(range(9))
     assert set(found["code"]) == {"DUP211"}
     assert set(found["message"]) == {"an earlier dataset holds this row"}
+
+
+def test_what_is_added_while_an_index_is_opened_belongs_to_the_next_run(tmp_path, monkeypatch):
+    files = [write_rows(tmp_path / f"{n}.jsonl", distinct_rows(5, start=10 * n)) for n in range(2)]
+    build_index("duplicates", [str(files[0])], tmp_path / "i", SILENT)
+    first = file_digest(tmp_path / "i" / "index-000001.json")
+
+    def digest_then_add(path):
+        found = file_digest(path)
+        add_to_index(tmp_path / "i", [str(files[1])], SILENT)
+        return found
+
+    monkeypatch.setattr(indexes, "file_digest", digest_then_add)
+    opened = open_indexes([tmp_path / "i"])
+    assert opened.sha256 == (first,)
+    assert opened.rows is not None
+    assert len(opened.rows) == 5

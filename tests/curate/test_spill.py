@@ -1,6 +1,7 @@
 """Large sources: their text lies in files without a name, and everything reads as if it lay in memory."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -113,6 +114,30 @@ def test_without_pyarrow_text_stays_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(spill, "SPILL_BYTES", 0)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert spill_for([tmp_path], tmp_path) is None
+
+
+def test_a_temporary_folder_that_is_full_or_missing_is_told_with_the_variable_that_names_it(tmp_path, monkeypatch):
+    source = tmp_path / "rows.jsonl"
+    source.write_bytes(orjson.dumps(chat("a", "b")) + b"\n")
+
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def missing() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.TemporaryFile", full)
+        with pytest.raises(UserError, match="the disk is full") as caught:
+            read_corpus([source], memory_mb=0)
+        assert "TMPDIR" in caught.value.problems[0].help
+        with pytest.raises(UserError, match="the disk is full") as caught:
+            read_corpus([source], memory_mb=0, folder=tmp_path)
+        assert "--out" in caught.value.problems[0].help
+    monkeypatch.setattr("tempfile.gettempdir", missing)
+    with pytest.raises(UserError, match="no folder for temporary files") as caught:
+        read_corpus([source], memory_mb=0)
+    assert "TMPDIR" in caught.value.problems[0].help
 
 
 def test_a_frame_on_disk_leaves_no_name(tmp_path):

@@ -2,13 +2,25 @@ import errno
 import fcntl
 import multiprocessing
 import os
+import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from schemas.atomic import exclusive, partial_folder, refuse_to_replace, write_atomic
+from schemas.atomic import (
+    TargetExistsError,
+    clear_lock,
+    exclusive,
+    partial_folder,
+    refuse_to_replace,
+    write_atomic,
+    write_new,
+)
 from schemas.errors import ExitCode, UserError
 
 
@@ -63,6 +75,52 @@ def test_what_the_system_refuses_becomes_advice_and_the_old_file_stays(tmp_path,
     assert caught.value.exit_code is ExitCode.USAGE
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["ledger.json"]
+
+
+KILLED_WRITE = """
+import os, signal, sys
+from pathlib import Path
+import schemas.atomic
+schemas.atomic.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+schemas.atomic.write_atomic(Path(sys.argv[1]), b"half")
+"""
+
+
+def test_what_a_killed_write_left_goes_with_the_next_one_and_what_another_writes_stays(tmp_path):
+    path = tmp_path / "report.json"
+    done = subprocess.run([sys.executable, "-c", KILLED_WRITE, str(path)], cwd=os.getcwd(), check=False)
+    assert done.returncode == -signal.SIGKILL
+    [left] = os.listdir(tmp_path)
+    assert left.startswith(".report.json.")
+    other = tmp_path / ".report.json.4711.tmp"
+    with other.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        write_atomic(path, b"whole")
+        assert sorted(os.listdir(tmp_path)) == [other.name, "report.json"]
+    write_atomic(path, b"again")
+    assert os.listdir(tmp_path) == ["report.json"]
+
+
+KILLED_KEY = """
+import os, signal, sys
+from pathlib import Path
+import schemas.atomic
+schemas.atomic.os.link = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+schemas.atomic.write_new(Path(sys.argv[1]), b"secret", 0o600)
+"""
+
+
+def test_a_new_file_is_whole_or_not_there_private_from_the_start_and_replaces_none(tmp_path):
+    path = tmp_path / "eval.key"
+    done = subprocess.run([sys.executable, "-c", KILLED_KEY, str(path)], cwd=os.getcwd(), check=False)
+    assert done.returncode == -signal.SIGKILL
+    [left] = tmp_path.iterdir()
+    assert (left.name != path.name, left.stat().st_mode & 0o777) == (True, 0o600)
+    write_new(path, b"key", 0o600)
+    with pytest.raises(UserError, match="something else stands in the way"):
+        write_new(path, b"another", 0o600)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"key", 0o600)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_finished_folder_appears_in_one_step(tmp_path):
@@ -128,8 +186,13 @@ def test_a_full_disk_that_a_library_reports_in_its_own_way_is_told_the_same_way(
         with partial_folder(tmp_path / "made"):
             raise error
 
-    with pytest.raises(UserError, match="the disk is full"):
-        fill(RuntimeError("parquet: underlying IO error: No space left on device (os error 28)"))
+    for error in (
+        RuntimeError("parquet: underlying IO error: No space left on device (os error 28)"),
+        RuntimeError("parquet: File out of specification: Invalid thrift: transport error"),
+        OSError("4896 requested and 2016 written"),
+    ):
+        with pytest.raises(UserError, match="the disk is full"):
+            fill(error)
     with pytest.raises(RuntimeError, match="something else"):
         fill(RuntimeError("something else"))
 
@@ -158,7 +221,10 @@ def test_a_second_process_is_refused_while_the_first_lives_and_let_in_when_it_is
     assert ready.wait(60)
     with pytest.raises(UserError) as caught, partial_folder(target):
         pass
-    assert caught.value.problems[0].found == f"held by process {holder.pid}"
+    found = caught.value.problems[0].found
+    assert re.fullmatch(
+        rf"held by process {holder.pid} on \S+ since \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00: .+", found
+    )
     holder.kill()
     holder.join()
     with partial_folder(target):
@@ -178,8 +244,28 @@ def test_a_lock_whose_file_was_removed_by_its_holder_is_taken_anew(tmp_path, mon
 
     monkeypatch.setattr("schemas.atomic.fcntl.flock", lock)
     with exclusive(target):
-        assert (tmp_path / ".made.lock").read_text() == str(os.getpid())
+        assert (tmp_path / ".made.lock").read_text().startswith(f"process {os.getpid()} ")
     assert len(calls) == 2
+
+
+def test_a_folder_that_another_run_has_made_meanwhile_is_left_as_it_is(tmp_path):
+    target = tmp_path / "made"
+    with partial_folder(target) as folder:
+        (folder / "data").write_bytes(b"first")
+    with pytest.raises(TargetExistsError, match="meanwhile"), partial_folder(target):
+        pytest.fail("it is filled a second time")
+    assert (target / "data").read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["made"]
+
+
+def test_the_lock_of_a_killed_process_goes_and_that_of_a_living_one_stays(tmp_path):
+    lock = tmp_path / ".made.lock"
+    lock.write_text("process 4711")
+    clear_lock(tmp_path / "made")
+    assert not lock.exists()
+    with exclusive(tmp_path / "made"):
+        clear_lock(tmp_path / "made")
+        assert lock.exists()
 
 
 def test_a_file_that_cannot_be_read_is_not_reported_as_a_failed_write(tmp_path):

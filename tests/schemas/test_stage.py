@@ -1,11 +1,12 @@
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas.errors import ManifestError, UserError
-from schemas.manifest import input_file
+from schemas.manifest import input_file, input_stage
 from schemas.stage import Stage, code_digest, require, run_stage, stage_folder
 
 
@@ -98,6 +99,68 @@ def test_an_interrupted_stage_runs_again_from_the_start(source):
         run_stage(plan(source), stop)
     assert os.listdir(plan(source).folder.parent) == []
     assert run_stage(plan(source), fill).reused is False
+
+
+def test_a_result_that_another_run_finished_just_before_is_returned(source, monkeypatch):
+    stage = plan(source)
+    entered = Path.mkdir
+
+    def late(path: Path, *given: Any, **named: Any) -> None:
+        entered(path, *given, **named)
+        if path == stage.folder.parent:  # this run has seen no result, and holds no lock yet
+            monkeypatch.undo()
+            run_stage(stage, fill)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    assert run_stage(stage, refuse).reused is True
+    assert os.listdir(stage.folder.parent) == [stage.folder.name]
+
+
+def test_the_lock_of_a_run_that_was_killed_at_its_very_end_goes(source):
+    stage = plan(source)
+    run_stage(stage, fill)
+    lock = stage.folder.with_name(f".{stage.folder.name}.lock")
+    lock.write_text("process 4711")
+    assert run_stage(stage, refuse).reused is True
+    assert not lock.exists()
+
+
+@pytest.mark.parametrize("kind", ["a file", "a result"])
+@pytest.mark.parametrize("how", ["changed", "removed"])
+def test_what_was_made_of_an_input_that_changed_meanwhile_is_thrown_away(source, kind, how):
+    earlier = run_stage(plan(source, name="earlier"), fill)
+    changed = source if kind == "a file" else earlier.folder / "train.jsonl"
+    stage = plan(
+        source, inputs=(plan(source).inputs[0], input_stage("dataset", earlier.path, earlier.folder.parent / "any"))
+    )
+
+    def work(folder: Path) -> dict[str, int]:
+        changed.unlink() if how == "removed" else changed.write_bytes(b"other")
+        return fill(folder)
+
+    with pytest.raises(UserError, match="an input changed while it was being used"):
+        run_stage(stage, work, resume=True, rehash=True)
+    assert os.listdir(stage.folder.parent) == [earlier.folder.name]
+    changed.write_bytes(b"{}\n")
+    assert run_stage(stage, fill, resume=True, rehash=True).reused is False
+
+
+def test_the_repository_that_a_run_is_started_in_is_only_read(source, monkeypatch):
+    def git(*words: str) -> None:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+        subprocess.run(["git", *identity, *words], cwd=source.parent, check=True, capture_output=True)
+
+    git("init")
+    git("add", source.name)
+    git("commit", "-m", "rows")
+    os.utime(source, (0, 0))  # so that `git status` has something to note in its index
+    index = source.parent / ".git" / "index"
+    before = index.read_bytes()
+    monkeypatch.chdir(source.parent)
+    recorded = run_stage(plan(source), fill).manifest.provenance.git
+    assert recorded is not None
+    assert recorded["dirty"] is True
+    assert index.read_bytes() == before
 
 
 def test_what_was_not_made_yet_is_asked_for_by_its_command(source):

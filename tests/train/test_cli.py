@@ -1,17 +1,13 @@
 """`assay train`: the manifest's path on stdout, progress on stderr."""
 
 import json
-import os
-import signal
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from curate import pipeline
 from schemas.errors import ExitCode, UserError
 from schemas.stage import Stage
-from train import run
 from train.cli import train
 
 SMALL = {"lora": {"r": 2, "last_layers": 1}, "epochs": 1}
@@ -67,13 +63,3 @@ def test_ungated_data_needs_the_flag(toy, config):
     assert refused.stdout == ""
     allowed = call("--config", config, "--dataset", str(dataset.path), "--allow-ungated", "--quiet")
     assert allowed.return_value == ExitCode.PASS
-
-
-def test_the_end_that_a_scheduler_sends_is_an_interruption(toy, config, monkeypatch):
-    before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(run, "train", lambda *given, **named: os.kill(os.getpid(), signal.SIGTERM))
-    try:
-        result = call("--config", config, "--dataset", str(toy.dataset().path))
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert isinstance(result.exception, click.Abort | KeyboardInterrupt)

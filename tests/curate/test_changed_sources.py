@@ -1,21 +1,22 @@
-"""Killed anywhere, out of disk, twice at once, its input changed: nothing half-written, and the same bytes after."""
+"""A curation whose files change, grow too large, or whose folder is held: nothing half-written, the same bytes after.
+
+Kills, full disks and runs at the same time are tried in tests/faults.
+"""
 
 import hashlib
 import os
-import random
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 import assay
-from curate import pipeline, spill
+from curate import pipeline
 from curate.configfile import Project
+from curate.keep import read_keep_list
 from curate.pipeline import curate, curate_stage
 from curate.readers import read_corpus
 from curate.rules.near_duplicate import EDITED, STORY
@@ -33,25 +34,6 @@ ROWS = [
     chat(EDITED, "fiction"),
     chat("Ask kim@kde.org", "no"),
 ]
-SEEDS = range(3)
-
-# Runs `assay curate`, and kills itself with SIGKILL at the n-th time that it touches something under the results.
-KILLED_AT = """
-import os, signal, sys
-config, runs, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
-touched = 0
-def watch(event, arguments):
-    global touched
-    if event.split(".")[0] in ("open", "os", "shutil") and any(str(given).startswith(runs) for given in arguments):
-        touched += 1
-        if touched == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(watch)
-import assay
-code = assay.run(["curate", config, "--quiet"])
-print(touched)
-sys.exit(code)
-"""
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -97,60 +79,6 @@ def undisturbed(tmp_path_factory) -> dict[str, str]:
     return digests(curate(make_project(tmp_path_factory.mktemp("undisturbed"), ROWS)).folder)
 
 
-@pytest.fixture(scope="module")
-def touches(tmp_path_factory, undisturbed) -> int:
-    """How often a run touches its results' folder; this one has a single thread in polars, and makes the same bytes."""
-    project = make_project(tmp_path_factory.mktemp("counted"), ROWS)
-    process = start(command(KILLED_AT, project.path, project.runs, 0), POLARS_MAX_THREADS="1")
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert digests(curate_stage(project).folder) == undisturbed
-    return int(out.splitlines()[-1])
-
-
-def check_killed(process: subprocess.Popen[str], project: Project, undisturbed: dict[str, str]) -> None:
-    process.communicate()
-    assert process.returncode in (-signal.SIGKILL, 0)
-    assert len(published(project.runs)) <= 1
-    finished = curate(project)
-    assert digests(finished.folder) == undisturbed
-    assert published(project.runs) == [finished.folder.name]
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_run_that_was_killed_at_any_step_of_its_writing_ends_with_the_same_bytes(
-    seed, undisturbed, touches, tmp_path
-):
-    project = make_project(tmp_path, ROWS)
-    last = random.Random(seed).randint(1, touches)
-    process = start(command(KILLED_AT, project.path, project.runs, last))
-    check_killed(process, project, undisturbed)
-    assert process.returncode == -signal.SIGKILL
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_run_that_was_killed_at_any_time_ends_with_the_same_bytes(seed, undisturbed, tmp_path):
-    project = make_project(tmp_path, ROWS)
-    process = start(command(KILLED_AT, project.path, project.runs, 0))
-    try:
-        process.wait(timeout=random.Random(seed).uniform(0.0, 2.5))
-    except subprocess.TimeoutExpired:
-        process.kill()
-    check_killed(process, project, undisturbed)
-
-
-def test_of_two_runs_at_once_one_waits_for_nobody_and_the_bytes_are_the_same(undisturbed, tmp_path):
-    project = make_project(tmp_path, ROWS)
-    pair = [start(command(KILLED_AT, project.path, project.runs, 0)) for _ in range(2)]
-    errors = [process.communicate()[1] for process in pair]
-    codes = [process.returncode for process in pair]
-    assert 0 in codes
-    for code, error in zip(codes, errors, strict=True):
-        assert code == 0 or (code == 2 and "another assay run is writing this folder" in error)
-    assert digests(curate_stage(project).folder) == undisturbed
-    assert published(project.runs) == [curate_stage(project).folder.name]
-
-
 def test_a_second_run_is_refused_while_the_first_one_lives_but_may_look_at_the_outcome(tmp_path, capsys):
     project = make_project(tmp_path, ROWS)
     target = curate_stage(project).folder
@@ -161,46 +89,6 @@ def test_a_second_run_is_refused_while_the_first_one_lives_but_may_look_at_the_o
         assert assay.run(["curate", str(project.path), "--dry-run"]) == 0
     assert published(project.runs) == []
     assert assay.run(["curate", str(project.path)]) == 0
-
-
-# ----------------------------------------------------------------------------------------------------- a full disk
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir()
-    mounted = (
-        os.geteuid() == 0
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
-        ).returncode
-    )
-    if not mounted:
-        pytest.skip("no small file system can be mounted here; the limit on a file's size is tested instead")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@pytest.mark.parametrize("text", ["in memory", "on disk"])
-@pytest.mark.parametrize("size", ["4k", "16k", "32k", "64k", "96k"])
-def test_a_full_disk_is_exit_2_with_nothing_published_and_a_clean_run_after(
-    size, text, undisturbed, tmp_path, capsys, monkeypatch
-):
-    if text == "on disk":
-        monkeypatch.setattr(spill, "SPILL_BYTES", 0)
-    project = make_project(tmp_path / "project", ROWS)
-    arguments = ["curate", str(project.path), "--quiet", "--out"]
-    with small_disk(tmp_path / "disk", size) as disk:
-        assert assay.run([*arguments, str(disk / "runs")]) == 2
-        err = capsys.readouterr().err
-        assert err.startswith("error: the disk is full")
-        assert err.count("error:") == 1
-        assert published(disk / "runs") == []
-        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
-        assert assay.run([*arguments, str(disk / "runs")]) == 0
-        assert digests(Path(capsys.readouterr().out.strip()).parent) == undisturbed
 
 
 @pytest.mark.parametrize("size", [1, 2000, 10_000])
@@ -258,6 +146,67 @@ def test_a_file_that_changes_before_it_is_read_is_exit_2_and_a_run_after_that_is
     assert digests(Path(capsys.readouterr().out.strip()).parent) | {MANIFEST_NAME: ""} == digests(first.folder) | {
         MANIFEST_NAME: ""
     }
+
+
+def changed_while_curating(project: Project, change: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        change_while_reading(patch, change, before=True)
+        assert assay.run(["curate", str(project.path), "-q"]) == 2
+    assert published(project.runs) == []
+    err = capsys.readouterr().err
+    assert "changed while it was being curated" in err
+    return err
+
+
+def test_two_files_that_take_each_others_names_are_a_change_although_their_bytes_are_the_same(tmp_path, capsys):
+    write_rows(tmp_path / "more.jsonl", distinct_rows(30, start=500))
+    project = make_project(tmp_path, ROWS, data={"sources": ["rows.jsonl", "more.jsonl"]})
+    rows, more, aside = (tmp_path / name for name in ("rows.jsonl", "more.jsonl", "aside"))
+
+    def swap() -> None:
+        rows.rename(aside)
+        more.rename(rows)
+        aside.rename(more)
+
+    assert "a source changed" in changed_while_curating(project, swap, capsys)
+
+
+def once_the_stage_is_known(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """The pipeline begins with the keep list."""
+    monkeypatch.setattr(pipeline, "read_keep_list", lambda *given: (change(), read_keep_list(*given))[1])
+
+
+def test_a_task_file_that_reads_its_items_otherwise_than_the_result_says_is_a_change(tmp_path, monkeypatch, capsys):
+    write_rows(tmp_path / "items.jsonl", [{"q": "what do seven llamas eat", "r": "hay and grass"}])
+    task = "task: t\ndataset_path: json\ndataset_kwargs: {data_files: items.jsonl}\ndoc_to_text: "
+    (tmp_path / "t.yaml").write_text(task + "q\n", "utf-8")
+    project = make_project(tmp_path, ROWS, data={"sources": ["rows.jsonl"], "evals": ["t.yaml"]})
+    once_the_stage_is_known(monkeypatch, lambda: (tmp_path / "t.yaml").write_text(task + "r\n", "utf-8"))
+    assert assay.run(["curate", str(project.path), "-q"]) == 2
+    assert "a task file changed while it was being curated" in capsys.readouterr().err
+
+
+def test_the_schema_of_a_rule_that_changes_is_a_change(tmp_path, capsys):
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}', "utf-8")
+    curated = {"steps": ["schema", "metadata-schema"], "rules": {"metadata-schema": {"json_schema": "schema.json"}}}
+    project = make_project(tmp_path, ROWS, curate=curated)
+    said = changed_while_curating(project, lambda: schema.write_text('{"type": "array"}', "utf-8"), capsys)
+    assert "the file of a rule changed" in said
+
+
+def test_a_source_that_goes_just_before_it_is_read_is_named(tmp_path, monkeypatch, capsys):
+    project = make_project(tmp_path, ROWS)
+    files = Project.source_files
+
+    def gone(self: Project) -> tuple[Path, ...]:
+        found = files(self)
+        (tmp_path / "rows.jsonl").unlink()
+        return found
+
+    once_the_stage_is_known(monkeypatch, lambda: monkeypatch.setattr(Project, "source_files", gone))
+    assert assay.run(["curate", str(project.path), "-q"]) == 2
+    assert "the data file cannot be opened" in capsys.readouterr().err
 
 
 def test_what_is_appended_after_the_reading_belongs_to_the_next_run(undisturbed, tmp_path, monkeypatch):
