@@ -35,7 +35,9 @@ def ranked(pool: Pool, most: int) -> tuple[list[DriftRow], list[str]]:
         held_out = np.sort(apart[~sample.new & ~sample.learned])
         far = np.searchsorted(held_out, apart[new]) / max(1, len(held_out))
     answers = [sample.answers[int(at)] for at in new]
-    fresh = np.array([bool(sample.labels) and said is not None and said not in sample.labels for said in answers])
+    fresh = np.array(
+        [bool(sample.labels) and said is not None and said not in sample.labels for said in answers], dtype=np.bool_
+    )
     order = np.lexsort((np.arange(len(new)), -(unlike + far), ~fresh))[:most]
     table = pool.rows[new[order]]
     rows = [

@@ -107,6 +107,14 @@ class Sample:
             return "no text holds a word"
         return "" if self.topics.any() else "there are too few rows for two topics"
 
+    @property
+    def why_no_labels(self) -> str:
+        """Why there are no labels to compare; empty where there are."""
+        if not self.labels:
+            return "the dataset's answers are no labels"
+        answered = any(said is not None for said, new in zip(self.answers, self.new, strict=True) if new)
+        return "" if answered else "the new rows have no answers"
+
     def only(self, places: NDArray[np.int64], new: Flags) -> Sample:
         """Some of the rows, others of which take the place of the new ones.
 

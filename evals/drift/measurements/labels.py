@@ -14,11 +14,7 @@ TITLE = "Shares of the labels"
 
 def applies(sample: Sample) -> str:
     """Why it says nothing; empty where it applies."""
-    if not sample.labels:
-        return "the dataset's answers are no labels"
-    if not any(answer is not None for answer, new in zip(sample.answers, sample.new, strict=True) if new):
-        return "the new rows have no answers"
-    return "" if len(sample.labels) > 1 else "the dataset has one label only"
+    return sample.why_no_labels or ("" if len(sample.labels) > 1 else "the dataset has one label only")
 
 
 def measure(sample: Sample, bound: float, draw: Draw) -> Found:

@@ -6,15 +6,18 @@ from collections import Counter
 
 import numpy as np
 
-from evals.drift.measurements.labels import applies
 from evals.drift.sample import Draw, Found, Sample
 from evals.stats import clopper_pearson
 from schemas.drift import DriftEffect
 
-__all__ = ["NAME", "TITLE", "applies", "measure"]
 NAME = "new_labels"
 TITLE = "Labels that are new"
 NAMED = 5
+
+
+def applies(sample: Sample) -> str:
+    """Why it says nothing; empty where it applies."""
+    return sample.why_no_labels
 
 
 def measure(sample: Sample, bound: float, draw: Draw) -> Found:
