@@ -6,10 +6,10 @@
 Real rows: the mails of examples/spam, and the paragraphs of Python's own language reference. Without a difference, the
 rows of one collection are dealt to two sides at random, one by one or whole threads at a time: what is called drifted
 is a false alarm. With one, a tenth of the new rows are of a topic that the old side has not: paragraphs of the language
-reference, mails in a made-up language (the letters of each exchanged by one fixed rule), or a mailing list of which the
-old side holds no mail. What is alike is looked for once for a whole collection, which cannot depend on how its rows are
-dealt; everything else is done as the command does it. Each line gives outcomes of the whole command, Wilson's interval
-at 95% of the share that counts, and how often each measurement spoke.
+reference, mails in a made-up language (the letters of each exchanged by one fixed rule), or mails of a mailing list of
+which the old side holds none. What is alike is looked for once for a whole collection, which cannot depend on how its
+rows are dealt; everything else is done as the command does it. Each line gives outcomes of the whole command, Wilson's
+interval at 95% of the share that counts, and how often each measurement spoke.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from schemas.drift_config import DriftConfig
 from schemas.verdict import Outcome, combine
 
 MAILS = Path(__file__).resolve().parents[1] / "examples" / "spam" / "raw.jsonl"
-LIST = "exmh-workers.spamassassin.taint.org"
-"""A mailing list of which the old side holds no mail; 118 mails."""
+LISTS = ("razor-users.example.sourceforge.net", "rpm-zzzlist.freshrpms.net")
+"""Mailing lists of which the old side holds no mail; 213 and 397 mails."""
 LEAST_WORDS = 15
 """Of a paragraph."""
 LETTERS = str.maketrans(string.ascii_letters, string.ascii_lowercase[::-1] + string.ascii_uppercase[::-1])
@@ -118,8 +118,8 @@ def by_thread(alike: Places, share: float, rng: np.random.Generator) -> tuple[Pl
 
 
 def planted(base: int, extra: int, rng: np.random.Generator) -> tuple[Places, Places]:
-    """5,000 rows of the collection, and 900 more with 100 of the planted topic."""
-    old, new = by_row(base, 5000, 900, rng)
+    """5,000 rows of the collection, or all but 900, and 900 more with 100 of the planted topic."""
+    old, new = by_row(base, min(5000, base - 900), 900, rng)
     return old, np.concatenate([new, base + rng.permutation(extra)[:100]])
 
 
@@ -156,16 +156,21 @@ def cases(trials: int) -> Iterator[Case]:
         Outcome.FAIL,
         (trial(docs, by_row(pages, pages * 5 // 6, pages // 6, rng), at) for at in range(trials)),
     )
-    known = [record for record in spam.records if LIST not in record]
     topics = {
         "language reference": (spam.records, paragraphs()),
         "made-up language": (spam.records, made_up(spam.records[:300])),
-        "unseen mailing list": (known, [record for record in spam.records if LIST in record]),
     }
+    for name in LISTS:
+        unseen = [name in record for record in spam.records]
+        sides = [
+            [record for record, is_of in zip(spam.records, unseen, strict=True) if is_of is side]
+            for side in (False, True)
+        ]
+        topics[f"mails of {name.split('.')[0]}"] = (sides[0], sides[1])
     for name, (base, extra) in topics.items():
         both = Collection.of([*base, *extra], "thread")
         samples = (trial(both, planted(len(base), len(extra), rng), at) for at in range(trials))
-        yield f"planted: {name}, 100 of 1,000 beside 5,000", Outcome.FAIL, samples
+        yield f"planted: {name}, 100 of 1,000 beside {min(5000, len(base) - 900):,}", Outcome.FAIL, samples
 
 
 def main() -> None:

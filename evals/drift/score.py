@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +111,7 @@ def scored(model: Model, pool: Pool, columns: dict[str, str], config: DriftConfi
     """
     folder = model.results.parent
     task = resolved_task(folder / "tasks", model.task)
+    task = replace(task, config={"task": model.task, **task.config})
     settings = model.project.config.train
     base = ensure_base_model(settings.base_model, model.project.root)
     supervisor = load_supervisor(base, settings.max_length, needs_template=settings.method != "text")
