@@ -20,8 +20,10 @@ import string
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -123,75 +125,72 @@ def planted(base: int, extra: int, rng: np.random.Generator) -> tuple[Places, Pl
     return old, np.concatenate([new, base + rng.permutation(extra)[:100]])
 
 
-Case = tuple[str, Outcome, Iterator[Sample]]
+Sides = tuple[Places, Places]
+Deal = Callable[[np.random.Generator], Sides]
 
 
-def cases(trials: int) -> Iterator[Case]:
-    """What is tried, the outcome that counts, and the samples."""
-    config = DriftConfig()
-    rng = np.random.default_rng(config.seed)
+@dataclass(frozen=True)
+class Case:
+    """What is tried: rows of a collection, dealt again and again."""
+
+    name: str
+    collection: Collection
+    deal: Deal
+    trials: int
+
+    def samples(self) -> Iterator[Sample]:
+        """One sample a trial; which other cases are run does not matter."""
+        rng = np.random.default_rng([0, *self.name.encode()])
+        return (self.collection.sample(*self.deal(rng), at) for at in range(self.trials))
+
+
+def without_difference(trials: int) -> Iterator[Case]:
+    """Rows of one collection on both sides."""
     spam, docs = Collection.of(mails(), "thread"), Collection.of(paragraphs(), None)
     rows, pages = len(spam.records), len(docs.records)
+    yield Case("none: mails one by one, 1,000 beside 5,000", spam, partial(by_row, rows, 5000, 1000), 2 * trials)
+    yield Case("none: mails in whole threads, a sixth", spam, partial(by_thread, spam.alike, 1 / 6), trials)
+    yield Case("none: mails one by one, 200 beside 1,000", spam, partial(by_row, rows, 1000, 200), trials)
+    yield Case("none: paragraphs, a sixth", docs, partial(by_row, pages, pages * 5 // 6, pages // 6), trials)
 
-    def trial(collection: Collection, sides: tuple[Places, Places], at: int) -> Sample:
-        return collection.sample(*sides, at)
 
-    yield (
-        "none: mails dealt one by one, 1,000 beside 5,000",
-        Outcome.FAIL,
-        (trial(spam, by_row(rows, 5000, 1000, rng), at) for at in range(2 * trials)),
-    )
-    yield (
-        "none: mails dealt in whole threads, a sixth",
-        Outcome.FAIL,
-        (trial(spam, by_thread(spam.alike, 1 / 6, rng), at) for at in range(trials)),
-    )
-    yield (
-        "none: mails dealt one by one, 200 beside 1,000",
-        Outcome.FAIL,
-        (trial(spam, by_row(rows, 1000, 200, rng), at) for at in range(trials)),
-    )
-    yield (
-        "none: paragraphs dealt one by one, a sixth",
-        Outcome.FAIL,
-        (trial(docs, by_row(pages, pages * 5 // 6, pages // 6, rng), at) for at in range(trials)),
-    )
-    topics = {
-        "language reference": (spam.records, paragraphs()),
-        "made-up language": (spam.records, made_up(spam.records[:300])),
-    }
+def with_a_topic(trials: int) -> Iterator[Case]:
+    """A tenth of the new rows are of a topic that the old side has not."""
+    spam = mails()
+    topics = {"language reference": (spam, paragraphs()), "a made-up language": (spam, made_up(spam[:300]))}
     for name in LISTS:
-        unseen = [name in record for record in spam.records]
-        sides = [
-            [record for record, is_of in zip(spam.records, unseen, strict=True) if is_of is side]
-            for side in (False, True)
-        ]
-        topics[f"mails of {name.split('.')[0]}"] = (sides[0], sides[1])
+        of_list = [record for record in spam if name in record]
+        topics[f"mails of {name.split('.')[0]}"] = ([record for record in spam if name not in record], of_list)
     for name, (base, extra) in topics.items():
+        old = min(5000, len(base) - 900)
         both = Collection.of([*base, *extra], "thread")
-        samples = (trial(both, planted(len(base), len(extra), rng), at) for at in range(trials))
-        yield f"planted: {name}, 100 of 1,000 beside {min(5000, len(base) - 900):,}", Outcome.FAIL, samples
+        deal = partial(planted, len(base), len(extra))
+        yield Case(f"planted: {name}, 100 of 1,000 beside {old:,}", both, deal, trials)
 
 
 def main() -> None:
     """Run every case and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=40, help="of each case; twice as many of the first")
-    trials = parser.parse_args().trials
+    parser.add_argument("--trials", type=int, default=30, help="of each case; twice as many of the first")
+    parser.add_argument("--only", choices=("none", "planted"), help="only cases without a difference, or with one")
+    given = parser.parse_args()
     print("case | drifted | interval | fine | open | distinct new, known | spoke | CPU s a trial")
-    for name, counts, samples in cases(trials):
+    cases = [] if given.only == "planted" else [without_difference(given.trials)]
+    cases += [] if given.only == "none" else [with_a_topic(given.trials)]
+    for case in chain.from_iterable(cases):
+        name, samples = case.name, case.samples()
         outcomes, spoke = Counter[Outcome](), Counter[str]()
         rows, clock = (0, 0), time.process_time()
         for at, sample in enumerate(samples):
             found = measured(sample, DriftConfig(seed=at))
             outcomes[combine(one.outcome for one in found)] += 1
-            spoke.update(one.name for one in found if one.outcome is counts)
+            spoke.update(one.name for one in found if one.outcome is Outcome.FAIL)
             rows = int(sample.new.sum()), int((~sample.new).sum())
         total = outcomes.total()
-        low, high = wilson(outcomes[counts], total, 0.05)
+        low, high = wilson(outcomes[Outcome.FAIL], total, 0.05)
         seconds = (time.process_time() - clock) / total
         print(
-            f"{name} | {outcomes[counts]} of {total} | {low:.3f} to {high:.3f} | {outcomes[Outcome.PASS]} | "
+            f"{name} | {outcomes[Outcome.FAIL]} of {total} | {low:.3f} to {high:.3f} | {outcomes[Outcome.PASS]} | "
             f"{outcomes[Outcome.INCONCLUSIVE]} | {rows[0]:,}, {rows[1]:,} | "
             f"{', '.join(f'{one} {count}' for one, count in spoke.most_common()) or '-'} | {seconds:.1f}",
             flush=True,

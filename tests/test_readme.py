@@ -24,6 +24,7 @@ PAGES = (
     "docs/adopt.md",
     "docs/backends.md",
     "docs/contamination.md",
+    "docs/drift.md",
     "docs/indexes.md",
     "docs/plan.md",
     "docs/regression-gate.md",
