@@ -94,8 +94,8 @@ def _request(new: tuple[str, ...], run: Path, project: Project | None, out: Path
     from schemas.drift_config import DriftConfig
     from schemas.manifest import manifest_path
 
-    beside = manifest_path(run).resolve().parents[2]
-    runs = out or (project.runs if project else beside)
+    result = manifest_path(run).resolve().parent
+    runs = out or (project.runs if project else result.parent.parent)
     return Request(
         new=expand_paths(new, Path(), "the command line", results=runs, start=""),
         run=run,

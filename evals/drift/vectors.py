@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from evals.drift.sample import Floats, words_of
+from schemas.errors import UserError
 
 DIMENSIONS = 100
 MAX_WORDS, MAX_LETTERS = 20_000, 10_000
@@ -34,8 +35,18 @@ def _embedded(texts: Sequence[str], folder: Path) -> Floats:
     from evals.retrieval.embedding import EmbeddingIndex
     from evals.retrieval.passages import Passage
 
-    passages = [Passage(f"{at:09}", "", text) for at, text in enumerate(texts)]
-    return EmbeddingIndex(passages, folder).vectors.astype(np.float64)
+    passages = [Passage(f"{at:09}", "", text) for at, text in enumerate(texts)]  # the index sorts them by id
+    try:
+        return EmbeddingIndex(passages, folder).vectors.astype(np.float64)
+    except UserError as error:
+        (problem,) = error.problems
+        raise UserError(
+            problem.what,
+            where=f"drift.embedding: {folder}",
+            found=problem.found,
+            expected=problem.expected,
+            help="set drift.embedding to null, or to the folder of such a model",
+        ) from error
 
 
 def _reduced(texts: Sequence[str], seed: int) -> Floats:

@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from evals.drift.dataset import dataset_behind, read_known
 from evals.drift.new_rows import NothingNew, read_new
 from evals.drift.pool import labels_of, pooled
+from evals.drift.vectors import vectors_of
 from schemas.drift_config import DriftConfig
+from schemas.errors import UserError
 from tests.evals.drift.made_drift import made_dataset, notes, write_rows
 
 
@@ -126,3 +129,15 @@ def test_groups_count_once(tmp_path):
 
 def test_the_dataset_is_found_behind_any_result(known, tmp_path):
     assert dataset_behind(known.dataset.folder).path == known.dataset.folder / "manifest.json"
+
+
+def test_an_embedding_model_gives_each_text_its_own_vector(tiny_model_folder, tmp_path):
+    texts = [f"row {at}" * (1 + at % 3) for at in range(12)]
+    together = vectors_of(texts, tiny_model_folder, 0)
+    assert together.shape[0] == 12
+    for at in (1, 2, 10):
+        assert np.allclose(together[at], vectors_of([texts[at]], tiny_model_folder, 0)[0], atol=1e-4)
+    assert not np.allclose(together[1], together[10], atol=1e-2)
+    with pytest.raises(UserError) as raised:
+        vectors_of(texts, tmp_path, 0)
+    assert raised.value.problems[0].where == f"drift.embedding: {tmp_path}"
