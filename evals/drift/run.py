@@ -17,11 +17,11 @@ from evals.drift.pool import Pool, pooled
 from evals.drift.score import Model, not_asked, scored
 from evals.run import require_installed
 from schemas.atomic import write_atomic
-from schemas.base import canonical_json, digest, file_digest
+from schemas.base import fingerprint, folder_digest
 from schemas.drift import Drift, DriftMeasurement
 from schemas.drift_config import DriftConfig
 from schemas.errors import UnopenedError, UserError
-from schemas.manifest import InputRef, input_file, input_stage
+from schemas.manifest import InputRef, input_file, input_stage, read_manifest
 from schemas.progress import Progress
 from schemas.stage import Finished, Stage, code_digest, inputs_from, run_stage
 
@@ -68,12 +68,16 @@ def drift_stage(request: Request, dataset: Path) -> Stage:
         inputs.append(input_stage("results", request.model.results, folder))
         scoring = {"score": request.model.task}
     config = request.config.model_dump(mode="json", exclude={"embedding"})
-    name = dataset_behind(dataset).manifest
-    assert name is not None
     return Stage(
         stage=STAGE,
-        name=name.name,
-        config={"drift": config, "embedding": _folder_digest(request.embedding), **scoring},
+        name=read_manifest(dataset).name,
+        config={
+            "drift": config,
+            "embedding": _embedding_digest(request.embedding),
+            # Rows are named by their files; equal content under other names makes other bytes.
+            "files": [str(path) for path in request.new],
+            **scoring,
+        },
         config_given={},
         inputs=tuple(inputs),
         code=code_digest(["schemas", "curate", "train", "evals"]),
@@ -90,7 +94,7 @@ def _new_rows(path: Path, folder: Path) -> InputRef:
         raise UnopenedError("the file of new rows", path, error, help="check the path") from error
 
 
-def _folder_digest(folder: Path | None) -> str | None:
+def _embedding_digest(folder: Path | None) -> str | None:
     if folder is None:
         return None
     if not folder.is_dir():
@@ -100,8 +104,7 @@ def _folder_digest(folder: Path | None) -> str | None:
             found="no such folder",
             expected="the folder of a local embedding model, or null",
         )
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest(canonical_json([[path.relative_to(folder).as_posix(), file_digest(path)] for path in found]))
+    return folder_digest(folder)
 
 
 def drift(request: Request, progress: Progress) -> Finished:
@@ -160,7 +163,7 @@ def judged(request: Request, known: Known, new: NewRows, pool: Pool, progress: P
         dataset=known.dataset.manifest.name,
         subject={
             "dataset": known.dataset.manifest.content_digest,
-            "new_rows": digest(canonical_json(sorted(new.sources))),
+            "new_rows": fingerprint(sorted(new.sources)),
         },
         rows=pool.account,
         known_rows=int((~pool.sample.new).sum()),

@@ -150,6 +150,10 @@ def test_every_form_is_written_and_reused(deliver, tmp_path):
     again = run_drift(*arguments)
     assert again[1] == out
     assert "this was compared before" in again[2]
+    moved = arguments[0].rename(tmp_path / "moved.jsonl")
+    _, found = drifted(moved, *arguments[1:])
+    assert found.matter_most[0].place.startswith(f"{moved}:")
+    moved.rename(arguments[0])
     _, raw, err = run_drift(*arguments, "--format", "json", "--quiet")
     assert err == ""
     assert Drift.model_validate_json(raw).schema_ == "assay/drift/1"
