@@ -27,7 +27,7 @@ define gated_data
 @$(ASSAY) gate data $(STAGE)
 endef
 
-.PHONY: help setup demo demo-overfit compare test test-all check fix docs bench clean
+.PHONY: help setup demo demo-overfit compare retrain test test-all check fix docs bench clean
 .PHONY: audit curate gate-data train evals gate-model report
 
 help: ## list the targets
@@ -117,6 +117,32 @@ compare: setup ## was fine-tuning worth it, beside a prompt, examples and retrie
 	  0) echo 'compare exited 0: the evidence names an arm';; \
 	  4) echo 'compare exited 4: inconclusive; the lines above say how many items would decide'; code=0;; \
 	esac; exit $$code
+
+# What has come in since (NEW=rows.jsonl), what the config's data.sources are, and FORCE=1 to train on too few rows to say.
+NEW ?=
+SOURCES ?= raw.jsonl
+FORCE ?=
+WITH_NEW = --config $(CONFIG) --set 'data.sources=[$(SOURCES), "$(abspath $(NEW))"]' $(FLAGS)
+
+retrain: setup ## NEW=rows.jsonl: are they like the dataset's? If not, train again with them, and judge
+	@[ -f '$(NEW)' ] || { echo 'name a file of new rows: make retrain NEW=rows.jsonl' >&2; exit 2; }
+	@$(call say,the dataset so far); run=$$($(ASSAY) curate $(STAGE)); \
+	$(call say,drift); code=0; $(ASSAY) drift '$(NEW)' --run "$$run" $(STAGE) || code=$$?; \
+	case $$code$(if $(FORCE),+force) in \
+	  0|0+force) echo 'drift exited 0: the new rows are like those of the dataset; there is nothing to do'; exit;; \
+	  1|1+force) echo 'drift exited 1: the new rows are not like those of the dataset; training again';; \
+	  4+force) echo 'drift exited 4: too few rows to say; training again, as FORCE asks';; \
+	  4) echo 'drift exited 4: too few rows to say; collect more, or train anyway with FORCE=1'; exit 4;; \
+	  *) exit $$code;; \
+	esac; \
+	$(call say,curate: which of them the dataset does not hold yet); \
+	$(ASSAY) curate --config $(CONFIG) --index "$$run" --set 'data.sources=["$(abspath $(NEW))"]' $(FLAGS); \
+	$(call say,curate: old rows and new); $(ASSAY) curate $(WITH_NEW); \
+	$(call say,gate data); $(ASSAY) gate data $(WITH_NEW); \
+	$(call say,train); $(ASSAY) train $(WITH_NEW); \
+	$(call say,evals); $(ASSAY) evals $(WITH_NEW); \
+	$(call say,gate model); $(ASSAY) gate model $(WITH_NEW); \
+	if $(ASSAY) release --help > /dev/null 2>&1; then $(call say,release); $(ASSAY) release $(WITH_NEW); fi
 
 # ------------------------------------------------------------------------------------------------ working on assay
 

@@ -74,6 +74,7 @@ COMMANDS = {
     "gate": Entry("Evals", "assay:gate", "Judge a dataset (data) or a candidate (model)."),
     "selftest": Entry("Evals", "assay:selftest", "Say how often the gates find what is planted (data, model)."),
     "release": Entry("Ship", "evals.cli_release:release", "Export what was judged, prove that it is the same."),
+    "drift": Entry("Ship", "evals.cli_drift:drift", "Do new rows still look like the training data? Train again?"),
     "show": Entry("Evidence", "evals.cli_evidence:show", "Print the chain of evidence behind a result."),
     "verify": Entry("Evidence", "evals.cli_evidence:verify", "Re-hash the chain and name every difference."),
     "report": Entry("Evidence", "evals.cli_evidence:report", "Write the verdict as Markdown and one HTML page."),

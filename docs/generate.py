@@ -23,6 +23,7 @@ from curate.rules.catalogue import all_rules  # noqa: E402
 from schemas.base import Strict  # noqa: E402
 from schemas.compare import Compared  # noqa: E402
 from schemas.config import Config  # noqa: E402
+from schemas.drift import Drift  # noqa: E402
 from schemas.errors import ExitCode  # noqa: E402
 from schemas.finding import Finding  # noqa: E402
 from schemas.index import IndexHeader  # noqa: E402
@@ -39,6 +40,7 @@ GENERATED = "<!-- Written by docs/generate.py; change the code and run `make doc
 MODELS: dict[str, type[Strict]] = {
     "compare": Compared,
     "config": Config,
+    "drift": Drift,
     "finding": Finding,
     "index": IndexHeader,
     "lock": Lock,

@@ -243,7 +243,7 @@ class Evaluation:
                     name = f"{question.task.name}.{model}"
                     if not parts.has(name):
                         self.progress.begin(f"{model} on {question.task.name}")
-                        run = _run(asked, folder / "tasks", question, supervisor)
+                        run = run_question(asked, folder / "tasks", question, supervisor)
                         fields = self.project.config.evals.slice_by
                         parts.write(name, answer_table(question.task, question.items, model, run, fields))
                 if not parts.has(f"losses.{model}"):
@@ -284,7 +284,15 @@ class Evaluation:
         }
 
 
-def _run(asked: Asked, folder: Path, question: Question, supervisor: Supervisor) -> TaskRun:
+def run_question(asked: Asked, folder: Path, question: Question, supervisor: Supervisor) -> TaskRun:
+    """Let a model answer a suite, every prompt being checked first.
+
+    Args:
+        asked: the model.
+        folder: where `write_task` left the suite.
+        question: the suite.
+        supervisor: renders what training rendered.
+    """
     from evals.harness import run_task
 
     task, check = question.task, None

@@ -147,14 +147,17 @@ def base_inputs(project: Project, adapter: Path, folder: Path) -> Sequence[Input
     return found
 
 
-def require_installed() -> None:
+def require_installed(*extras: str) -> None:
     """Refuse to begin where a package that models are asked with is missing.
+
+    Args:
+        extras: those of MODULES that are needed; none takes all.
 
     Raises:
         MissingExtra: an optional dependency is not installed.
     """
-    for extra, modules in MODULES.items():
-        for module in modules:
+    for extra in extras or MODULES:
+        for module in MODULES[extra]:
             if importlib.util.find_spec(module) is None:
                 raise MissingExtra(extra, module)
 

@@ -60,3 +60,13 @@ def file_digest(path: Path) -> str:
         while piece := stream.read(CHUNK_BYTES):
             state.update(piece)
     return state.hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """One sha256 of all files below a folder, with their names, as 64 hex digits.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return fingerprint([[path.relative_to(folder).as_posix(), file_digest(path)] for path in found])

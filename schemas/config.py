@@ -11,6 +11,7 @@ from pydantic import Field, PlainValidator, field_validator, model_validator
 from schemas.backend import BackendConfig
 from schemas.base import Count, PathText, Seed, Share, Strict
 from schemas.compare_config import CompareConfig
+from schemas.drift_config import DriftConfig
 from schemas.records import Kind
 from schemas.release_config import ReleaseConfig
 from schemas.sweep_config import SweepConfig
@@ -268,6 +269,7 @@ class AuditFile(Strict):
     evals: EvalsConfig | None = None
     compare: CompareConfig = CompareConfig()
     release: ReleaseConfig = ReleaseConfig()
+    drift: DriftConfig = DriftConfig()
     runs: PathText = "runs"
     """Folder for results, relative to the config file."""
 

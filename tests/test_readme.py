@@ -25,6 +25,7 @@ PAGES = (
     "docs/adopt.md",
     "docs/backends.md",
     "docs/contamination.md",
+    "docs/drift.md",
     "docs/indexes.md",
     "docs/plan.md",
     "docs/release.md",

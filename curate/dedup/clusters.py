@@ -109,7 +109,7 @@ def cut_components(
     sizes = np.bincount(label, minlength=n)
     for root in np.flatnonzero(sizes > max_rows):
         inside = kept & (label[pairs[:, 0]] == root)
-        raised, part = threshold, label
+        raised, part, largest = threshold, label, int(sizes[root])
         while raised < 1.0:
             raised = min(1.0, round(raised + 0.05, 2))
             part = components(pairs[inside & (similarity >= raised)], n)

@@ -28,7 +28,7 @@ from evals.retrieval.search import BM25
 from evals.run import dataset_of, require_installed
 from evals.tokenizer_check import require_same_tokenizer
 from schemas.atomic import write_atomic
-from schemas.base import canonical_json, digest, file_digest
+from schemas.base import canonical_json, digest, folder_digest
 from schemas.compare import Compared
 from schemas.errors import AssayError, UserError
 from schemas.manifest import InputRef, input_stage, manifest_path, open_stage, read_manifest
@@ -78,7 +78,7 @@ def compare_stage(project: Project, adapter: Path, documents: Read | None) -> St
             "slice_by": list(evals.slice_by),
             "max_length": project.config.train.max_length,
             "documents": texts,
-            "retriever": None if config.retriever == BM25 else _folder_digest(project.root / config.retriever),
+            "retriever": None if config.retriever == BM25 else _retriever_digest(project.root / config.retriever),
         },
         config_given={"compare": project.given.get("compare", {})},
         inputs=tuple(inputs),
@@ -102,8 +102,8 @@ def _require_made_of(run: Path, role: str, expected: Sequence[InputRef], where: 
         )
 
 
-def _folder_digest(folder: Path) -> str:
-    """One digest of all files of a folder, with their names."""
+def _retriever_digest(folder: Path) -> str:
+    """One digest of all files of an embedding model."""
     if not folder.is_dir():
         raise UserError(
             "there is no embedding model in this folder",
@@ -111,8 +111,7 @@ def _folder_digest(folder: Path) -> str:
             found="no such folder",
             expected=f"{BM25}, or the folder of an embedding model",
         )
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest(canonical_json([[path.relative_to(folder).as_posix(), file_digest(path)] for path in found]))
+    return folder_digest(folder)
 
 
 def compare(project: Project, adapter: Path, progress: Progress) -> Finished:

@@ -65,6 +65,8 @@ def test_large_components_are_cut_by_a_higher_threshold_and_small_ones_are_not()
 def test_identical_rows_are_never_cut_apart() -> None:
     label, cuts = cut_components(array([(0, 1), (1, 2)]), np.ones(2), 3, threshold=0.6, max_rows=1)
     assert (label.tolist(), cuts[0]["largest_part"]) == ([0, 0, 0], 3)
+    label, cuts = cut_components(array([(0, 1), (1, 2)]), np.ones(2), 3, threshold=1.0, max_rows=1)
+    assert (label.tolist(), cuts[0]["largest_part"]) == ([0, 0, 0], 3)
 
 
 @settings(max_examples=60)

@@ -118,6 +118,61 @@ def test_overfit_demo_fails_on_any_other_verdict(checkout, code, given):
     assert "not as expected" in done.stderr
 
 
+RETRAINED = ["curate", "drift", "curate", "curate", "gate data", "train", "evals", "gate model", "release", "release"]
+
+
+def retrain(checkout, *arguments, **exits):
+    """Run `make retrain` and give its result and the stages by name."""
+    (checkout / "new.jsonl").write_text("{}\n")
+    done, calls = make(checkout, "retrain", "NEW=new.jsonl", *arguments, **exits)
+    names = [" ".join(word for word in call.split()[:2] if word in " ".join(RETRAINED)) for call in calls]
+    return done, names
+
+
+def test_retrain_ends_where_new_rows_are_like_the_old_ones(checkout):
+    done, calls = retrain(checkout, EXIT_drift="0")
+    assert (done.returncode, calls) == (0, RETRAINED[:2])
+    assert "there is nothing to do" in done.stdout
+
+
+def test_retrain_runs_the_whole_chain_with_old_rows_and_new(checkout):
+    done, calls = retrain(checkout, EXIT_drift="1")
+    assert (done.returncode, calls) == (0, RETRAINED), done.stderr
+    log = (checkout / "calls.log").read_text(encoding="utf-8").splitlines()
+    new = checkout / "new.jsonl"
+    assert log[2] == f'curate --config examples/spam/assay.yaml --index  --set data.sources=["{new}"]'
+    assert log[3] == f'curate --config examples/spam/assay.yaml --set data.sources=[raw.jsonl, "{new}"]'
+    assert all(line.endswith(f'--set data.sources=[raw.jsonl, "{new}"]') for line in log[3:8])
+
+
+def test_retrain_stops_where_there_are_too_few_rows_unless_it_is_forced(checkout):
+    done, calls = retrain(checkout, EXIT_drift="4")
+    assert (done.returncode, calls) == (2, RETRAINED[:2])
+    assert "collect more" in done.stdout
+    assert "Error 4" in done.stderr
+    done, calls = retrain(checkout, "FORCE=1", EXIT_drift="4")
+    assert (done.returncode, calls[2:]) == (0, RETRAINED)
+
+
+@pytest.mark.parametrize("code", ["2", "3", "130"])
+def test_retrain_stops_where_drift_could_not_say(checkout, code):
+    done, calls = retrain(checkout, EXIT_drift=code)
+    assert (done.returncode, calls) == (2, RETRAINED[:2])
+    assert f"Error {code}" in done.stderr
+
+
+@pytest.mark.parametrize("stage", ["gate_data", "train", "evals", "gate_model"])
+def test_retrain_stops_at_a_stage_that_fails(checkout, stage):
+    done, calls = retrain(checkout, EXIT_drift="1", **{f"EXIT_{stage}": "4"})
+    assert (done.returncode, calls[-1]) == (2, stage.replace("_", " "))
+
+
+def test_retrain_asks_for_rows(checkout):
+    done, calls = make(checkout, "retrain")
+    assert (done.returncode, calls) == (2, [])
+    assert "make retrain NEW=rows.jsonl" in done.stderr
+
+
 @pytest.mark.parametrize("stage", CHAIN)
 def test_each_stage_has_a_target(checkout, stage):
     done, calls = make(checkout, stage.replace(" ", "-"))

@@ -1,0 +1,1 @@
+"""Do newly collected rows still look like the rows that a model was trained on?"""
