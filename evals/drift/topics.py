@@ -38,8 +38,11 @@ def _clusters(unit: Floats, seed: int) -> tuple[NDArray[np.int64], Floats]:
 
     distinct = len(np.unique(unit, axis=0))
     count = max(1, min(MOST_TOPICS, len(unit) // ROWS_A_TOPIC, distinct))
-    made = KMeans(count, n_init=3, random_state=seed).fit(unit)
-    return made.labels_.astype(np.int64), made.cluster_centers_
+    order = np.lexsort(unit.T)  # starting points are drawn by place, and the places tell the sides
+    made = KMeans(count, n_init=3, random_state=seed).fit(unit[order])
+    labels = np.empty(len(unit), dtype=np.int64)
+    labels[order] = made.labels_
+    return labels, made.cluster_centers_
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -13,6 +13,7 @@ from evals.drift.pool import representatives
 from evals.drift.sample import Draw, Sample
 from evals.drift.score import compared
 from evals.drift.shift import chi_square, shift_of
+from evals.drift.topics import topics_of
 from schemas.drift import DriftEffect
 from schemas.drift_config import DriftConfig
 from schemas.verdict import Outcome
@@ -148,6 +149,13 @@ def test_a_new_topic_is_found_with_its_words_and_newcombes_interval():
     assert grown.low == pytest.approx(low, abs=1e-9)
     _, high = confint_proportions_2indep(30, 100, 0, 300, method="newcomb", alpha=0.1)
     assert grown.high == pytest.approx(high, abs=1e-9)
+
+
+def test_topics_do_not_depend_on_the_order_of_rows():
+    rng = np.random.default_rng(11)
+    vectors = rng.normal(size=(400, 5))
+    order = rng.permutation(400)
+    assert (topics_of(vectors, 0)[order] == topics_of(vectors[order], 0)).all()
 
 
 def test_the_upper_end_of_the_largest_growth_covers_it():
