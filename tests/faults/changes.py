@@ -7,6 +7,7 @@ versions makes, the digests in its manifest included.
 import itertools
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ def _appending(name: str, data: bytes) -> Callable[[Path], None]:
 class Versions:
     """What undisturbed runs make of versions of the inputs; each is run when it is asked for first."""
 
-    def __init__(self, known: Undisturbed, forks: Forks) -> None:
+    def __init__(self, known: Undisturbed, forks: Forks, names: Sequence[str]) -> None:
+        self.names = names
         self._known, self._forks = known, forks
         self._made: dict[str, tuple[int, Tree]] = {}
 
@@ -160,7 +162,7 @@ def combinations(change: Change) -> Iterator[Contents]:
 
 
 def change_inputs(theatre: Theatre, phase: Phase, names: Sequence[str], times: int) -> Tally:
-    """Change an input of a command at random moments while it runs.
+    """Change an input of a command while it runs: at random moments, and just before it opens one of its inputs.
 
     Args:
         theatre: where.
@@ -170,7 +172,7 @@ def change_inputs(theatre: Theatre, phase: Phase, names: Sequence[str], times: i
     """
     forks, tally = theatre.forks(phase), Tally("input changes", phase.name)
     known = theatre.undisturbed(phase, forks)
-    versions, moments = Versions(known, forks), seeded("changes", phase.name)
+    versions, moments = Versions(known, forks, names), seeded("changes", phase.name)
     inputs = {name: (known.scene / name).read_bytes() for name in names}
     ways: list[Change] = [way(name, data) for name, data in inputs.items() for way in WAYS]
     if len(names) > 1:
@@ -185,11 +187,18 @@ def change_inputs(theatre: Theatre, phase: Phase, names: Sequence[str], times: i
 def _change_once(
     known: Undisturbed, forks: Forks, change: Change, versions: Versions, moments: random.Random, tally: Tally
 ) -> None:
+    by_time = bool(tally.tried % 2) or not Path("/proc/self/stat").exists()
     folder = fresh_copy(known.scene, known.work)
-    running = forks.start(known.request(folder))
-    # Inputs are read in the beginning: most moments lie there.
-    running.wait(moments.random() ** 3 * known.seconds[forks.name])
-    change.happen(folder)
+    if by_time:
+        running = forks.start(known.request(folder))
+        running.wait(moments.random() ** 3 * known.seconds[forks.name])  # inputs are read in the beginning
+        change.happen(folder)
+    else:
+        watched = tuple(str(folder / name) for name in versions.names)
+        running = forks.start(known.request(folder, stop_at=(watched, moments.randint(1, 2 * len(watched)))))
+        if running.stopped():
+            change.happen(folder)
+            running.signal(signal.SIGCONT)
     running.end()
     tally.tried += 1
     what = f"{sorted(change.states[0])} of {len(change.states)} states"

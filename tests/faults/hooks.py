@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,21 @@ def die_at(folder: str, last: int) -> Callable[[], int]:
 
     sys.addaudithook(watch)
     return lambda: touched
+
+
+def stop_at(paths: Collection[str], last: int) -> None:
+    """Stop this process with SIGSTOP just before it opens one of some files for the n-th time."""
+    opened = 0
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal opened
+        given = arguments[0] if event == "open" else None
+        if isinstance(given, str | bytes | os.PathLike) and os.path.abspath(os.fsdecode(given)) in paths:
+            opened += 1
+            if opened == last:
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+    sys.addaudithook(watch)
 
 
 def jump(moment: float, by_s: float) -> None:

@@ -80,7 +80,7 @@ def interrupt(theatre: Theatre, phase: Phase, times: int) -> Tally:
         tally.tried += 1
         if running.end() != known.phase.exit_code:
             tally.said(running, 128 + asked)
-            if "interrupted: finished results are kept" not in running.err or len(running.err.splitlines()) > 3:
+            if not running.err.rstrip().rpartition("\n")[2].startswith("interrupted: finished results are kept"):
                 tally.found.append(f"{asked.name} is told as {running.err[-500:]!r}")
             left = tree(folder)
             half = [name for name in differences(before, left) if left.get(name) not in ("", known.after.get(name))]

@@ -12,7 +12,6 @@ import json
 import os
 import pkgutil
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -42,6 +41,8 @@ class Request:
     environment: dict[str, str] = field(default_factory=dict)
     kill_at: int | None = None
     """Dies at the n-th time that it touches something below its folder; 0 only counts, into `.touches`."""
+    stop_at: tuple[tuple[str, ...], int] | None = None
+    """Stops with SIGSTOP just before it opens one of these files for the n-th time."""
     clock: tuple[float, float] | None = None
     """After so many seconds the wall clock jumps by so many."""
     user: int | None = None
@@ -66,10 +67,14 @@ class Running:
         assert code is not None, f"{self.request.argv} hangs"
         return code
 
-    def kill(self) -> bool:
-        """Kill the whole group with SIGKILL; false if the command had ended before."""
-        self.signal(signal.SIGKILL)
-        return self.end() == -signal.SIGKILL
+    def stopped(self) -> bool:
+        """Wait until it stops itself; false if it came to its end instead."""
+        status = Path(f"/proc/{self.pid}/stat")
+        while self.wait(0.002) is None:
+            with contextlib.suppress(OSError):
+                if status.read_text("ascii", "replace").rpartition(")")[2].split()[0] == "T":
+                    return True
+        return False
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -113,8 +118,7 @@ class CommandLine(Starter):
     name = "command line"
 
     def start(self, request: Request) -> Running:
-        assert request.kill_at is None
-        assert request.clock is None
+        assert (request.kill_at, request.stop_at, request.clock) == (None, None, None)
         with open(f"{request.log}.out", "wb") as out, open(f"{request.log}.err", "wb") as err:
             process = subprocess.Popen(
                 [sys.executable, str(ROOT / "assay.py"), *request.argv],
@@ -212,6 +216,8 @@ def _become(request: Request) -> None:
             os.setresuid(request.user, request.user, request.user)
         os.chdir(request.folder)
         counted = None if request.kill_at is None else hooks.die_at(request.folder, request.kill_at)
+        if request.stop_at is not None:
+            hooks.stop_at(*request.stop_at)
         if request.clock is not None:
             hooks.jump(time.monotonic() + request.clock[0], request.clock[1])
         code = _command(request.argv)

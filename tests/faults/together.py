@@ -1,5 +1,7 @@
 """Commands that run at the same time in one folder, and clocks that jump."""
 
+import signal
+
 from tests.faults.phases import Phase, seeded
 from tests.faults.theatre import Tally, Theatre
 from tests.faults.trees import fresh_copy
@@ -21,7 +23,7 @@ def run_twice(theatre: Theatre, phase: Phase, times: int) -> Tally:
         killed = number % 3 == 2
         if killed:
             second.end()
-            first.kill()
+            first.signal(signal.SIGKILL)
         first.end()
         second.end()
         tally.tried += 1

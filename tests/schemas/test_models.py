@@ -81,6 +81,7 @@ def test_exit_codes_are_the_documented_ones():
         "BUG": 3,
         "INCONCLUSIVE": 4,
         "INTERRUPTED": 130,
+        "TERMINATED": 143,
     }
     assert {outcome.value: int(code) for outcome, code in EXIT_CODES.items()} == {
         "pass": 0,
