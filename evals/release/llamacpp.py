@@ -50,7 +50,7 @@ def llamacpp_checks(
     if file is None:
         return ()
     if missing_modules("llamacpp"):
-        said = "llama.cpp did not read the file too: it is not installed here (pip install xllamacpp)"
+        said = "llama.cpp did not read the file too: it is not installed here (pip install 'assay[llamacpp]')"
         return (Check(name=f"{PREFIX}reader", outcome=Outcome.NOT_APPLICABLE, message=said),)
     try:
         with serving("llamacpp", file.name, folder, context_tokens(asked, tokenizer)) as server:

@@ -12,7 +12,7 @@ from evals.release.llamacpp import context_tokens, gguf_file
 from evals.release.prompts import read_prompts, read_suites
 from evals.release.serving import missing_modules, serving
 from evals.release.source import Source
-from schemas.errors import UserError
+from schemas.errors import MissingExtra, UserError
 from schemas.progress import Progress
 from schemas.release import Served, SmokeTest
 from schemas.release_config import ReleaseConfig
@@ -22,6 +22,8 @@ ITEMS = 8
 """Asked of each server."""
 PREFIX = "smoke:"
 MERGED = "merged"
+EXTRA = {"transformers": "release", "llamacpp": "llamacpp"}
+"""What brings the packages of each server."""
 
 
 def require_servers(targets: Sequence[ModuleType]) -> None:
@@ -31,7 +33,8 @@ def require_servers(targets: Sequence[ModuleType]) -> None:
         targets: what is released.
 
     Raises:
-        UserError: a package is missing, or no target is one that a server reads.
+        MissingExtra: a package is missing.
+        UserError: no target is one that a server reads.
     """
     kinds = {kind for target in targets if (kind := server_kind(target))}
     if not kinds:
@@ -45,11 +48,7 @@ def require_servers(targets: Sequence[ModuleType]) -> None:
     needed = "transformers" if "transformers" in kinds else "llamacpp"  # beside the other, llama.cpp is an extra
     missing = missing_modules(needed)
     if missing:
-        raise UserError(
-            "the smoke test needs packages that are not installed",
-            found=f"no {', '.join(missing)}",
-            help=f"pip install {' '.join(missing)}",
-        )
+        raise MissingExtra(EXTRA[needed], missing[0])
 
 
 def server_kind(target: ModuleType) -> str:

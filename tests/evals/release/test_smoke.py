@@ -112,8 +112,8 @@ def test_a_form_that_no_server_reads_is_told(served):
     ("targets", "missing", "said"),
     [
         ([ADAPTER], [], "found adapter"),
-        ([target()], ["fastapi", "uvicorn"], "pip install fastapi uvicorn"),
-        ([GGUF], ["xllamacpp"], "pip install xllamacpp"),
+        ([target()], ["fastapi", "uvicorn"], "pip install 'assay[release]'"),
+        ([GGUF], ["xllamacpp"], "pip install 'assay[llamacpp]'"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_anything_is_made(monkeypatch, targets, missing, said):
