@@ -36,6 +36,8 @@ class BaseModel:
     licence: str
     architecture: str
     """The class that its config names."""
+    note: str
+    """How it differs from the published model; empty where nothing is known."""
     digest: str
 
 
@@ -76,8 +78,9 @@ class ReleaseFacts:
         """What a reader must not take for granted."""
         gate = self.evidence.verdict.outcome
         against = [] if gate is Outcome.PASS else [f"The model gate did not pass ({gate.value})."]
+        base = [self.base.note] if self.base.note else []
         served = [] if self.smoke else ["No smoke test: no server was asked with these files."]
-        return [*against, *self.card.limits, *self.evidence.not_checked, *served]
+        return [*against, *base, *self.card.limits, *self.evidence.not_checked, *served]
 
 
 def gather_release(
@@ -141,6 +144,7 @@ def _base_model(project: Project, folder: Path, digest: str) -> BaseModel:
         hub_id=card.base_model or hub_id,
         licence=card.base_model_license or (bundled.licence if bundled else UNKNOWN),
         architecture=_architecture(folder),
+        note=f"The base model is {bundled.source}" if bundled else "",
         digest=digest,
     )
 
