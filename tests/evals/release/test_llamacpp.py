@@ -100,7 +100,7 @@ def test_its_absence_is_told_and_is_no_failure(agreeing, monkeypatch):
     monkeypatch.setattr(llamacpp, "missing_modules", lambda kind: ["xllamacpp"])
     (found,) = checks().values()
     assert found.outcome is Outcome.NOT_APPLICABLE
-    assert "pip install xllamacpp" in found.message
+    assert "assay[llamacpp]" in found.message
 
 
 def test_only_gguf_files_are_read(agreeing, tmp_path):
