@@ -142,7 +142,7 @@ retrain: setup ## NEW=rows.jsonl: are they like the dataset's? If not, train aga
 	$(call say,train); $(ASSAY) train $(WITH_NEW); \
 	$(call say,evals); $(ASSAY) evals $(WITH_NEW); \
 	$(call say,gate model); $(ASSAY) gate model $(WITH_NEW); \
-	if $(ASSAY) release --help > /dev/null 2>&1; then $(call say,release); $(ASSAY) release $(WITH_NEW); fi
+	$(call say,release); $(ASSAY) release $(WITH_NEW)
 
 # ------------------------------------------------------------------------------------------------ working on assay
 
