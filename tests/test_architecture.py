@@ -118,7 +118,7 @@ def third_party(paths: list[Path]) -> dict[str, str]:
     owners = importlib.metadata.packages_distributions()
     ours = {*ROOMS, "assay"}
     return {
-        distribution(owners.get(top(module), [module])[0]): f"{name_of(path)}:{line}"
+        distribution(owners.get(top(module), [top(module)])[0]): f"{name_of(path)}:{line}"
         for path in paths
         for module, line in imported(path)
         if top(module) not in {*sys.stdlib_module_names, *ours} and not module.startswith(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from schemas.stage import code_digest
 
 ROOMS = ("schemas", "curate")
 """What workers run."""
+CONNECT_S = 10.0
+"""How long the head of a cluster may take to answer."""
 
 
 @contextmanager
@@ -39,6 +42,7 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[Callable
     context.enable_progress_bars = False  # assay shows its own
     context.execution_options.preserve_order = True
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    _check_port(address)
     own = {"num_cpus": cpus, "include_dashboard": False} if address is None else {}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
@@ -49,6 +53,21 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[Callable
         yield ray.put
     finally:
         ray.shutdown()
+
+
+def _check_port(address: str | None) -> None:
+    """Make sure that somebody listens there: Ray itself would ask again for minutes.
+
+    Raises:
+        UserError: nobody does.
+    """
+    host, colon, port = (address or "").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _unreachable(address, error) from error
 
 
 def _unreachable(address: str | None, error: Exception) -> UserError:
@@ -68,7 +87,7 @@ def _unreachable(address: str | None, error: Exception) -> UserError:
         where=f"--address {address}",
         found=said,
         expected="HOST:PORT of the cluster's head, or auto on one of its nodes",
-        help="`ray status` on a node says whether it runs; without --address one is started on this machine",
+        help="`ray status` on a node says whether it runs; one that asks for a token needs RAY_AUTH_MODE=token here",
     )
 
 

@@ -1,14 +1,18 @@
 """An audit on Ray: the same result with any number of workers, and what is said where there is no Ray to run on."""
 
 import importlib.util
+import os
+import signal
 from dataclasses import replace
 
 import pytest
 
 import assay
+from curate.engines import ray_cluster
 from curate.engines.choice import Engine
-from curate.engines.ray_audit import audit_on_ray
-from curate.engines.ray_cluster import connected
+from curate.engines.ray_audit import _mapped, audit_on_ray
+from curate.engines.ray_cluster import _unreachable, connected
+from curate.engines.shards import ShardFile
 from curate.outputs import render
 from curate.request import AuditRequest, run_settings, settings_of
 from curate.rules import all_rules
@@ -66,9 +70,47 @@ def test_one_worker_and_two_say_what_the_local_engine_says(tmp_path):
     assert [problem.where for problem in caught.value.problems] == [str(folder / "2.jsonl")]
 
 
+@needs_ray
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:port", "nowhere.invalid:6379"])
+def test_a_cluster_that_is_not_there_is_named(address):
+    with pytest.raises(UserError, match="cannot be reached") as caught, connected(address):
+        pass
+    assert caught.value.problems[0].where == f"--address {address}"
+
+
+def test_what_ray_says_of_versions_is_told_apart():
+    said = "Version mismatch: The cluster was started with:\n    Ray: 2.1.0\n    Python: 3.9.1"
+    assert "another version" in _unreachable("10.0.0.1:6379", RuntimeError(said)).problems[0].what
+    assert "cannot be reached" in _unreachable("10.0.0.1:6379", ConnectionError("no")).problems[0].what
+    assert "cannot be started" in _unreachable(None, RuntimeError("no")).problems[0].what
+
+
 @pytest.mark.slow
 @needs_ray
-def test_a_cluster_that_is_not_there_is_named():
-    with pytest.raises(UserError, match="cannot be reached") as caught, connected("127.0.0.1:1"):
+def test_a_task_whose_worker_is_killed_is_run_again(tmp_path):
+    killed = tmp_path / "killed"
+
+    def look(item, _):
+        if item["number"] == 1 and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"number": item["number"]}
+
+    files = [ShardFile(number, tmp_path, "rows") for number in range(4)]
+    with connected(None, 2) as held:
+        found = [row["number"] for row in _mapped(look, (held(None),), files, SILENT)]
+    assert killed.exists()
+    assert found == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+@needs_ray
+def test_workers_with_other_code_or_none_are_refused(tmp_path, monkeypatch):
+    with monkeypatch.context() as changed:
+        changed.setattr(ray_cluster, "code_digest", lambda rooms: "0" * 64)
+        with pytest.raises(UserError, match="another version of assay"), connected(None, 1):
+            pass
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no assay"), connected(None, 1):
         pass
-    assert caught.value.problems[0].where == "--address 127.0.0.1:1"
