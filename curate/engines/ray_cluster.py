@@ -8,6 +8,7 @@ import platform
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any
 
 from schemas.errors import MissingExtra, UserError
@@ -15,6 +16,8 @@ from schemas.stage import code_digest
 
 ROOMS = ("schemas", "curate")
 """What workers run."""
+LIBRARIES = ("numba", "numpy", "orjson", "polars", "pycld2", "tokenizers")
+"""Whose version may show in the bytes of a result."""
 CONNECT_S = 10.0
 """How long the head of a cluster may take to answer."""
 
@@ -91,24 +94,26 @@ def _unreachable(address: str | None, error: Exception) -> UserError:
     )
 
 
+def versions() -> dict[str, str]:
+    """What results depend on: the digest of the code, and the versions of the libraries that compute."""
+    return {"assay": f"code {code_digest(ROOMS)[:12]}"} | {name: version(name) for name in LIBRARIES}
+
+
 def _check_workers(ray: Any) -> None:
     """Make sure that every node runs the code that runs here.
 
     Raises:
-        UserError: a node has no assay, or another version of it.
+        UserError: a node has no assay, or another version of it or of a library that computes.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    expected = code_digest(ROOMS)
-    rooms = ROOMS
-
     # Defined here so that it travels as it is: a function of this module could not be found where assay is missing.
-    def look() -> tuple[str, str]:
+    def look() -> dict[str, str]:
         try:
-            from schemas.stage import code_digest as digest
+            from curate.engines.ray_cluster import versions as there
         except ImportError as missing:
-            return "", str(missing)
-        return digest(rooms), ""
+            return {"missing": str(missing)}
+        return there()
 
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     probes = {
@@ -117,15 +122,17 @@ def _check_workers(ray: Any) -> None:
         .remote()
         for node in nodes
     }
+    here = versions()
     for node, probe in probes.items():
-        found, missing = ray.get(probe)
-        if missing:
+        there = ray.get(probe)
+        if "missing" in there:
             raise UserError(
-                "a worker has no assay", where=f"node {node}", found=missing,
+                "a worker has no assay", where=f"node {node}", found=there["missing"],
                 help=f"install assay there, in the environment of Ray, for Python {platform.python_version()}",
             )  # fmt: skip
-        if found != expected:
-            raise UserError(
-                "a worker runs another version of assay", where=f"node {node}", found=f"code {found[:12]}",
-                expected=f"code {expected[:12]}", help="install the same version on every node and here",
-            )  # fmt: skip
+        for name, wanted in here.items():
+            if there[name] != wanted:
+                raise UserError(
+                    f"a worker runs another version of {name}", where=f"node {node}", found=there[name],
+                    expected=wanted, help="install the same versions on every node and here",
+                )  # fmt: skip

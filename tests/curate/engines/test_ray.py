@@ -4,6 +4,7 @@ import importlib.util
 import os
 import signal
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 
@@ -11,7 +12,7 @@ import assay
 from curate.engines import ray_cluster
 from curate.engines.choice import Engine
 from curate.engines.ray_audit import _mapped, audit_on_ray
-from curate.engines.ray_cluster import _unreachable, connected
+from curate.engines.ray_cluster import _unreachable, connected, versions
 from curate.engines.shards import ShardFile
 from curate.outputs import render
 from curate.request import AuditRequest, run_settings, settings_of
@@ -107,9 +108,10 @@ def test_a_task_whose_worker_is_killed_is_run_again(tmp_path):
 @needs_ray
 def test_workers_with_other_code_or_none_are_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as changed:
-        changed.setattr(ray_cluster, "code_digest", lambda rooms: "0" * 64)
-        with pytest.raises(UserError, match="another version of assay"), connected(None, 1):
+        changed.setattr(ray_cluster, "versions", lambda: versions() | {"polars": "0.1"})
+        with pytest.raises(UserError, match="another version of polars") as caught, connected(None, 1):
             pass
+        assert (caught.value.problems[0].found, caught.value.problems[0].expected) == (version("polars"), "0.1")
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no assay"), connected(None, 1):
