@@ -79,7 +79,7 @@ def set_aside(audit: Audit, adoption: Adoption) -> Audit:
     waived = waive(looked_at, adoption.waivers, today, ran)
     aside = SetAside(ignored=len(audit.findings) - len(looked_at), waived=waived.count, notices=waived.notices)
     audit = replace(audit, findings=waived.open, aside=aside)
-    if adoption.target is None or not audit.corpus.height:
+    if adoption.target is None or not audit.rows:
         return audit
     paths = frozenset(source.path for source in audit.corpus.sources)
     return _against(audit, adoption, Scope(paths, ran, frozenset(rule.code for rule in all_rules())))

@@ -21,7 +21,7 @@ from curate.rules.base import Rule
 from curate.rules.catalogue import select_rules
 from curate.sensitive import masker
 from curate.set_aside import NOTHING, SetAside
-from schemas.errors import AssayError, ExitCode
+from schemas.errors import AssayError, ConfigError, ExitCode, UserError
 from schemas.finding import Finding, Severity
 from schemas.progress import SILENT, Progress
 
@@ -33,10 +33,22 @@ NAME_CHARS = 60
 
 
 @dataclass(frozen=True)
+class FromShards:
+    """What is known of rows that were looked at in shards, and are not all in one corpus."""
+
+    shapes: tuple[dict[str, int], ...]
+    """Of each source, as `shapes_of` gives them."""
+    eval_sets: dict[str, Any]
+    unread: tuple[UserError, ...]
+    """Shards that could not be read."""
+
+
+@dataclass(frozen=True)
 class Audit:
     """What the audit found."""
 
     corpus: Corpus
+    """The rows; of rows that were looked at in shards only those that are shown."""
     rules: tuple[Rule, ...]
     findings: tuple[Finding, ...]
     """By path in reading order, then line, then code."""
@@ -48,6 +60,18 @@ class Audit:
     """Rules that raised, and what."""
     aside: SetAside = NOTHING
     """How many findings do not count, and why; `findings` holds the others."""
+    shards: FromShards | None = None
+    """Null where all rows are in the corpus."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that were read, broken ones included."""
+        return sum(source.rows for source in self.corpus.sources)
+
+    @property
+    def shapes(self) -> tuple[dict[str, int], ...]:
+        """Of each source how many rows have which shape, most frequent first."""
+        return shapes_of(self.corpus) if self.shards is None else self.shards.shapes
 
     @property
     def counts(self) -> dict[str, int]:
@@ -57,7 +81,7 @@ class Audit:
     @property
     def eval_sets(self) -> dict[str, Any]:
         """What was found of each eval set, and how many records of eval files could not be read; empty without any."""
-        return searched_sets(self.corpus)
+        return searched_sets(self.corpus) if self.shards is None else self.shards.eval_sets
 
     @property
     def statistics(self) -> dict[str, Any]:
@@ -69,7 +93,7 @@ class Audit:
 
         Where nothing fails, eval items that could not be compared leave it inconclusive.
         """
-        if not self.corpus.height:
+        if not self.rows:
             return ExitCode.INCONCLUSIVE
         if fail_on == "never":
             return ExitCode.PASS
@@ -84,17 +108,33 @@ class Audit:
 
         Raises:
             RuleFailedError: a bug in that rule, which it names.
-            AssayError: the rule cannot be run on these rows.
+            AssayError: the rule cannot be run on these rows, or shards could not be read.
         """
         ours = [(rule, error) for rule, error in self.failures if not isinstance(error, AssayError)]
         for rule, error in ours:
             raise RuleFailedError(f"rule {rule.code} {rule.name}: {type(error).__name__}: {error}") from error
         for _, error in self.failures:
             raise error
+        if self.shards is not None and self.shards.unread:
+            problems = [problem for error in self.shards.unread for problem in error.problems]
+            raise UnreadShards(problems)
 
 
 class RuleFailedError(Exception):
     """A rule raised what no rule should: a bug of ours."""
+
+
+class UnreadShards(ConfigError):
+    """Shards that could not be read, each with its reason; what the others hold was looked at."""
+
+
+def shapes_of(corpus: Corpus) -> tuple[dict[str, int], ...]:
+    """Of each source how many rows have which shape, most frequent first; without a known one, `unreadable`."""
+    counts: tuple[dict[str, int], ...] = tuple({} for _ in corpus.sources)
+    shapes = corpus.rows.group_by("source", pl.col("shape").fill_null("unreadable")).len()
+    for source, shape, count in shapes.sort("source", "len", "shape", descending=[False, True, False]).iter_rows():
+        counts[source][shape] = count
+    return counts
 
 
 def audit_corpus(
@@ -116,8 +156,7 @@ def audit_corpus(
         workers: threads; null for some more than there are cores, since a rule may wait for what another one computes.
         with_statistics: compute `Audit.statistics` beside the rules, because somebody will ask for them.
     """
-    # Personal data stays hidden even if its rule was not selected.
-    mask = masker([*rules, *(rule for rule in select_rules([]) if rule.code not in {r.code for r in rules})])
+    mask = mask_for(rules)
     corpus = replace(corpus, progress=progress)
     order = {source.path: number for number, source in enumerate(corpus.sources)}
     not_run = {rule.code: why for rule in rules if (why := rule.idle_reason(corpus))}
@@ -148,6 +187,15 @@ def audit_corpus(
     findings = without_echoes(findings, rules)
     findings.sort(key=lambda f: (order[f.path], f.row if f.row is not None else -1, f.line or 0, f.code))
     return Audit(corpus, tuple(rules), tuple(findings), mask, not_run, tuple(failures))
+
+
+def mask_for(rules: Sequence[Rule]) -> Callable[[str], str]:
+    """What hides personal data and secrets, even if their rules were not selected.
+
+    Args:
+        rules: that were, with their options.
+    """
+    return masker([*rules, *(rule for rule in select_rules([]) if rule.code not in {r.code for r in rules})])
 
 
 def audit_statistics(corpus: Corpus, mask: Callable[[str], str]) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from curate.allocators import at_once, few_arenas, few_searches
 from curate.cli_options import (
     AUDIT_FORMATS,
     DEFAULT_CONFIG,
+    address_option,
     also_files,
     also_option,
     config_option,
+    engine_option,
     format_option,
     index_option,
     key_option,
@@ -76,6 +78,8 @@ NUMBERED = frozenset(("json", "html"))
 )  # fmt: skip
 @click.option("--max-findings", type=click.IntRange(min=0), help="Findings shown of each rule; 0 shows all.")
 @memory_option
+@engine_option
+@address_option
 @click.option("--statistics", is_flag=True, help="Show sizes, roles and shapes as well.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the result to a file.")
 @also_option
@@ -89,6 +93,7 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
     """
     few_searches()
     few_arenas()
+    from curate.engines.choice import engine_of
     from curate.outputs import render
     from curate.request import AuditRequest, run_settings, settings_of, unused_config
 
@@ -101,6 +106,7 @@ def audit(paths: tuple[str, ...], **flags: Any) -> ExitCode:
         select=_words(flags["select"]),
         ignore=_words(flags["ignore"]),
         also=tuple(path for _, path in also),
+        engine=engine_of(flags["engine"], flags["address"]),
         with_statistics=flags["statistics"] or not NUMBERED.isdisjoint((flags["form"], *(form for form, _ in also))),
         **{name: flags[name] for name in SAME_NAMES},
     )

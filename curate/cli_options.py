@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from curate.engines.choice import ENGINES
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ memory_option = click.option(
     "--memory", "memory_mb", type=click.IntRange(min=0), metavar="MB",
     help="Sources of more megabytes lie on disk while they are worked on; by default 64.",
 )  # fmt: skip
+engine_option = click.option(
+    "--engine", type=click.Choice(ENGINES), default="local", show_default=True,
+    help="Where the work is done: in this process, or by the workers of a Ray cluster.",
+)  # fmt: skip
+address_option = click.option(
+    "--address", metavar="HOST:PORT", help="A running Ray cluster; by default one is started on this machine."
+)
 _config_argument = click.argument("config_path", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
 _set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config value.")
 _out_option = click.option(

@@ -16,6 +16,7 @@ from curate.audit import Audit, audit_corpus
 from curate.audit_config import DEFAULT_CONFIG, AuditDocument
 from curate.baseline import DEFAULT_BASELINE, read_baseline
 from curate.contamination.tasks import EvalTask, eval_sources
+from curate.engines.choice import LOCAL, Engine
 from curate.indexes import Indexes, open_indexes
 from curate.load_supervisor import load_token_settings
 from curate.readers import read_corpus
@@ -74,6 +75,7 @@ class AuditRequest:
     """Decides which waivers have expired; null for the present day."""
     with_statistics: bool = False
     """Whether somebody will ask for `Audit.statistics`."""
+    engine: Engine = LOCAL
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Settings:
     fail_on: str
     max_findings: int | None
     with_statistics: bool
+    engine: Engine
 
 
 def run_audit(request: AuditRequest, progress: Progress = SILENT) -> Audit:
@@ -113,14 +116,22 @@ def run_settings(settings: Settings, progress: Progress = SILENT) -> Audit:
     """Read the files and run the rules.
 
     Raises:
-        UserError: a file cannot be opened, or the baseline cannot be written.
+        UserError: a file cannot be opened, the baseline cannot be written, or the engine cannot do what was asked for.
     """
+    return set_aside(_audit_of(settings, progress), settings.adoption)
+
+
+def _audit_of(settings: Settings, progress: Progress) -> Audit:
+    """The audit, by the engine that was chosen."""
+    if settings.engine.name == "ray":
+        from curate.engines.ray_audit import audit_on_ray
+
+        return audit_on_ray(settings, progress)
     progress.begin("reading")
     corpus = read_corpus(settings.paths, evals=settings.evals, whole=False, **settings.reading)
     corpus = settings.indexes.beside(corpus)
     corpus = replace(corpus, token_settings=settings.tokens, skipped=settings.skipped)
-    found = audit_corpus(corpus, settings.rules, progress, with_statistics=settings.with_statistics)
-    return set_aside(found, settings.adoption)
+    return audit_corpus(corpus, settings.rules, progress, with_statistics=settings.with_statistics)
 
 
 def settings_of(request: AuditRequest) -> Settings:
@@ -172,6 +183,7 @@ def settings_of(request: AuditRequest) -> Settings:
         fail_on=request.fail_on or config.audit.fail_on,
         max_findings=config.audit.max_findings if request.max_findings is None else request.max_findings,
         with_statistics=request.with_statistics,
+        engine=request.engine,
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import orjson
 import polars as pl
+from numpy.typing import NDArray
 
 from curate.spill import Bytes, Spill, frame_parts
 from schemas.progress import SILENT, Progress
@@ -102,6 +103,16 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """What one file of many knows of the others."""
+
+    number: int
+    """Its place among them."""
+    common_runs: NDArray[np.bool_] | None
+    """For each run of words of the eval items, whether the rows of all shards use it everywhere; null without items."""
+
+
+@dataclass(frozen=True)
 class Corpus:
     """Rows, their turns and the faults met while reading. Rules read it and never change it.
 
@@ -128,6 +139,8 @@ class Corpus:
     """Row index -> JSON of its record after redaction."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Path of what the search for files left out -> why."""
+    shard: Shard | None = None
+    """Which part of the rows this is; null where it is all of them."""
     spill: Spill | None = field(default=None, repr=False, compare=False)
     """Where the text lies that need not fit in memory; null where it does."""
     progress: Progress = field(default=SILENT, repr=False, compare=False)

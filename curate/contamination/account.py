@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from curate.contamination.index import UNKEYED
 from curate.contamination.search import Found, search
@@ -17,19 +18,29 @@ SCHEMA = "assay/contamination/1"
 FILE = "contamination.json"
 
 
-def eval_sets(found: Found) -> list[dict[str, Any]]:
-    """For each eval set how many items it has, how many could not be read or compared, and what rows hold of them.
-
-    An item counts once, by the worst that any row holds of it; so does a row.
-    """
-    items = found.index.items.with_columns(
-        wordless=pl.col("words") == 0, own_wording=pl.Series(found.scan.own_wording) & (pl.col("words") > 0)
-    )
-    hits = pl.DataFrame(
+def graded(found: Found) -> pl.DataFrame:
+    """`item`, `index` and `rank` of every verdict."""
+    return pl.DataFrame(
         [(verdict.item, verdict.index, RANK[verdict.grade]) for verdict in found.verdicts],
         schema={"item": pl.Int64, "index": pl.Int64, "rank": pl.Int64},
         orient="row",
-    ).with_columns(eval_set=items["eval_set"].gather(pl.Series([v.item for v in found.verdicts], dtype=pl.Int64)))
+    )
+
+
+def eval_sets(items: pl.DataFrame, own_wording: NDArray[np.bool_], hits: pl.DataFrame) -> list[dict[str, Any]]:
+    """For each eval set how many items it has, how many could not be read or compared, and what rows hold of them.
+
+    An item counts once, by the worst that any row holds of it; so does a row.
+
+    Args:
+        items: of the index that was searched with.
+        own_wording: of `Scan`.
+        hits: of `graded`.
+    """
+    items = items.with_columns(
+        wordless=pl.col("words") == 0, own_wording=pl.Series(own_wording) & (pl.col("words") > 0)
+    )
+    hits = hits.with_columns(eval_set=items["eval_set"].gather(hits["item"]))
     table = []
     for (name,), group in items.group_by(["eval_set"], maintain_order=True):
         of_set = hits.filter(pl.col("eval_set") == name)
@@ -52,12 +63,17 @@ def searched_sets(corpus: Corpus) -> dict[str, Any]:
     if "contamination" not in corpus.memo:
         return {}
     found = search(corpus)
-    return {"eval_sets": eval_sets(found), "eval_records_unread": unread_records(found)}
+    return account(found.index.items, found.scan.own_wording, graded(found))
 
 
-def unread_records(found: Found) -> int:
+def account(items: pl.DataFrame, own_wording: NDArray[np.bool_], hits: pl.DataFrame) -> dict[str, Any]:
+    """`searched_sets` of what was found; arguments as for `eval_sets`."""
+    return {"eval_sets": eval_sets(items, own_wording, hits), "eval_records_unread": unread_records(items)}
+
+
+def unread_records(items: pl.DataFrame) -> int:
     """How many records of the eval sets could not be read."""
-    return found.index.items["row_id"].null_count()
+    return items["row_id"].null_count()
 
 
 def uncompared(sets: Sequence[Mapping[str, Any]]) -> int:
@@ -91,8 +107,8 @@ def contamination_file(corpus: Corpus, splits: pl.Series) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "gating": [str(grade) for grade in GATING],
-        "sets": eval_sets(found),
-        "unread": unread_records(found),
+        "sets": eval_sets(found.index.items, found.scan.own_wording, graded(found)),
+        "unread": unread_records(found.index.items),
         "items": list(touched.values()),
         "keyed": found.index.key != UNKEYED,
         "scanned": [_name(row_id) for row_id in found.index.items["row_id"].drop_nulls()],

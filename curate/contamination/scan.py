@@ -76,19 +76,13 @@ def scan_rows(corpus: Corpus, index: EvalIndex, threads: int | None = None) -> S
         index: of `build_index`.
         threads: null takes one a core; the result does not depend on it.
     """
-    turns = corpus.turns.with_row_index("text").filter(pl.col("content").is_not_null())
-    texts = turns.select(pl.col("text").cast(pl.Int64), "index", "turn", "role")
-    parts = list(_slices(turns["content"].str.len_bytes()))
-
-    def look(part: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-        piece = turns.slice(*part)
-        return _look(piece["content"], piece["text"].to_numpy().astype(np.int64), index)
-
+    turns, texts = _texts(corpus)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        found = list(pool.map(look, parts))
-        hits = pl.concat([_NO_HITS, *(hits for hits, _, _ in found)])
+        found = _looked(turns, index, pool)
+        hits = _hits(found)
         whole = pl.concat([pl.DataFrame(schema=WHOLE_SCHEMA), *(whole for _, whole, _ in found)])
-        dropped = _too_common(hits, texts, corpus.height, index)
+        known = None if corpus.shard is None else corpus.shard.common_runs
+        dropped = too_common(_rows_by_run(hits, texts, index), corpus.height) if known is None else known
         pairs = _promising(_pairs(hits, index, dropped), index)
         lost = index.lost(dropped)
         wanted = np.zeros(len(index.seg_item), np.bool_)
@@ -104,7 +98,46 @@ def scan_rows(corpus: Corpus, index: EvalIndex, threads: int | None = None) -> S
         _overlap(pairs, index, dropped, wanted), on=["text", "seg"], how="left", maintain_order="left"
     )
     whole = whole.sort("text", "item", "within", "start").unique(["text", "item"], keep="first", maintain_order=True)
-    return Scan(texts, measured, whole, _own_wording(index, lost), sum(words for *_, words in found))
+    return Scan(texts, measured, whole, own_wording(index, lost), sum(words for *_, words in found))
+
+
+def rows_by_run(corpus: Corpus, index: EvalIndex) -> NDArray[np.int64]:
+    """For each run of an index, how many rows hold it: the numbers of shards add up to those of all rows."""
+    turns, texts = _texts(corpus)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return _rows_by_run(_hits(_looked(turns, index, pool)), texts, index)
+
+
+def too_common(rows_by_run: NDArray[np.int64], rows: int) -> NDArray[np.bool_]:
+    """For each run, whether the training data uses it everywhere.
+
+    Args:
+        rows_by_run: of `rows_by_run`, over all rows.
+        rows: how many rows there are.
+    """
+    return rows_by_run > max(COMMON_ROWS, int(rows * COMMON_SHARE))
+
+
+def _texts(corpus: Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The turns that say something, numbered, and what `Scan.texts` holds of them."""
+    turns = corpus.turns.with_row_index("text").filter(pl.col("content").is_not_null())
+    return turns, turns.select(pl.col("text").cast(pl.Int64), "index", "turn", "role")
+
+
+def _looked(
+    turns: pl.DataFrame, index: EvalIndex, pool: ThreadPoolExecutor
+) -> list[tuple[pl.DataFrame, pl.DataFrame, int]]:
+    """`_look` at all turns, part by part."""
+
+    def look(part: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+        piece = turns.slice(*part)
+        return _look(piece["content"], piece["text"].to_numpy().astype(np.int64), index)
+
+    return list(pool.map(look, _slices(turns["content"].str.len_bytes())))
+
+
+def _hits(found: list[tuple[pl.DataFrame, pl.DataFrame, int]]) -> pl.DataFrame:
+    return pl.concat([_NO_HITS, *(hits for hits, _, _ in found)])
 
 
 _NO_HITS = pl.DataFrame(schema={"text": pl.Int64, "place": pl.Int32, "gram": pl.Int32})
@@ -168,28 +201,28 @@ def _spread(begin: NDArray[Any], chosen: NDArray[np.int64]) -> tuple[NDArray[np.
     return begin[chosen][owner] + step, owner
 
 
-def _too_common(hits: pl.DataFrame, texts: pl.DataFrame, rows: int, index: EvalIndex) -> NDArray[np.bool_]:
-    """For each run, whether the training data uses it everywhere."""
-    common = max(COMMON_ROWS, int(rows * COMMON_SHARE))
-    often = (
+def _rows_by_run(hits: pl.DataFrame, texts: pl.DataFrame, index: EvalIndex) -> NDArray[np.int64]:
+    held = (
         hits.lazy()
         .select("text", "gram")
         .join(texts.lazy().select("text", "index"), on="text")
         .unique(["gram", "index"])
         .group_by("gram")
         .len()
-        .filter(pl.col("len") > common)
-        .select("gram")
-        .collect()["gram"]
-        .to_numpy()
+        .collect()
     )
-    dropped = np.zeros(len(index.grams), np.bool_)
-    dropped[often] = True
-    return dropped
+    counts = np.zeros(len(index.grams), np.int64)
+    counts[held["gram"].to_numpy()] = held["len"].to_numpy()
+    return counts
 
 
-def _own_wording(index: EvalIndex, lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """For each item, whether common wording leaves too little of its question to compare anything but the whole."""
+def own_wording(index: EvalIndex, lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """For each item, whether common wording leaves too little of its question to compare anything but the whole.
+
+    Args:
+        index: that is searched with.
+        lost: of `EvalIndex.lost`.
+    """
     counted = np.concatenate([np.zeros(1, np.int64), np.cumsum(~lost)])
     telling = counted[index.seg_begin[1:]] - counted[index.seg_begin[:-1]]
     few = (index.seg_kind == QUESTION) & (telling < LEAST_TELLING) & (telling < index.sizes)

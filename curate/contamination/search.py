@@ -35,21 +35,27 @@ def search(corpus: Corpus) -> Found:
     """
 
     def compute() -> Found:
-        index = _index(corpus).telling
+        index = telling_index(corpus)
         verdicts, scan = contamination(corpus, index)
         return Found(index, verdicts, scan)
 
     return corpus.remembered("contamination", compute)
 
 
-def _index(corpus: Corpus) -> EvalIndex:
-    """The index of the eval items; of items that came as files it is made once, whatever rows are dropped meanwhile."""
+def telling_index(corpus: Corpus) -> EvalIndex:
+    """The index of the eval items that is searched with: without the runs that too many of them share.
+
+    Of items that came as files it is made once, whatever rows are dropped meanwhile.
+
+    Raises:
+        ValueError: the corpus has neither eval items nor an index of them.
+    """
     if corpus.eval_index is not None:
-        return corpus.eval_index
+        return corpus.eval_index.telling
     evals = corpus.evals
     if evals is None:
         raise ValueError("there are no eval items to look for")
-    return evals.remembered("eval_index", lambda: build_index(eval_items(evals)))
+    return evals.remembered("eval_index", lambda: build_index(eval_items(evals))).telling
 
 
 def hits(corpus: Corpus, grades: Collection[Grade], sentence: str) -> Iterator[Hit]:
@@ -113,7 +119,7 @@ def _item_words(corpus: Corpus, verdict: Verdict) -> str:
     evals = corpus.evals
     if evals is None or corpus.eval_index is not None:
         return ""
-    items = corpus.remembered("eval_questions", lambda: [item.question for item in eval_items(evals)])
+    items = evals.remembered("eval_questions", lambda: [item.question for item in eval_items(evals)])
     return _cut(words_of(items[verdict.item]))
 
 

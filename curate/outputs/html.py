@@ -53,8 +53,8 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
     """The page; `limit` examples of each rule, 5 by default. It always holds the numbers of the rows."""
     excerpts = _Examples(audit)
     shown = SHOWN if limit is None else limit
-    groups = [_group(rule, found, shown, audit.corpus.height, excerpts) for rule, found in by_rule(audit)]
-    worst = groups[0].severity.value if groups else "clean" if audit.corpus.height else "info"
+    groups = [_group(rule, found, shown, audit.rows, excerpts) for rule, found in by_rule(audit)]
+    worst = groups[0].severity.value if groups else "clean" if audit.rows else "info"
     numbers = audit.statistics
     templates = environment([], html_text, {"count": "{:,}".format, "code_spans": code_spans})
     return html_page(
@@ -63,10 +63,10 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
         "audit.css.jinja",
         summary=summary(audit),
         worst=worst,
-        read=files_read(audit.corpus),
+        read=files_read(audit),
         notices=[f"{notice.where}: {notice.text}" for notice in audit.aside.notices],
         sources=audit.corpus.sources,
-        rows=audit.corpus.height,
+        rows=audit.rows,
         levels=[(word, sum(f.severity is level for f in audit.findings)) for level, word in WORDS.items()],
         groups=groups,
         eval_sets=eval_lines(audit.eval_sets),

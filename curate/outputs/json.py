@@ -19,11 +19,11 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = True) -> str
     value = {
         "schema": SCHEMA,
         "inputs": [{"path": s.path, "rows": s.rows, "sha256": s.sha256} for s in audit.corpus.sources],
-        "rows": audit.corpus.height,
+        "rows": audit.rows,
         "findings": [finding.model_dump(mode="json") for finding in audit.findings],
         "counts": audit.counts,
         "stats": audit.statistics
-        | {"not_run": audit.not_run, "sources": detected(audit.corpus), "skipped": dict(audit.corpus.skipped)}
+        | {"not_run": audit.not_run, "sources": detected(audit), "skipped": dict(audit.corpus.skipped)}
         | audit.eval_sets
         | audit.aside.as_json(),
     }

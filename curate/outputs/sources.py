@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
-
+from curate.audit import Audit
 from curate.rows import Corpus
 from schemas.terminal import printable
 
@@ -25,18 +24,14 @@ SHAPE_WORDS = {
 }
 
 
-def detected(corpus: Corpus) -> list[dict[str, Any]]:
+def detected(audit: Audit) -> list[dict[str, Any]]:
     """What each file was taken for: `path`, `format`, `split`, `within`, `rows`, and `shapes` with their counts.
 
     A row without a known shape counts as `unreadable`.
     """
-    counts: dict[int, dict[str, int]] = {number: {} for number in range(len(corpus.sources))}
-    shapes = corpus.rows.group_by("source", pl.col("shape").fill_null("unreadable")).len()
-    for source, shape, count in shapes.sort("source", "len", "shape", descending=[False, True, False]).iter_rows():
-        counts[source][shape] = count
     return [
-        {"path": s.path, "format": s.format, "split": s.split, "within": s.within, "rows": s.rows, "shapes": counts[n]}
-        for n, s in enumerate(corpus.sources)
+        {"path": s.path, "format": s.format, "split": s.split, "within": s.within, "rows": s.rows, "shapes": shapes}
+        for s, shapes in zip(audit.corpus.sources, audit.shapes, strict=True)
     ]
 
 
@@ -56,9 +51,9 @@ def source_line(found: dict[str, Any]) -> str:
     return printable(line) + (" (shapes are mixed)" if len(named) > 1 else "")
 
 
-def files_read(corpus: Corpus) -> list[str]:
+def files_read(audit: Audit) -> list[str]:
     """A line for each file, and one for those beyond FILES_SHOWN."""
-    found = detected(corpus)
+    found = detected(audit)
     lines = [source_line(source) for source in found[:FILES_SHOWN]]
     if rest := found[FILES_SHOWN:]:
         more = f"and {len(rest):,} more file{'s' if len(rest) != 1 else ''}"

@@ -35,7 +35,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False, scree
     excerpts = Excerpts(audit)
     groups = list(by_rule(audit))
     lines = [
-        *files_read(audit.corpus),
+        *files_read(audit),
         *skipped_lines(audit.corpus),
         *([_painted_summary(audit, page)] if len(groups) > 1 else []),
     ]
@@ -62,7 +62,7 @@ def render(audit: Audit, limit: int | None, with_statistics: bool = False, scree
 
 def summary(audit: Audit) -> str:
     """One line: how many rows, how many findings of each weight, and how many do not count."""
-    rows = audit.corpus.height
+    rows = audit.rows
     if not rows:
         return "no rows: nothing can be said about this data"
     aside = _aside(audit)

@@ -12,7 +12,7 @@ from curate.keys import row_keys
 from curate.repeats import with_repeats
 from curate.representatives import RepresentativeRule
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, Hit
+from curate.rules.base import Action, Example, Hit, Scope
 from schemas.finding import Severity
 
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
@@ -48,6 +48,7 @@ class AnswerDuplicate(RepresentativeRule):
     code: ClassVar[str] = "DUP206"
     name: ClassVar[str] = "answer-duplicate"
     severity: ClassVar[Severity] = Severity.INFO
+    scope: ClassVar[Scope] = Scope.ALL
     default_action: ClassVar[Action] = Action.KEEP
     help: ClassVar[str] = "read the answer: rewrite or drop it where it is boilerplate (`action: drop` keeps one row)"
     fires: ClassVar[tuple[Example, ...]] = (

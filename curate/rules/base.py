@@ -38,6 +38,14 @@ class Need(StrEnum):
     LENGTH = "the greatest length of a row in training"
 
 
+class Scope(StrEnum):
+    """What a rule must see at once: it decides what can be said of one shard of the rows."""
+
+    ROW = "row"
+    FILE = "file"
+    ALL = "all rows"
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A rule fired on one row."""
@@ -108,6 +116,8 @@ class Rule(Strict):
     """Actions that make sense for the rule."""
     needs: ClassVar[Need | None] = None
     """What beside the rows the rule cannot run without."""
+    scope: ClassVar[Scope] = Scope.ROW
+    """What it must see at once; a search for eval items counts as a row's, see `rows.Shard`."""
     echoes: ClassVar[tuple[str, ...]] = ()
     """Codes of stricter rules: what one of them says of a row or a pair, this rule does not repeat in an audit."""
     takes_long: ClassVar[bool] = False

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from curate.conflicts import conflicting_rows
 from curate.rows import Corpus
-from curate.rules.base import Example, Hit, Rule
+from curate.rules.base import Example, Hit, Rule, Scope
 from schemas.finding import Severity
 
 ROWS_NAMED = 20
@@ -41,6 +41,7 @@ class Conflict(Rule):
     code: ClassVar[str] = "CON301"
     name: ClassVar[str] = "conflict"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.ALL
     help: ClassVar[str] = (
         "decide which answer is right and remove the others; for free text, decide whether all may stay"
     )

@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.row_tokens import TRAINED_KINDS
 from curate.rows import Corpus
-from curate.rules.base import Example, FileHit, Hit, Need, Rule
+from curate.rules.base import Example, FileHit, Hit, Need, Rule, Scope
 from schemas.finding import Severity
 
 
@@ -34,6 +34,7 @@ class DoubleStart(Rule):
     code: ClassVar[str] = "TOK705"
     name: ClassVar[str] = "double-start"
     severity: ClassVar[Severity] = Severity.INFO
+    scope: ClassVar[Scope] = Scope.FILE
     needs: ClassVar[Need | None] = Need.MODEL
     help: ClassVar[str] = "tokenise rendered text with `add_special_tokens=False`"
     fires: ClassVar[tuple[Example, ...]] = (Example(Example.chat("Hi", "Hello").lines, template="started"),)

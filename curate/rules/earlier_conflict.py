@@ -9,7 +9,7 @@ from pydantic import Field
 
 from curate.earlier import contradicted_rows
 from curate.rows import Corpus
-from curate.rules.base import Example, Hit, Need, Rule
+from curate.rules.base import Example, Hit, Need, Rule, Scope
 from schemas.finding import Severity
 
 EXCERPT_CHARS = 80
@@ -37,6 +37,7 @@ class EarlierConflict(Rule):
     code: ClassVar[str] = "CON311"
     name: ClassVar[str] = "earlier-conflict"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.ALL
     needs: ClassVar[Need | None] = Need.INDEX
     help: ClassVar[str] = "decide which answer is right and remove the others"
     fires: ClassVar[tuple[Example, ...]] = (

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from curate.earlier import held_rows
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, Hit, Need, Rule
+from curate.rules.base import Action, Example, Hit, Need, Rule, Scope
 from curate.rules.near_duplicate import EDITED, STORY
 from schemas.finding import Severity
 
@@ -45,6 +45,7 @@ class EarlierDuplicate(Rule):
     code: ClassVar[str] = "DUP211"
     name: ClassVar[str] = "earlier-duplicate"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.ALL
     default_action: ClassVar[Action] = Action.DROP
     needs: ClassVar[Need | None] = Need.INDEX
     help: ClassVar[str] = "leave the row out; `assay curate` drops it"

@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.representatives import RepresentativeRule
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, Hit
+from curate.rules.base import Action, Example, Hit, Scope
 from schemas.finding import Severity
 
 
@@ -34,6 +34,7 @@ class ExactDuplicate(RepresentativeRule):
     code: ClassVar[str] = "DUP201"
     name: ClassVar[str] = "exact-duplicate"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.ALL
     default_action: ClassVar[Action] = Action.DROP
     help: ClassVar[str] = "keep one of the copies; `assay curate` keeps the first, or as `policy` says"
     fires: ClassVar[tuple[Example, ...]] = (

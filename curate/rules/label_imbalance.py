@@ -9,7 +9,7 @@ from pydantic import Field
 
 from curate.labels import labels_by_source
 from curate.rows import Corpus
-from curate.rules.base import Example, FileHit, Hit, Rule
+from curate.rules.base import Example, FileHit, Hit, Rule, Scope
 from schemas.finding import Severity
 from schemas.terminal import printable
 
@@ -44,6 +44,7 @@ class LabelImbalance(Rule):
     code: ClassVar[str] = "BAL801"
     name: ClassVar[str] = "label-imbalance"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.FILE
     help: ClassVar[str] = "add rows with the rare labels, or judge the model by balanced accuracy"
     fires: ClassVar[tuple[Example, ...]] = (labelled(("spam", 58), ("ham", 2)), labelled(("spam", 60)))
     silent: ClassVar[tuple[Example, ...]] = (labelled(("spam", 40), ("ham", 20)), labelled(("spam", 20)))

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from curate.preference import answer_pairs
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, FileHit, Hit, Rule
+from curate.rules.base import Action, Example, FileHit, Hit, Rule, Scope
 from schemas.finding import Severity
 
 Z = 1.959964
@@ -45,6 +45,7 @@ class LengthBias(Rule):
     code: ClassVar[str] = "PRF903"
     name: ClassVar[str] = "length-bias"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.FILE
     actions: ClassVar[tuple[Action, ...]] = (Action.KEEP,)
     help: ClassVar[str] = "add pairs whose shorter answer is better, or train with a loss that corrects for length"
     fires: ClassVar[tuple[Example, ...]] = (_pairs(48, 2), _pairs(2, 48))

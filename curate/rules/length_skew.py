@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.rows import Corpus
-from curate.rules.base import Example, FileHit, Hit, Rule
+from curate.rules.base import Example, FileHit, Hit, Rule, Scope
 from schemas.finding import Severity
 
 PART = 0.01
@@ -42,6 +42,7 @@ class LengthSkew(Rule):
     code: ClassVar[str] = "BAL805"
     name: ClassVar[str] = "length-skew"
     severity: ClassVar[Severity] = Severity.INFO
+    scope: ClassVar[Scope] = Scope.FILE
     help: ClassVar[str] = "look at the longest rows: split them, or group rows by length in training"
     fires: ClassVar[tuple[Example, ...]] = (sized(198, 2, 6000),)
     silent: ClassVar[tuple[Example, ...]] = (sized(198, 2, 200), sized(50, 1, 6000))

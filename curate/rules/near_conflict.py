@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.rows import Corpus
-from curate.rules.base import Example, Hit, Rule
+from curate.rules.base import Example, Hit, Rule, Scope
 from curate.rules.near_duplicate import EDITED, STORY
 from curate.similar import Search, comparable_texts, similar_rows
 from schemas.finding import Severity
@@ -35,6 +35,7 @@ class NearConflict(Rule):
     code: ClassVar[str] = "CON302"
     name: ClassVar[str] = "near-conflict"
     severity: ClassVar[Severity] = Severity.INFO
+    scope: ClassVar[Scope] = Scope.ALL
     waits: ClassVar[bool] = True
     help: ClassVar[str] = "compare the two rows and correct the label that is wrong"
     fires: ClassVar[tuple[Example, ...]] = (

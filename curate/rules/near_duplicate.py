@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from curate.representatives import SimilarityRule
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, Hit
+from curate.rules.base import Action, Example, Hit, Scope
 from schemas.finding import Severity
 
 STORY = (
@@ -60,6 +60,7 @@ class NearDuplicate(SimilarityRule):
     code: ClassVar[str] = "DUP203"
     name: ClassVar[str] = "near-duplicate"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.ALL
     default_action: ClassVar[Action] = Action.DROP
     echoes: ClassVar[tuple[str, ...]] = ("DUP201", "DUP202")
     takes_long: ClassVar[bool] = True

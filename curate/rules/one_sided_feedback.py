@@ -10,7 +10,7 @@ from pydantic import Field
 
 from curate.readers.builder import row_identity
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, FileHit, Hit, Rule
+from curate.rules.base import Action, Example, FileHit, Hit, Rule, Scope
 from curate.structure import shaped_rows
 from schemas.finding import Severity
 
@@ -40,6 +40,7 @@ class OneSidedFeedback(Rule):
     code: ClassVar[str] = "PRF907"
     name: ClassVar[str] = "one-sided-feedback"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.FILE
     actions: ClassVar[tuple[Action, ...]] = (Action.KEEP,)
     help: ClassVar[str] = "add answers with the other label, or train on the good answers with `method: sft`"
     fires: ClassVar[tuple[Example, ...]] = (_rows(10, 0), _rows(0, 12))

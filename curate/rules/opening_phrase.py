@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.rows import Corpus
-from curate.rules.base import Example, FileHit, Hit, Rule
+from curate.rules.base import Example, FileHit, Hit, Rule, Scope
 from schemas.finding import Severity
 from schemas.terminal import printable
 
@@ -44,6 +44,7 @@ class OpeningPhrase(Rule):
     code: ClassVar[str] = "BAL803"
     name: ClassVar[str] = "opening-phrase"
     severity: ClassVar[Severity] = Severity.INFO
+    scope: ClassVar[Scope] = Scope.FILE
     help: ClassVar[str] = "reword or cut the opening, unless the format asks for it"
     fires: ClassVar[tuple[Example, ...]] = (opened(30, 30),)
     silent: ClassVar[tuple[Example, ...]] = (opened(5, 60), opened(20, 0))

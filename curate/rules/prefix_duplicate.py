@@ -11,7 +11,7 @@ import polars as pl
 from curate.conflicts import ANSWERED
 from curate.keys import turn_keys
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, Hit, Rule
+from curate.rules.base import Action, Example, Hit, Rule, Scope
 from schemas.finding import Severity
 
 PREFIX = ["beside", "turns", "high", "low"]
@@ -46,6 +46,7 @@ class PrefixDuplicate(Rule):
     code: ClassVar[str] = "DUP207"
     name: ClassVar[str] = "prefix-duplicate"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.ALL
     default_action: ClassVar[Action] = Action.DROP
     help: ClassVar[str] = "keep the longest conversation; `assay curate` does"
     fires: ClassVar[tuple[Example, ...]] = (

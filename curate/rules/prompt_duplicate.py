@@ -13,7 +13,7 @@ from curate.keys import row_keys
 from curate.repeats import with_repeats
 from curate.representatives import SimilarityRule
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, Hit
+from curate.rules.base import Action, Example, Hit, Scope
 from schemas.finding import Severity
 
 
@@ -45,6 +45,7 @@ class PromptDuplicate(SimilarityRule):
     code: ClassVar[str] = "DUP205"
     name: ClassVar[str] = "prompt-duplicate"
     severity: ClassVar[Severity] = Severity.INFO
+    scope: ClassVar[Scope] = Scope.ALL
     waits: ClassVar[bool] = True
     default_action: ClassVar[Action] = Action.KEEP
     help: ClassVar[str] = "nothing, if several answers to one prompt are wanted; otherwise keep one with `action: drop`"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from curate.labels import labels_by_source
 from curate.rows import Corpus
-from curate.rules.base import Example, FileHit, Hit, Rule
+from curate.rules.base import Example, FileHit, Hit, Rule, Scope
 from curate.rules.label_imbalance import labelled
 from schemas.finding import Severity
 from schemas.terminal import printable
@@ -37,6 +37,7 @@ class RareLabel(Rule):
     code: ClassVar[str] = "BAL802"
     name: ClassVar[str] = "rare-label"
     severity: ClassVar[Severity] = Severity.INFO
+    scope: ClassVar[Scope] = Scope.FILE
     help: ClassVar[str] = "check the spelling of the labels, add rows, or join them into one"
     fires: ClassVar[tuple[Example, ...]] = (labelled(("spam", 40), ("ham", 30), ("hamm", 2)),)
     silent: ClassVar[tuple[Example, ...]] = (labelled(("spam", 40), ("ham", 30)), labelled(("spam", 10), ("ham", 3)))

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.rows import Corpus
-from curate.rules.base import Example, Hit, Rule
+from curate.rules.base import Example, Hit, Rule, Scope
 from schemas.finding import Severity
 
 
@@ -39,6 +39,7 @@ class RepeatedId(Rule):
     code: ClassVar[str] = "SCH135"
     name: ClassVar[str] = "repeated-id"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.FILE
     help: ClassVar[str] = "give each row an id of its own, for example the file's name before the number"
     fires: ClassVar[tuple[Example, ...]] = (_rows("a", "b", "a"), _rows(1, 2, 2, 3))
     silent: ClassVar[tuple[Example, ...]] = (

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from curate.labels import row_answers
 from curate.rows import Corpus
-from curate.rules.base import Example, FileHit, Hit, Rule
+from curate.rules.base import Example, FileHit, Hit, Rule, Scope
 from schemas.finding import Severity
 
 
@@ -41,6 +41,7 @@ class RepeatedPrompt(Rule):
     code: ClassVar[str] = "BAL804"
     name: ClassVar[str] = "repeated-prompt"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.FILE
     help: ClassVar[str] = "put what differs between the rows into the prompt, or add other prompts"
     fires: ClassVar[tuple[Example, ...]] = (asked(50, 30),)
     silent: ClassVar[tuple[Example, ...]] = (asked(10, 60), asked(40, 0))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from curate.literals import contains_literal
 from curate.rows import Corpus
-from curate.rules.base import Example, FileHit, Hit, Rule
+from curate.rules.base import Example, FileHit, Hit, Rule, Scope
 from schemas.finding import Severity
 from schemas.terminal import printable
 
@@ -48,6 +48,7 @@ class SourceImbalance(Rule):
     code: ClassVar[str] = "BAL806"
     name: ClassVar[str] = "source-imbalance"
     severity: ClassVar[Severity] = Severity.INFO
+    scope: ClassVar[Scope] = Scope.FILE
     help: ClassVar[str] = "sample the large source, or weight the mixture on purpose"
     fires: ClassVar[tuple[Example, ...]] = (sourced(web=58, experts=2),)
     silent: ClassVar[tuple[Example, ...]] = (sourced(web=40, experts=20), sourced(web=60), sourced(web=20, experts=1))

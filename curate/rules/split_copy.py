@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from curate.named_splits import NEEDS_SPLITS, copies_in_train, has_splits
 from curate.rows import Corpus
-from curate.rules.base import Example, Hit, Rule
+from curate.rules.base import Example, Hit, Rule, Scope
 from schemas.finding import Severity
 
 
@@ -37,6 +37,7 @@ class SplitCopy(Rule):
     code: ClassVar[str] = "LEK410"
     name: ClassVar[str] = "split-copy"
     severity: ClassVar[Severity] = Severity.ERROR
+    scope: ClassVar[Scope] = Scope.ALL
     help: ClassVar[str] = "remove the row from training, or let `assay curate` make the splits"
     fires: ClassVar[tuple[Example, ...]] = (
         _rows(("2+2?", "4", "train"), ("2+2?", "4", "test")),

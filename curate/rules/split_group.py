@@ -8,7 +8,7 @@ from typing import ClassVar
 from curate.metadata import field_values
 from curate.named_splits import NEEDS_SPLITS, has_splits, shared_with_train
 from curate.rows import Corpus
-from curate.rules.base import Example, Hit, Rule
+from curate.rules.base import Example, Hit, Rule, Scope
 from schemas.finding import Severity
 
 
@@ -32,6 +32,7 @@ class SplitGroup(Rule):
     code: ClassVar[str] = "LEK413"
     name: ClassVar[str] = "split-group"
     severity: ClassVar[Severity] = Severity.ERROR
+    scope: ClassVar[Scope] = Scope.ALL
     help: ClassVar[str] = "keep all rows of a group in one split; `assay curate` does, with `data.group_by`"
     fires: ClassVar[tuple[Example, ...]] = (
         Example(

@@ -8,7 +8,7 @@ import polars as pl
 
 from curate.named_splits import near_in_train
 from curate.rows import Corpus
-from curate.rules.base import Example
+from curate.rules.base import Example, Scope
 from curate.rules.near_duplicate import EDITED, STORY
 from curate.similar import Search
 from curate.split_twins import SplitTwinRule, two_splits
@@ -36,6 +36,7 @@ class SplitNearDuplicate(SplitTwinRule):
     code: ClassVar[str] = "LEK411"
     name: ClassVar[str] = "split-near-duplicate"
     severity: ClassVar[Severity] = Severity.ERROR
+    scope: ClassVar[Scope] = Scope.ALL
     help: ClassVar[str] = "remove the row from training, or let `assay curate` make the splits"
     fires: ClassVar[tuple[Example, ...]] = (two_splits(STORY, EDITED),)
     silent: ClassVar[tuple[Example, ...]] = (

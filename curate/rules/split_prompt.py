@@ -17,7 +17,7 @@ from curate.named_splits import (
     shared_with_train,
 )
 from curate.rows import Corpus
-from curate.rules.base import Example, Hit, Rule
+from curate.rules.base import Example, Hit, Rule, Scope
 from curate.similar import Search
 from schemas.finding import Severity
 
@@ -47,6 +47,7 @@ class SplitPrompt(Rule):
     code: ClassVar[str] = "LEK412"
     name: ClassVar[str] = "split-prompt"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.ALL
     help: ClassVar[str] = "keep all rows of a prompt in one split; `assay curate` does"
     fires: ClassVar[tuple[Example, ...]] = (_rows(("2+2?", "4", "train"), ("2+2? ", "5", "test")),)
     silent: ClassVar[tuple[Example, ...]] = (

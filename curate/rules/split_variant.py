@@ -8,7 +8,7 @@ import polars as pl
 
 from curate.named_splits import variants_in_train
 from curate.rows import Corpus
-from curate.rules.base import Example
+from curate.rules.base import Example, Scope
 from curate.rules.near_duplicate import EDITED, STORY
 from curate.similar import Search
 from curate.split_twins import SplitTwinRule, two_splits
@@ -40,6 +40,7 @@ class SplitVariant(SplitTwinRule):
     code: ClassVar[str] = "LEK414"
     name: ClassVar[str] = "split-variant"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.ALL
     help: ClassVar[str] = "look whether the slot is the task; if not, let `assay curate` make the splits"
     fires: ClassVar[tuple[Example, ...]] = (
         two_splits(f"{STORY} He counted 17 steps.", f"{STORY} He counted 93 steps."),

@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.preference import answer_pairs
 from curate.rows import Corpus
-from curate.rules.base import Example, Hit, Rule
+from curate.rules.base import Example, Hit, Rule, Scope
 from schemas.finding import Severity
 
 
@@ -37,6 +37,7 @@ class SwappedPair(Rule):
     code: ClassVar[str] = "PRF906"
     name: ClassVar[str] = "swapped-pair"
     severity: ClassVar[Severity] = Severity.WARNING
+    scope: ClassVar[Scope] = Scope.ALL
     help: ClassVar[str] = "decide which answer is better and remove the other row"
     fires: ClassVar[tuple[Example, ...]] = (
         _rows(("Where?", "Left.", "Right."), ("Where?", "Right.", "Left.")),

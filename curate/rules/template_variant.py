@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from curate.rows import Corpus
-from curate.rules.base import Action, Example, Hit, Rule
+from curate.rules.base import Action, Example, Hit, Rule, Scope
 from curate.rules.near_duplicate import STORY
 from curate.similar import Search, similar_rows
 from schemas.finding import Severity
@@ -37,6 +37,7 @@ class TemplateVariant(Rule):
     code: ClassVar[str] = "DUP204"
     name: ClassVar[str] = "template-variant"
     severity: ClassVar[Severity] = Severity.INFO
+    scope: ClassVar[Scope] = Scope.ALL
     waits: ClassVar[bool] = True
     default_action: ClassVar[Action] = Action.KEEP
     help: ClassVar[str] = "nothing, if the slot is what the row teaches; otherwise drop with `action: drop`"

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 import assay
-from curate.contamination.account import contamination_file, eval_sets, searched_sets
+from curate.contamination.account import contamination_file, searched_sets
 from curate.contamination.items import eval_items
 from curate.contamination.search import search
 from curate.contamination.tasks import eval_sources
@@ -152,7 +152,9 @@ def test_an_eval_set_that_is_the_training_set_is_found_in_every_row(tmp_path):
         lines_of([*distinct_rows(60), chat("Hi", "Hello"), chat("Go on.", "So be it.")])
     )
     path = tmp_path / "rows.jsonl"
-    (entry,) = eval_sets(search(read_corpus([path], evals=[path])))
+    corpus = read_corpus([path], evals=[path])
+    search(corpus)
+    (entry,) = searched_sets(corpus)["eval_sets"]
     assert entry["rows_hit"]["question-and-answer"] == entry["items"] == 62
 
 
@@ -172,7 +174,7 @@ def test_a_dataset_names_the_items_that_touch_it(tmp_path):
     (item,) = found["items"]
     assert (item["item_id"], item["eval_set"], item["grade"]) == (name, "farm", "question-and-answer")
     assert item["rows"] == {"test": {"question-and-answer": 2}, "train": {"variant": 1}}
-    (entry,) = eval_sets(search(corpus))
+    (entry,) = searched_sets(corpus)["eval_sets"]
     assert entry["rows_hit"] == {
         "question-and-answer": 2, "question": 0, "variant": 1, "answer": 0, "partial": 0,
     }  # fmt: skip
