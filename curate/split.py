@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.exact_join import Checker
-from curate.spill import stored, zeros
+from curate.spill import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -225,21 +225,24 @@ class _Units:
         self.spill = spill
         self.sizes = stored(np.bincount(unit, minlength=self.count), spill)
         self.totals = np.bincount(label, minlength=self.labels)
-        self.drawn = stored(np.full(self.count, np.iinfo(np.uint64).max, dtype=np.uint64), spill)
-        np.minimum.at(self.drawn, unit, drawn)
-        self.first_label = zeros((self.count,), "i8", spill)
-        self.first_label[unit] = label
+        # Pages that are written to here and there come to disk again and again: what is stored is complete.
+        first_drawn = np.full(self.count, np.iinfo(np.uint64).max, dtype=np.uint64)
+        np.minimum.at(first_drawn, unit, drawn)
+        self.drawn = stored(first_drawn, spill)
+        first_label = np.zeros(self.count, dtype=np.int64)
+        first_label[unit] = label
+        self.first_label = stored(first_label, spill)
         several = np.flatnonzero(self.sizes[unit] > 1)
         self.members = label[several[np.argsort(unit[several], kind="stable")]]
         self.starts = stored(np.concatenate(([0], np.cumsum(np.where(self.sizes > 1, self.sizes, 0)))), spill)
 
-    def assigned(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    def assigned(self, shares: NDArray[np.float64]) -> NDArray[np.uint8]:
         """The split number of each unit: large units first, each where most of its share is left; single rows fill up.
 
         What is left counts relative to the split's share. In rows, the largest split would need every unit most, and
         the others would get single rows alone: held-out rows of another kind than the trained ones.
         """
-        split = zeros((self.count,), "i8", self.spill)
+        split = np.zeros(self.count, dtype=np.uint8)
         whole = self.totals[:, None] * shares[None, :]
         need = whole.copy()
         several = np.flatnonzero(self.sizes > 1)
@@ -252,7 +255,7 @@ class _Units:
         self._fill(split, need)
         return split
 
-    def _fill(self, split: NDArray[np.int64], need: NDArray[np.float64]) -> None:
+    def _fill(self, split: NDArray[np.uint8], need: NDArray[np.float64]) -> None:
         """Give single rows to the splits that still need their label, carrying rounding from label to label."""
         singles = np.flatnonzero(self.sizes == 1)
         drawn, first = (stored(numbers[singles], self.spill) for numbers in (self.drawn, self.first_label))
