@@ -17,7 +17,7 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.spill import Bytes, Spill, frame_parts
+from curate.spill import Bytes, Spill, frame_parts, stored
 from schemas.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -221,10 +221,11 @@ class Corpus:
         return Place(*spans.row(position))
 
     def _spans(self) -> tuple[pl.DataFrame, memoryview]:
-        """The columns of `Place` in one piece, and a view of the indexes, which are sorted: no object for any row."""
-        spans = self.rows.select("index", "source", "line", "row", "row_id", "start", "stop").rechunk()
-        spans = self.stored(spans)
-        indexes: Any = spans["index"].to_numpy()
+        """The columns of `Place`, and a view of the indexes, which are sorted: no object for any row."""
+        spans = self.rows.select("index", "source", "line", "row", "row_id", "start", "stop")
+        # In one piece a place is found at once, and all of them take fifty bytes a row of memory.
+        spans = spans.rechunk() if self.spill is None else spans
+        indexes: Any = stored(spans["index"].to_numpy(), self.spill)
         return spans, memoryview(indexes)
 
     def raw(self, index: int) -> bytes:
@@ -273,16 +274,16 @@ def all_texts(corpus: Corpus) -> pl.DataFrame:
     Turns come first, then their tool calls, then the row's metadata as JSON with a null turn.
     """
 
-    def compute() -> pl.DataFrame:
-        said = corpus.turns.select("index", "turn", text="content")
+    def compute(part: Corpus) -> pl.DataFrame:
+        said = part.turns.select("index", "turn", text="content")
         said = said.drop_nulls("text") if said["text"].null_count() else said
-        called = corpus.turns.filter(pl.col("calls").is_not_null()).select("index", "turn", text="calls")
-        other = corpus.rows.filter(pl.col("metadata").is_not_null()).select(
+        called = part.turns.filter(pl.col("calls").is_not_null()).select("index", "turn", text="calls")
+        other = part.rows.filter(pl.col("metadata").is_not_null()).select(
             "index", turn=pl.lit(None, pl.Int32), text="metadata"
         )
         if called.is_empty() and other.is_empty():
-            return corpus.stored(said)
+            return said
         # The text itself stays where it is: what is sorted are references to it.
-        return corpus.stored(pl.concat([said, called, other]).sort("index", maintain_order=True))
+        return pl.concat([said, called, other]).sort("index", maintain_order=True)
 
-    return corpus.remembered("all_texts", compute)
+    return corpus.remembered("all_texts", lambda: corpus.in_parts(compute))

@@ -100,6 +100,21 @@ class Spill:
             mapped = self._mapped(file, mmap.ACCESS_WRITE)
         return np.frombuffer(mapped, dtype).reshape(shape)
 
+    def numbers(self, parts: Iterable[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+        """Arrays of one dimension and this type, one after the other, as one on disk, to be written and read.
+
+        Raises:
+            UserError: the disk is full or refuses.
+        """
+        with self._nameless() as file:
+            for part in parts:
+                file.write(np.ascontiguousarray(part, dtype).data)
+            file.flush()
+            if not file.tell():
+                return np.zeros(0, dtype)
+            mapped = self._mapped(file, mmap.ACCESS_WRITE)
+        return np.frombuffer(mapped, dtype)
+
     def copy(self, blocks: Iterable[bytes]) -> tuple[Bytes, str]:
         """Bytes one block after the other, as one, and their sha256.
 
@@ -212,6 +227,16 @@ def _temporary() -> Path:
             found=str(error),
             help=f"choose one {TEMPORARY}, or let the rows stay in memory with a larger --memory",
         ) from error
+
+
+def stored(values: NDArray[Any], spill: Spill | None) -> NDArray[Any]:
+    """Numbers [n] that are kept for long: with a spill, on disk."""
+    return values if spill is None else spill.numbers([values], values.dtype)
+
+
+def zeros(shape: tuple[int, ...], dtype: str, spill: Spill | None) -> NDArray[Any]:
+    """Zeros that are kept for long: with a spill, on disk."""
+    return np.zeros(shape, dtype) if spill is None else spill.array(shape, dtype)
 
 
 def frame_parts(rows: pl.DataFrame, size: pl.Expr) -> Iterator[tuple[int, int]]:

@@ -14,11 +14,14 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.exact_join import Checker
+from curate.spill import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
+
+    from curate.spill import Spill
 
 SPLITS = ("train", "validation", "test")
 """In the order of time, where time decides."""
@@ -33,6 +36,7 @@ def assign_splits(
     fractions: Mapping[str, float],
     seed: int,
     keys: pl.Series | None = None,
+    spill: Spill | None = None,
 ) -> pl.Series:
     """Assign each row to a split; rows of one component or one group always share it.
 
@@ -43,6 +47,7 @@ def assign_splits(
         fractions: share of each split by name, not negative, summing to 1.
         seed: chooses among the assignments that fit.
         keys: [n] distinct strings that name the rows; with them the result does not depend on row order.
+        spill: where what is known of each row lies while splits are chosen; null for memory.
 
     Returns:
         String Series [n] of split names.
@@ -53,10 +58,9 @@ def assign_splits(
     if any(share < 0 for share in fractions.values()) or abs(sum(fractions.values()) - 1.0) > 1e-6:
         raise ValueError(f"split fractions must be at least 0 and sum to 1, found {dict(fractions)}")
     n = len(component_ids)
-    unit = units_of(component_ids, groups)
-    label = np.zeros(n, dtype=np.int64) if labels is None else _label_codes(labels)
-    drawn = _drawn(keys, n, seed)
-    units = _Units(unit, label, drawn)
+    unit = stored(units_of(component_ids, groups), spill)
+    label = stored(np.zeros(n, dtype=np.int64) if labels is None else _label_codes(labels), spill)
+    units = _Units(unit, label, stored(_drawn(keys, n, seed), spill), spill)
     shares = np.array(list(fractions.values()), dtype=np.float64)
     return pl.Series("split", list(fractions), dtype=pl.String).gather(units.assigned(shares)[unit])
 
@@ -68,6 +72,7 @@ def leak_free_splits(
     *,
     threshold: float = 0.7,
     thresholds: pl.Series | None = None,
+    spill: Spill | None = None,
 ) -> tuple[pl.Series, dict[str, object]]:
     """Assign splits, prove them, and join any rows that the proof finds across splits until none is left.
 
@@ -77,20 +82,22 @@ def leak_free_splits(
         assign: gives the split of each row for component ids, see `assign_splits`.
         threshold: as `split_proof` takes it.
         thresholds: as `split_proof` takes it.
+        spill: where what is known of each row lies while it is checked; null for memory.
 
     Returns:
         (split of each row, the proof, with the number of joined pairs under `repaired_pairs`).
     """
     joined = component_ids.to_numpy()
     repaired = 0
-    least = _thresholds(threshold, thresholds, len(text))
-    checker = Checker(text)
+    least = stored(_thresholds(threshold, thresholds, len(text)), spill)
+    checker = Checker(text, spill=spill)
     for attempt in range(_REPAIRS + 1):
         splits = assign(pl.Series(joined))
         found = _Found()
         for batch in checker.batches(splits, least):
             found.add(batch)
-            joined = _joined(joined, batch["a"].to_numpy(), batch["b"].to_numpy())
+            if batch.height:
+                joined = _joined(joined, batch["a"].to_numpy(), batch["b"].to_numpy())
         if not found.pairs or attempt == _REPAIRS:
             break
         repaired += found.pairs
@@ -177,10 +184,17 @@ def _joined(
     """Dense ids after joining: rows `one[i]` and `other[i]`, or with `values` the ids themselves."""
     from curate.dedup.clusters import components
 
-    dense = np.unique(ids, return_inverse=True)[1]
+    dense = _ranks(ids)
     ends = np.stack((one, other) if values else (dense[one], dense[other]), axis=1)
     roots = components(ends, int(dense.max()) + 1 if len(dense) else 0)
-    return np.asarray(np.unique(roots[dense], return_inverse=True)[1], dtype=np.int64)
+    return _ranks(roots)[dense]
+
+
+def _ranks(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Dense numbers of values in their order, in half of the memory that the inverse of `np.unique` takes."""
+    ordered = np.sort(values)
+    opening = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
+    return np.searchsorted(ordered[opening], values)
 
 
 def _label_codes(labels: pl.Series) -> NDArray[np.int64]:
@@ -205,26 +219,32 @@ def _drawn(keys: pl.Series | None, n: int, seed: int) -> NDArray[np.uint64]:
 class _Units:
     """Sets of rows to be assigned as a whole, with their label counts."""
 
-    def __init__(self, unit: NDArray[np.int64], label: NDArray[np.int64], drawn: NDArray[np.uint64]) -> None:
+    def __init__(
+        self, unit: NDArray[np.int64], label: NDArray[np.int64], drawn: NDArray[np.uint64], spill: Spill | None
+    ) -> None:
         self.count = int(unit.max()) + 1 if len(unit) else 0
         self.labels = int(label.max()) + 1 if len(label) else 0
-        self.sizes = np.bincount(unit, minlength=self.count)
+        self.spill = spill
+        self.sizes = stored(np.bincount(unit, minlength=self.count), spill)
         self.totals = np.bincount(label, minlength=self.labels)
-        self.drawn = np.full(self.count, np.iinfo(np.uint64).max, dtype=np.uint64)
-        np.minimum.at(self.drawn, unit, drawn)
-        self.first_label = np.zeros(self.count, dtype=np.int64)
-        self.first_label[unit] = label
+        # Pages that are written to here and there come to disk again and again: what is stored is complete.
+        first_drawn = np.full(self.count, np.iinfo(np.uint64).max, dtype=np.uint64)
+        np.minimum.at(first_drawn, unit, drawn)
+        self.drawn = stored(first_drawn, spill)
+        first_label = np.zeros(self.count, dtype=np.int64)
+        first_label[unit] = label
+        self.first_label = stored(first_label, spill)
         several = np.flatnonzero(self.sizes[unit] > 1)
         self.members = label[several[np.argsort(unit[several], kind="stable")]]
-        self.starts = np.concatenate(([0], np.cumsum(np.where(self.sizes > 1, self.sizes, 0))))
+        self.starts = stored(np.concatenate(([0], np.cumsum(np.where(self.sizes > 1, self.sizes, 0)))), spill)
 
-    def assigned(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    def assigned(self, shares: NDArray[np.float64]) -> NDArray[np.uint8]:
         """The split number of each unit: large units first, each where most of its share is left; single rows fill up.
 
         What is left counts relative to the split's share. In rows, the largest split would need every unit most, and
         the others would get single rows alone: held-out rows of another kind than the trained ones.
         """
-        split = np.zeros(self.count, dtype=np.int64)
+        split = np.zeros(self.count, dtype=np.uint8)
         whole = self.totals[:, None] * shares[None, :]
         need = whole.copy()
         several = np.flatnonzero(self.sizes > 1)
@@ -237,11 +257,12 @@ class _Units:
         self._fill(split, need)
         return split
 
-    def _fill(self, split: NDArray[np.int64], need: NDArray[np.float64]) -> None:
+    def _fill(self, split: NDArray[np.uint8], need: NDArray[np.float64]) -> None:
         """Give single rows to the splits that still need their label, carrying rounding from label to label."""
         singles = np.flatnonzero(self.sizes == 1)
-        singles = singles[np.lexsort((self.drawn[singles], self.first_label[singles]))]
-        ends = np.cumsum(np.bincount(self.first_label[singles], minlength=self.labels))
+        drawn, first = (stored(numbers[singles], self.spill) for numbers in (self.drawn, self.first_label))
+        ends = np.cumsum(np.bincount(first, minlength=self.labels))
+        singles = stored(singles[np.lexsort((drawn, first))], self.spill)
         carry = np.zeros(need.shape[1])
         for label in range(self.labels):
             rows = singles[ends[label - 1] if label else 0 : ends[label]]

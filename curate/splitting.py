@@ -70,18 +70,20 @@ def split_rows(whole: Corpus, kept: Corpus, config: SplitConfig, group_by: str |
         named = labels if labels.null_count() < labels.len() else None
         keys = published_ids(kept)
         assign = partial(assign_splits, groups=groups, labels=named, fractions=fractions, seed=config.seed, keys=keys)
+        assign = partial(assign, spill=kept.spill)
     splits, proof = leak_free_splits(
         _of_rows(kept, comparable_texts(kept).select("index", "text"))["text"],
         rows["component"],
         assign,
         threshold=PROOF_THRESHOLD,
         thresholds=rows["threshold"],
+        spill=kept.spill,
     )
     about = {
         "schema": PROOF_SCHEMA,
         "component_threshold": config.threshold,
         "components": rows["component"].n_unique(),
-        "largest_component": rows.group_by("component").len()["len"].sort().last(),
+        "largest_component": _largest(rows.select("component")),
         "cut_components": parts.cuts,
         "same_prompt_joined": parts.prompts_joined,
         "same_prompt_not_joined": parts.prompts_left,
@@ -94,7 +96,7 @@ def split_rows(whole: Corpus, kept: Corpus, config: SplitConfig, group_by: str |
         "fractions": fractions,
         "time": None if times is None else account(str(config.time_by), times, splits, cuts),
     }
-    return Splits(rows.with_columns(split=splits), about | proof)
+    return Splits(kept.stored(rows.with_columns(split=splits)), about | proof)
 
 
 def _of_rows(corpus: Corpus, about: pl.DataFrame) -> pl.DataFrame:
@@ -102,15 +104,25 @@ def _of_rows(corpus: Corpus, about: pl.DataFrame) -> pl.DataFrame:
     index = corpus.rows["index"]
     if about.height == index.len() and (about["index"] == index).all():
         return about
-    numbered = _numbered(corpus.rows.select("index"), about["index"].rechunk())
-    at = np.full(index.len(), -1, dtype=np.int64)
-    at[np.isin(index.to_numpy(), numbered["index"].to_numpy())] = numbered["at"].to_numpy()
-    place = pl.Series(at).replace(-1, None)
-    return pl.DataFrame({"index": index}).hstack([column.gather(place) for column in about.drop("index")])
+    known = about["index"].rechunk()
+
+    def compute(part: Corpus) -> pl.DataFrame:
+        wanted = part.rows.select("index")
+        first, stop = known.search_sorted(wanted["index"][0]), known.search_sorted(wanted["index"][-1], "right")
+        return wanted.join(about.slice(first, stop - first), on="index", how="left", maintain_order="left")
+
+    return corpus.in_parts(compute)
+
+
+def _largest(units: pl.DataFrame) -> int:
+    """Rows of the largest of some units, in a frame with one column."""
+    name = units.columns[0]
+    return int(with_repeats(units, name).group_by(name).len()["len"].max() or min(1, units.height))  # type: ignore[arg-type]
 
 
 def _straddling(units: pl.Series, splits: pl.Series) -> int:
-    frame = pl.DataFrame({"unit": units, "split": splits}).drop_nulls()
+    # A unit of one row is in one split.
+    frame = with_repeats(pl.DataFrame({"unit": units, "split": splits}).drop_nulls(), "unit")
     return int((frame.group_by("unit").agg(pl.col("split").n_unique())["split"] > 1).sum())
 
 

@@ -47,15 +47,16 @@ def choose_representatives(
     if not len(pairs):
         return representative, via
     # Most rows are in no pair; only the others are looked at.
-    rows = np.flatnonzero(np.bincount(pairs.ravel(), minlength=n))
-    place = np.zeros(n, dtype=np.int64)
-    place[rows] = np.arange(len(rows))
-    source, target = (np.concatenate((pairs[:, side], pairs[:, 1 - side])) for side in (0, 1))
+    paired = np.zeros(n, dtype=np.bool_)
+    paired[pairs] = True
+    rows = np.flatnonzero(paired)
+    places = np.searchsorted(rows, pairs)
+    source, target = (np.concatenate((places[:, side], places[:, 1 - side])) for side in (0, 1))
     by_source = np.argsort(source, kind="stable")
-    starts = np.concatenate(([0], np.cumsum(np.bincount(place[source]))))
+    starts = np.concatenate(([0], np.cumsum(np.bincount(source))))
     doubled = np.concatenate((strength, strength))[by_source]
     chosen, reason = np.full((2, len(rows)), -1, dtype=np.int64)
-    _greedy(np.argsort(rank[rows]), rank[rows], starts, place[target[by_source]], doubled, chosen, reason)
+    _greedy(np.argsort(rank[rows]), rank[rows], starts, target[by_source], doubled, chosen, reason)
     dropped = np.flatnonzero(chosen >= 0)
     representative[rows[dropped]] = rows[chosen[dropped]]
     via[rows[dropped]] = by_source[reason[dropped]] % len(pairs)

@@ -27,11 +27,15 @@ import polars as pl
 
 from curate.dedup.spans import Spans, string_spans
 from curate.dedup.word_classes import word_classes
+from curate.spill import stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from curate.spill import Spill
+
 _CHUNK_BYTES = 4 << 20
+_INDEX_BYTES = 256 << 20  # text indexed at a time where sources do not fit in memory: about as much memory
 _ROW_BYTES = 256  # what a row counts for beside its text
 _SHARED = 2  # k
 _TASK_PAIRS = 1 << 16  # pairs that a task has room for beside those of one row
@@ -55,14 +59,19 @@ class Sets:
 class Checker:
     """Checks splits of one text column, in memory that grows with the rows outside the largest split.
 
+    With a spill it does not: these rows are indexed block by block, and each block costs reading all rows once.
+
     Args:
         text: String Series [n]; null rows hold no words.
         workers: threads; all cores when null. What is found does not depend on it.
+        spill: where what is known of each row lies; null for memory.
     """
 
-    def __init__(self, text: pl.Series, workers: int | None = None) -> None:
+    def __init__(self, text: pl.Series, workers: int | None = None, spill: Spill | None = None) -> None:
         self._text = text.cast(pl.String)
-        self._spans = string_spans(self._text)
+        self._spill = spill
+        spans = string_spans(self._text)
+        self._spans = Spans(stored(spans.addresses, spill), stored(spans.lengths, spill), spans.owner)
         self._classes = word_classes()
         self._workers = workers or os.cpu_count() or 1
 
@@ -73,27 +82,35 @@ class Checker:
         """
         chosen = np.arange(len(self._spans)) if rows is None else rows
         tasks = [partial(lambda part: (self._made(part), None), part) for part in self._chunks(chosen)]
-        made = list(_in_order(tasks, self._workers))
-        sizes = [np.zeros(1, np.int64), *(sets.sizes for sets in made)]
-        values = [np.zeros(0, np.uint64), *(sets.values for sets in made)]
-        return Sets(np.concatenate(values), np.cumsum(np.concatenate(sizes)))
+        sizes = [np.zeros(1, np.int64)]
+
+        def parts() -> Iterator[NDArray[np.uint64]]:
+            for made in _in_order(tasks, self._workers):
+                sizes.append(made.sizes)
+                yield made.values
+
+        none = np.zeros(0, np.uint64)
+        values = self._spill.numbers(parts(), none.dtype) if self._spill else np.concatenate([none, *parts()])
+        return Sets(values, np.cumsum(np.concatenate(sizes)))
 
     def batches(self, splits: pl.Series, thresholds: NDArray[np.float64]) -> Iterator[pl.DataFrame]:
         """What `cross_pairs` returns, about a million pairs at a time, in an order that the arguments alone decide."""
         names = splits.unique().sort()
         if len(names) < 2:
             return
-        split = splits.replace_strict(names, pl.int_range(len(names), eager=True), return_dtype=pl.Int64).to_numpy()
-        split = (split - int(np.argmax(np.bincount(split)))) % len(names)  # the largest is 0
+        split = splits.cast(pl.Enum(names)).to_physical().cast(pl.Int64).to_numpy()
+        split = stored((split - int(np.argmax(np.bincount(split)))) % len(names), self._spill)  # the largest is 0
         outside = np.flatnonzero(split)
-        index = _Index(outside, self.sets(outside), thresholds, split)
-        tasks = [partial(self._joined, part, index) for part in self._chunks(np.arange(len(split)))]
         held: list[pl.DataFrame] = []
-        for found in _in_order(tasks, self._workers):
-            held.append(found)
-            if sum(len(frame) for frame in held) >= _BATCH_PAIRS:
-                yield pl.concat(held)
-                held = []
+        # A pair of indexed rows is found by the one that comes first, so that blocks find each pair once.
+        for block in [outside] if self._spill is None else self._chunks(outside, _INDEX_BYTES):
+            index = _Index(block, self.sets(block), thresholds, split)
+            tasks = [partial(self._joined, part, index) for part in self._chunks(np.arange(len(split)))]
+            for found in _in_order(tasks, self._workers):
+                held.append(found)
+                if sum(len(frame) for frame in held) >= _BATCH_PAIRS:
+                    yield pl.concat(held)
+                    held = []
         if held:
             yield pl.concat(held)
 
@@ -109,9 +126,9 @@ class Checker:
         """
         return pl.concat([_pairs(), *self.batches(splits, thresholds)]).sort("a", "b")
 
-    def _chunks(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Rows in parts of some megabytes of text."""
-        ends = np.cumsum(self._spans.lengths[rows] + _ROW_BYTES) // _CHUNK_BYTES
+    def _chunks(self, rows: NDArray[np.int64], size: int | None = None) -> list[NDArray[np.int64]]:
+        """Rows in parts of some bytes of text, by default a few megabytes."""
+        ends = np.cumsum(self._spans.lengths[rows] + _ROW_BYTES) // (size or _CHUNK_BYTES)
         return [part for part in np.split(rows, np.flatnonzero(np.diff(ends)) + 1) if len(part)]
 
     def _plain(self, rows: NDArray[np.int64]) -> Spans:

@@ -15,6 +15,7 @@ from curate.dedup.exact import normalised_hashes
 from curate.dedup.kinds import NEAR, NORMALISED, OTHER_ANSWER, SIMILAR, TEMPLATE
 from curate.dedup.lsh import Banding, candidate_pairs, distinct
 from curate.dedup.slots import Places, Slots
+from curate.spill import stored, zeros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,7 +95,7 @@ class Pairs:
 class PairSearch:
     """Proposes and verifies pairs of one Series."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what `find_duplicates` was asked
         self,
         text: pl.Series,
         answer: pl.Series | None,
@@ -104,8 +105,10 @@ class PairSearch:
         workers: int,
         seed: int,
         progress: Progress | None,
+        *,
+        spill: Spill | None = None,
     ) -> None:
-        from curate.dedup.spans import string_spans
+        from curate.dedup.spans import Spans, string_spans
 
         self.text = text
         self.answer = answer
@@ -116,17 +119,19 @@ class PairSearch:
         self.seed = seed
         self.progress = progress
         self.ahead = None if setting.gram else Ahead()
-        self.spans = string_spans(text)
-        self.tokens = np.zeros(len(text), dtype=np.int64)
+        self.spill = spill
+        spans = string_spans(text)
+        self.spans = Spans(stored(spans.addresses, spill), stored(spans.lengths, spill), spans.owner)
+        self.tokens = zeros((len(text),), "i4", spill)
         self.slots: Slots | None = None
 
-    def verified(self, rows: NDArray[np.int64], spill: Spill | None = None) -> Pairs:
-        """All verified pairs among some rows; band keys lie on disk if there is a spill."""
-        return self.judged(self._proposed(rows, spill))
+    def verified(self, rows: NDArray[np.int64]) -> Pairs:
+        """All verified pairs among some rows."""
+        return self.judged(self._proposed(rows))
 
-    def _proposed(self, rows: NDArray[np.int64], spill: Spill | None) -> NDArray[np.int64]:
+    def _proposed(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Pairs of rows with equal tokens, or that share a band key."""
-        sketch = self._sketch(rows, spill)
+        sketch = self._sketch(rows)
         self.tokens[rows] = sketch.tokens
         proposed = [_links(sketch.sequence, rows)]
         if self.setting.gram == 0:
@@ -146,19 +151,19 @@ class PairSearch:
         regions = np.zeros(len(pairs), dtype=np.int64)
         kind[rest], similarity[rest], regions[rest], places = self._judge(self.spans, pairs[rest], self.floor)
         if self.slots is None:
-            self.slots = Slots.learned(pairs[rest], kind[rest], places, len(self.text))
+            self.slots = Slots.learned(pairs[rest], kind[rest], places)
         kind[rest[self.slots.filled(pairs[rest], kind[rest], places)]] = TEMPLATE
         self._mark_normalised(pairs, kind, similarity)
         if self.answer is not None:
             self._mark_other_answers(pairs, kind, regions)
         return Pairs(pairs, kind, similarity).where(kind <= SIMILAR)
 
-    def _sketch(self, rows: NDArray[np.int64], spill: Spill | None) -> Sketch:
+    def _sketch(self, rows: NDArray[np.int64]) -> Sketch:
         from curate.dedup.tables import permutations
 
         banding, n = self.setting.banding_for(len(rows)), len(rows)
         drawn = permutations(banding.num_perm, self.seed)
-        sketch = Sketch.empty(banding.bands, n, spill=spill)
+        sketch = Sketch.empty(banding.bands, n, spill=self.spill)
 
         def work(part: slice) -> None:
             sketch.fill(part, self.spans.take(rows[part]), drawn, banding.rows, words=self.setting.gram > 0)
@@ -278,13 +283,13 @@ class Sketch:
 
     @classmethod
     def empty(cls, bands: int, n: int, num_perm: int = 0, spill: Spill | None = None) -> Sketch:
-        """Room for n rows, and for their signatures of `num_perm` values; with a spill, the band keys lie on disk."""
+        """Room for n rows, and for their signatures of `num_perm` values; with a spill, on disk."""
         return cls(
-            np.zeros((bands, n), dtype=np.uint32) if spill is None else spill.array((bands, n), "u4"),
-            np.zeros(n, dtype=np.uint64),
-            np.zeros(n, dtype=np.uint64),
-            np.zeros(n, dtype=np.int32),
-            np.zeros((n, num_perm), dtype=np.uint32),
+            zeros((bands, n), "u4", spill),
+            zeros((n,), "u8", spill),
+            zeros((n,), "u8", spill),
+            zeros((n,), "i4", spill),
+            zeros((n, num_perm), "u4", spill),
         )
 
     def fill(

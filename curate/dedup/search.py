@@ -23,6 +23,7 @@ from curate.dedup.pairs import (
     distinct_pairs,
 )
 from curate.dedup.unlike import MOST_ROWS, surely_unlike
+from curate.spill import stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +34,8 @@ Policy = Literal["first", "longest", "best"]
 """Which row of a group stays: the first in reading order, the longest, or the one with the highest number."""
 
 _SECOND_CHANCES = 4
+PART_ROWS = 1 << 18
+"""Rows of which the verdicts are in memory at a time, where they lie on disk in the end."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def find_duplicates(  # noqa: PLR0913 - each option is one the user may set
         workers: threads; all cores when null. The result does not depend on it.
         seed: of the permutations, as in datasketch.
         progress: called with (stage, done, total).
-        spill: where the band keys lie while they are compared; null for memory.
+        spill: where what is known of each row lies, band keys and verdicts too; null for memory.
 
     Raises:
         ValueError: an unknown policy or setting, or Series of different lengths.
@@ -97,14 +100,15 @@ def find_duplicates(  # noqa: PLR0913 - each option is one the user may set
     for other in (priority, order, answer):
         if other is not None and len(other) != len(text):
             raise ValueError(f"expected {len(text)} values beside the text, found {len(other)}")
-    rank = policy_rank(text, policy, priority, order)
-    exact, leaders = _exact_groups(text, rank)
+    rank = stored(policy_rank(text, policy, priority, order), spill)
+    exact, leaders = (stored(rows, spill) for rows in _exact_groups(text, rank))
     if not chosen.gram and len(leaders) <= MOST_ROWS and surely_unlike(text.gather(leaders), floor):
         found, representative, via = Pairs.empty(), np.full(len(text), -1), np.full(len(text), -1)
     else:
-        search = PairSearch(text, answer, chosen, floor, threshold, workers or os.cpu_count() or 1, seed, progress)
-        found, representative, via = _choose(search, search.verified(leaders, spill), rank, threshold)
-    return _result(_Outcome(exact, len(leaders), found, representative, via), chosen, threshold, floor, rank)
+        workers = workers or os.cpu_count() or 1
+        search = PairSearch(text, answer, chosen, floor, threshold, workers, seed, progress, spill=spill)
+        found, representative, via = _choose(search, search.verified(leaders), rank, threshold)
+    return _result(_Outcome(exact, len(leaders), found, representative, via), chosen, threshold, floor, rank, spill)
 
 
 def _setting(name: str) -> Setting:
@@ -180,7 +184,7 @@ def _choose(
             break
         found = found.extended(extra)
     via[via >= 0] = dropping[via[via >= 0]]
-    return found, representative, via
+    return found, stored(representative, search.spill), stored(via, search.spill)
 
 
 def _drops(found: Pairs, threshold: float) -> NDArray[np.bool_]:
@@ -201,14 +205,16 @@ class _Outcome:
 
 
 def _result(
-    outcome: _Outcome, setting: Setting, threshold: float, floor: float, rank: NDArray[np.int64]
+    outcome: _Outcome,
+    setting: Setting,
+    threshold: float,
+    floor: float,
+    rank: NDArray[np.int64],
+    spill: Spill | None,
 ) -> DuplicateResult:
     """Frames and parameters of a search; a byte-identical copy shares its leader's verdict."""
     leader, found = outcome.leader, outcome.found
-    n = len(leader)
-    copy = leader != np.arange(n)
-    lead_rep = outcome.representative[leader]
-    representative = np.where(lead_rep >= 0, lead_rep, np.where(copy, leader, -1))
+    copy = leader != np.arange(len(leader))
     copies = np.flatnonzero(copy)
     twins = np.sort(np.stack((leader[copies], copies), axis=1), axis=1)
     pairs = found.extended(Pairs(twins, np.zeros(len(twins), np.uint8), np.ones(len(twins))))
@@ -227,22 +233,35 @@ def _result(
         "similarity",
     ).sort("a", "b")
     # Most rows are kept: what is said of the others is looked up for them alone.
-    gone = np.flatnonzero(representative >= 0)
-    via = outcome.via[leader[gone]]
+    gone = np.flatnonzero((outcome.representative[leader] >= 0) | copy)
+    lead_rep, via = outcome.representative[leader[gone]], outcome.via[leader[gone]]
+    representative = np.where(lead_rep >= 0, lead_rep, leader[gone])
     by_pair = via >= 0
     kind, similarity = np.full(len(gone), EXACT), np.ones(len(gone))
     kind[by_pair], similarity[by_pair] = found.kind[via[by_pair]], found.similarity[via[by_pair]]
-    about = pl.DataFrame({"representative": representative[gone], "kind": names.gather(kind), "similarity": similarity})
-    place = np.full(n, -1, dtype=np.int32)
-    place[gone] = np.arange(len(gone))
-    places = pl.Series(place).replace(-1, None)
+    about = pl.DataFrame({"representative": representative, "kind": names.gather(kind), "similarity": similarity})
     parameters = _parameters(setting, threshold, floor, outcome.searched) | {
-        "rows": n,
-        "kept": n - len(gone),
+        "rows": len(leader),
+        "kept": len(leader) - len(gone),
         "kept_by_threshold": _kept_curve(outcome, rank, floor, threshold),
     }
-    representatives, kinds, similarities = (column.gather(places) for column in about)
+    representatives, kinds, similarities = _of_all_rows(about, gone, len(leader), spill)
     return DuplicateResult(frame, representatives, kinds, similarities, parameters)
+
+
+def _of_all_rows(about: pl.DataFrame, rows: NDArray[np.int64], n: int, spill: Spill | None) -> pl.DataFrame:
+    """What is said of some rows, ascending, as columns with a value for each of `n` rows, null for the others."""
+
+    def part(start: int, stop: int) -> pl.DataFrame:
+        first, last = np.searchsorted(rows, (start, stop))
+        place = np.full(stop - start, -1, dtype=np.int32)
+        place[rows[first:last] - start] = np.arange(first, last)
+        places = pl.Series(place).replace(-1, None)
+        return about.select(pl.all().gather(places))
+
+    if spill is None:
+        return part(0, n)
+    return spill.frames(part(start, min(n, start + PART_ROWS)) for start in range(0, max(n, 1), PART_ROWS))
 
 
 def _parameters(setting: Setting, threshold: float, floor: float, rows: int) -> dict[str, object]:

@@ -83,25 +83,25 @@ class Slots:
     """Places in which a group of similar rows have different values.
 
     Attributes:
-        group: int64 [n], of each row of the corpus: rows that similar pairs connect.
-        slots: `key` of each slot (its group and its context), `joint`: of several together, `likely`, `sure`: how sure
-            it is one.
+        slots: `key` of each slot (its context, and its group: rows that similar pairs connect), `joint`: of several
+            together, `likely`, `sure`: how sure it is one.
         values: `row`, `key`, `value`: what stands in the slots, for rows that differ there from LEAST_SHARE of the rows
             that they are similar to.
     """
 
-    group: NDArray[np.int64]
     slots: pl.DataFrame
     values: pl.DataFrame
 
     @classmethod
-    def learned(cls, pairs: NDArray[np.int64], kind: NDArray[np.uint8], places: Places, n: int) -> Self:
-        """The slots that verified pairs of `n` rows show."""
+    def learned(cls, pairs: NDArray[np.int64], kind: NDArray[np.uint8], places: Places) -> Self:
+        """The slots that verified pairs of rows show."""
         from curate.dedup.clusters import components
 
-        telling = pairs[np.unique(places.pair)]
-        group = components(telling, n)
-        groups = group[pairs[places.pair, 0]]
+        rows, telling, times = np.unique(
+            pairs[np.unique(places.pair)], return_inverse=True, return_counts=True
+        )  # most rows are in no such pair
+        group = rows[components(telling.reshape(-1, 2), len(rows))]
+        groups = group[np.searchsorted(rows, pairs[places.pair, 0])]
         asked = np.isin(groups, groups[kind[places.pair] == NEAR])  # in no other group is anything to be dropped
         told = _values(groups, pairs, places).filter(pl.Series(np.tile(asked, 2)))
         slots = _told_apart(told.drop("pair").unique())
@@ -110,11 +110,11 @@ class Slots:
             .group_by("row", "key", "joint")
             .agg("value", pairs=pl.col("pair").n_unique())
         )
-        similar = pl.Series(np.bincount(telling.ravel(), minlength=n)).gather(differing["row"])
+        similar = pl.Series(times[np.searchsorted(rows, differing["row"].to_numpy())], dtype=pl.Int64)
         values = differing.filter(pl.col("joint") | (pl.col("pairs") >= LEAST_SHARE * similar)).select(
             "row", "key", "value"
         )
-        return cls(group, slots, values.explode("value").unique())
+        return cls(slots, values.explode("value").unique())
 
     def filled(self, pairs: NDArray[np.int64], kind: NDArray[np.uint8], places: Places) -> NDArray[np.int64]:
         """Which of these pairs are alike but for the values of slots: places in `pairs`, ascending.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.dedup import find_duplicates, similarity_components
+from curate.spill import Spill
 
 WORDS = (
     "river mountain engine window garden letter winter market silver carpet bridge planet button forest singer candle "
@@ -31,6 +33,25 @@ def replaced(text: str, at: int, word: str) -> str:
 
 
 BASE = prose(1)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 1500])
+def test_a_search_on_disk_finds_what_one_in_memory_finds(
+    rows: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("curate.dedup.search.PART_ROWS", 100)
+    rng = random.Random(2)
+    texts: list[str | None] = [prose(rng.randrange(rows)) for _ in range(rows)]
+    texts = [replaced(text, 7, "spoon") if text and rng.random() < 0.2 else text for text in texts]
+    text = pl.Series([None if rng.random() < 0.01 else text for text in texts], dtype=pl.String)
+    found = find_duplicates(text, answer=text)
+    spilled = find_duplicates(text, answer=text, spill=Spill(tmp_path))
+    assert spilled.pairs.equals(found.pairs)
+    assert spilled.parameters == found.parameters
+    for name in ("representative", "kind", "similarity"):
+        assert getattr(spilled, name).equals(getattr(found, name))
+    assert rows < 1500 or {"exact", "near"} <= set(found.kind.drop_nulls())
+    assert not list(tmp_path.iterdir())
 
 
 def verdict(one: str, other: str, **options: object) -> str | None:

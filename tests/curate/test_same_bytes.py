@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate import spill
 from curate.configfile import Project
-from curate.dedup import pairs
+from curate.dedup import exact_join, pairs, search
 from curate.pipeline import NoRows, publish, run_pipeline
 from curate.readers.builder import ROWS_PER_CHUNK
 from curate.rules.near_duplicate import EDITED, STORY
@@ -69,6 +69,8 @@ def test_chunks_threads_tasks_and_text_on_disk_change_no_byte(rows, chunk, worke
         mock.patch.object(os, "cpu_count", return_value=workers),
         mock.patch.object(pairs, "_VERIFY_PAIRS", task),
         mock.patch.object(pairs, "_SKETCH_BYTES", 50 * task),
+        mock.patch.object(search, "PART_ROWS", task),
+        mock.patch.object(exact_join, "_INDEX_BYTES", 300 * task),
         mock.patch.object(spill, "SPILL_BYTES", spill.SPILL_BYTES if part is None else 0),
         mock.patch.object(spill, "PART_BYTES", part or spill.PART_BYTES),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dedup.exact_join import Checker
+from curate.spill import Spill
 from curate.split import assign_splits, leak_free_splits, split_proof
 
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -146,6 +148,41 @@ def test_the_proof_of_many_pairs_does_not_depend_on_batches(monkeypatch: pytest.
     again = leak_free_splits(text, splits.rank("dense"), by_share)
     assert again[0].equals(repaired[0])
     assert again[1] == repaired[1]
+
+
+def test_the_join_finds_each_pair_once_whichever_blocks_are_indexed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(9)
+    text = pl.Series([" ".join(rng.choice(list("abcdefg"), 6)) for _ in range(200)])
+    splits = pl.Series(rng.choice(list(FRACTIONS), 200))
+    whole = Checker(text).cross_pairs(splits, np.full(200, 0.3))
+    assert len(whole) > 100
+    for size in (1, 3000, 1 << 20):
+        monkeypatch.setattr("curate.dedup.exact_join._INDEX_BYTES", size)
+        checker = Checker(text, spill=Spill(tmp_path))
+        assert checker.cross_pairs(splits, np.full(200, 0.3)).equals(whole)
+
+
+def test_splits_worked_out_on_disk_are_those_worked_out_in_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("curate.dedup.exact_join._INDEX_BYTES", 3000)
+    rng = np.random.default_rng(11)
+    text = pl.Series([" ".join(rng.choice(list("abcdefg"), 8)) for _ in range(300)])
+    ids, labels = text.str.slice(0, 3).rank("dense"), pl.Series(rng.choice(["ham", "spam"], 300))
+
+    def made(spill: Spill | None) -> tuple[pl.Series, dict[str, object]]:
+        def assign(component_ids: pl.Series) -> pl.Series:
+            return assign_splits(component_ids, None, labels, FRACTIONS, 0, spill=spill)
+
+        return leak_free_splits(text, ids, assign, spill=spill)
+
+    (splits, proof), (again, same) = made(None), made(Spill(tmp_path))
+    assert proof["repaired_pairs"]
+    assert again.equals(splits)
+    assert same == proof
+    assert not list(tmp_path.iterdir())
 
 
 def test_proof_counts_a_leak_and_passes_without_one() -> None:
