@@ -19,6 +19,7 @@ COLUMNS = 100
 """Width of the text for a terminal."""
 SHOWN_ROWS = 10
 TEXT_CHARS = 60
+MEASUREMENTS = "Measurements"
 MARK = "<!-- assay drift -->"
 """First line of the Markdown, hidden when shown: by it a job finds its former comment."""
 SHOWN_WORDS = {"fine": "fine", "drifted": "drifted", "open": "open", "not_applicable": "-"}
@@ -32,7 +33,7 @@ def tables(drift: Drift) -> list[Table]:
         "least the bound, beyond chance (p adjusted for all measurements, Holm); open: neither."
     )
     made = [
-        _measurements("Measurements", note, drift.measurements),
+        _measurements(MEASUREMENTS, note, drift.measurements),
         _score(drift),
         _measurements(
             "Placebo",
@@ -53,11 +54,19 @@ def _measurements(title: str, note: str, measurements: Sequence[DriftMeasurement
             _effect(one.effect),
             "" if one.effect is None else f"{one.effect.bound:g}",
             "" if one.p_adjusted is None else f"{one.p_adjusted:.3g}",
-            one.message + (f"; about {one.rows_to_decide:,} rows would decide" if one.rows_to_decide else ""),
         )
         for one in measurements
     ]
-    return Table(title, note, ("what", "", "found", "bound", "p", "in words"), rows)
+    return Table(title, note, ("what", "", "found", "bound", "p"), rows)
+
+
+def _in_words(drift: Drift) -> list[str]:
+    """A sentence for each measurement, shown below the first table: beside the numbers it would leave them no room."""
+    return [
+        f"{one.title}: {one.message}"
+        + (f"; about {one.rows_to_decide:,} rows would decide" if one.rows_to_decide else "")
+        for one in drift.measurements
+    ]
 
 
 def _effect(effect: DriftEffect | None) -> str:
@@ -128,6 +137,8 @@ def as_text(drift: Drift) -> str:
         lines += _wrapped(sentence, "  ")
     for table in tables(drift):
         lines += ["", *text_lines(table, COLUMNS)]
+        if table.title == MEASUREMENTS:
+            lines += ["", *(line for said in _in_words(drift) for line in _wrapped(said, "  "))]
     lines += ["", "Notes", *(line for note in _notes(drift) for line in _wrapped(note, "  "))]
     return "".join(f"{line}\n" for line in lines)
 
@@ -142,6 +153,8 @@ def as_markdown(drift: Drift) -> str:
     lines += [f"- {markdown_cell(sentence)}" for sentence in drift.sentences]
     for table in tables(drift):
         lines += ["", *markdown_lines(table)]
+        if table.title == MEASUREMENTS:
+            lines += ["", *(f"- {markdown_cell(said)}" for said in _in_words(drift))]
     lines += ["", "## Notes", "", *(f"- {markdown_cell(note)}" for note in _notes(drift))]
     return "\n".join(lines) + "\n"
 
@@ -159,6 +172,8 @@ def as_html(drift: Drift) -> str:
         "compare.css.jinja",
         drift=drift,
         tables=tables(drift),
+        measurements=MEASUREMENTS,
+        in_words=_in_words(drift),
         notes=_notes(drift),
         palette=PALETTE,
     )
