@@ -18,7 +18,7 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 COLUMNS = 100
 """Width of the text for a terminal."""
 SHOWN_ROWS = 10
-TEXT_CHARS = 60
+TEXT_CHARS = 45
 MEASUREMENTS = "Measurements"
 MARK = "<!-- assay drift -->"
 """First line of the Markdown, hidden when shown: by it a job finds its former comment."""
