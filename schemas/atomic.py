@@ -197,6 +197,11 @@ def disk_error(path: Path, error: OSError, chosen: str = "with --out") -> UserEr
     return UserError("writing failed", where=str(path), found=str(error), help=f"choose another place {chosen}")
 
 
+def _taken(target: Path) -> bool:
+    """Whether something stands there; a rename replaces an empty folder."""
+    return target.exists() and not (target.is_dir() and next(target.iterdir(), None) is None)
+
+
 @contextmanager
 def partial_folder(target: Path, *, resume: bool = False) -> Iterator[Path]:
     """Give `<target>.partial` to fill; on success sync it and rename it to `target`.
@@ -212,7 +217,7 @@ def partial_folder(target: Path, *, resume: bool = False) -> Iterator[Path]:
     with readable_disk_errors(partial):
         target.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(target):
-        if target.exists():
+        if _taken(target):
             raise TargetExistsError(
                 "another run has made this folder meanwhile",
                 where=str(target),
