@@ -118,7 +118,7 @@ def test_overfit_demo_fails_on_any_other_verdict(checkout, code, given):
     assert "not as expected" in done.stderr
 
 
-RETRAINED = ["curate", "drift", "curate", "curate", "gate data", "train", "evals", "gate model", "release", "release"]
+RETRAINED = ["curate", "drift", "curate", "curate", "gate data", "train", "evals", "gate model", "release"]
 
 
 def retrain(checkout, *arguments, **exits):
