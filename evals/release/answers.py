@@ -228,16 +228,21 @@ def within(found: Comparison, margin: float) -> Outcome:
 def items_to_decide(found: Comparison, margin: float, alpha: float) -> int | None:
     """Items with which both tests are passed with power 0.8, were difference and disagreement those that were measured.
 
-    Null where the measured difference is itself outside the margin, or is not a number.
+    At least as many as make the interval that was found narrow enough: where few clusters hold what differs, it is
+    wider than power knows. Null where the measured difference is itself outside the margin, or is not a number.
     """
-    truth = abs(found.interval.estimate)
+    interval = found.interval
+    truth = abs(interval.estimate)
     if not truth < margin:  # not a number compares as false
         return None
     if found.binary:
-        discordance = (found.gained + found.lost) / max(found.interval.items, 1)
-        return items_needed(-truth, -margin, discordance, alpha, EACH_SIDE, found.design_effect)
-    needed = items_for_variance(margin - truth, found.variance, alpha, EACH_SIDE) * found.design_effect
-    return max(math.ceil(needed), found.interval.items + 1)
+        discordance = (found.gained + found.lost) / max(interval.items, 1)
+        planned = float(items_needed(-truth, -margin, discordance, alpha, EACH_SIDE, found.design_effect))
+    else:
+        planned = items_for_variance(margin - truth, found.variance, alpha, EACH_SIDE) * found.design_effect
+    half = max(interval.high - interval.estimate, interval.estimate - interval.low)
+    needed = max(planned, interval.items * (half / (margin - truth)) ** 2, interval.items + 1)
+    return math.ceil(needed) if math.isfinite(needed) else None
 
 
 def task_check(answered: Answered, told: TaskEquivalence, *, strict: bool, exact: bool, margin: float) -> Check:

@@ -114,6 +114,17 @@ def test_so_many_items_would_decide_in_four_of_five_runs(gained, lost):
     assert passed / 4000 >= 0.8 - 3 * math.sqrt(0.16 / 4000)
 
 
+def test_an_interval_that_few_clusters_widen_asks_for_more_items_than_there_are():
+    judged = [1.0] * 300
+    exported = [0.0] * 4 + [1.0] * 296
+    found = compared(exported, judged, ["thread"] * 40 + [f"c{k}" for k in range(260)])
+    low = found.interval.low
+    assert low < -0.02  # so that a margin of 0.02 stays undecided
+    count = items_to_decide(found, 0.02, ALPHA)
+    assert count is not None
+    assert count >= 300 * ((-4 / 300 - low) / (0.02 - 4 / 300)) ** 2 > 300
+
+
 def test_more_items_do_not_help_where_the_difference_is_the_margin_or_more():
     assert items_to_decide(binary(0, 6, 150), 0.04, ALPHA) is None
 
