@@ -228,8 +228,9 @@ def within(found: Comparison, margin: float) -> Outcome:
 def items_to_decide(found: Comparison, margin: float, alpha: float) -> int | None:
     """Items with which both tests are passed with power 0.8, were difference and disagreement those that were measured.
 
-    At least as many as make the interval that was found narrow enough: where few clusters hold what differs, it is
-    wider than power knows. Null where the measured difference is itself outside the margin, or is not a number.
+    Where that says that there are enough already, as many as make the interval that was found narrow enough: it is
+    wider than power knows where few clusters hold what differs. Null where the measured difference is itself outside the
+    margin, or is not a number.
     """
     interval = found.interval
     truth = abs(interval.estimate)
@@ -240,9 +241,10 @@ def items_to_decide(found: Comparison, margin: float, alpha: float) -> int | Non
         planned = float(items_needed(-truth, -margin, discordance, alpha, EACH_SIDE, found.design_effect))
     else:
         planned = items_for_variance(margin - truth, found.variance, alpha, EACH_SIDE) * found.design_effect
+    if planned > interval.items:
+        return math.ceil(planned) if math.isfinite(planned) else None
     half = max(interval.high - interval.estimate, interval.estimate - interval.low)
-    needed = max(planned, interval.items * (half / (margin - truth)) ** 2, interval.items + 1)
-    return math.ceil(needed) if math.isfinite(needed) else None
+    return max(math.ceil(interval.items * (half / (margin - truth)) ** 2), interval.items + 1)
 
 
 def task_check(answered: Answered, told: TaskEquivalence, *, strict: bool, exact: bool, margin: float) -> Check:

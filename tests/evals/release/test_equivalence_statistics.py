@@ -115,14 +115,14 @@ def test_so_many_items_would_decide_in_four_of_five_runs(gained, lost):
 
 
 def test_an_interval_that_few_clusters_widen_asks_for_more_items_than_there_are():
-    judged = [1.0] * 300
-    exported = [0.0] * 4 + [1.0] * 296
-    found = compared(exported, judged, ["thread"] * 40 + [f"c{k}" for k in range(260)])
-    low = found.interval.low
-    assert low < -0.02  # so that a margin of 0.02 stays undecided
-    count = items_to_decide(found, 0.02, ALPHA)
+    judged, exported = [1.0] * 900, [0.0] * 2 + [1.0] * 898
+    threads = compared(exported, judged, ["thread"] * 60 + [f"c{k}" for k in range(840)])
+    alone = compared(exported, judged)
+    assert within(alone, 0.02) is Outcome.PASS
+    assert within(threads, 0.02) is Outcome.INCONCLUSIVE
+    count = items_to_decide(threads, 0.02, ALPHA)
     assert count is not None
-    assert count >= 300 * ((-4 / 300 - low) / (0.02 - 4 / 300)) ** 2 > 300
+    assert count > 900
 
 
 def test_more_items_do_not_help_where_the_difference_is_the_margin_or_more():
