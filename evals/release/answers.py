@@ -229,8 +229,8 @@ def items_to_decide(found: Comparison, margin: float, alpha: float) -> int | Non
     """Items with which both tests are passed with power 0.8, were difference and disagreement those that were measured.
 
     Where that says that there are enough already, as many as make the interval that was found narrow enough: it is
-    wider than power knows where few clusters hold what differs. Null where the measured difference is itself outside the
-    margin, or is not a number.
+    wider than power knows where few clusters hold what differs. Null where the measured difference is itself outside
+    the margin, or is not a number.
     """
     interval = found.interval
     truth = abs(interval.estimate)
